@@ -1,0 +1,203 @@
+"""Seam 1: what a COE must do to be run by the gateway, and where its package is found.
+
+A new COE is one package with a subclass of `Adapter`, one line in setup.cfg (`zun_coe.adapters`), and
+one class of five lines that inherits `tests/contract/adapter.py`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from importlib.metadata import entry_points
+from threading import Event as StopEvent
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from zun_coe.adapters.fields import Accounting
+from zun_coe.errors import FieldProblem
+from zun_coe.model import ClusterInfo, Host, Observation, Workload, WorkloadRef
+
+# Every operation that a cluster may or may not be able to do; `describe` accounts for each of them.
+OPERATIONS = (
+    "stop",
+    "start",
+    "restart",
+    "pause",
+    "unpause",
+    "kill",
+    "resize",
+    "logs",
+    "logs_follow",
+    "exec",
+    "attach",
+    "stats",
+    "top",
+    "files",
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """Nothing is left to do: what is wanted is asked for in full (it need not be ready yet)."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """One step was taken and another can follow at once, after a new observation."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing can be done now. Try again in `seconds`, or when `watch` hints, whichever is first.
+    `reason` (of `model.Reason`), `message` and `evidence` are shown meanwhile."""
+
+    seconds: float
+    reason: str | None = None
+    message: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+Outcome = Done | Again | Wait
+
+
+@dataclass(frozen=True)
+class Connection:
+    """All that an adapter needs to reach its cluster. `credentials` is plain text here and nowhere else:
+    never logged. `timeout`: seconds for one backend call; `pull_timeout` for an image."""
+
+    installation: str
+    cluster: str
+    kind: str
+    hosts: tuple[Host, ...] = ()
+    endpoint: str | None = None
+    node_endpoint: str | None = None
+    namespace: str | None = None
+    credentials: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    timeout: float = 15.0
+    pull_timeout: float = 900.0
+    parallelism: int = 8
+    host_grace: float = 60.0
+
+
+class Adapter(ABC):
+    """One connection to one cluster. Synchronous, thread-safe; every call has a deadline.
+
+    Vendor errors never leave it: they become `Unavailable` (try again), `Invalid` (give up until the
+    intent changes), `Denied` or `Absent`, in one context manager of each package."""
+
+    fields: ClassVar[Accounting]
+    """How each leaf of the specification is carried by this kind."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    @classmethod
+    @abstractmethod
+    def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
+        """What is wrong with a request to register such a cluster: fields that this kind needs or
+        forbids, endpoints that only admins may name. Pure."""
+
+    @abstractmethod
+    def describe(self) -> ClusterInfo:
+        """The backend's own identity, versions, nodes and operations. Calls the backend."""
+
+    @abstractmethod
+    def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
+        """What there is of one workload (one observation, without instances where there is nothing), or
+        everything of our installation in this cluster, in few calls. Never changes anything."""
+
+    @abstractmethod
+    def apply(self, workload: Workload, seen: Observation | None) -> Outcome:
+        """One step towards what is wanted. Idempotent: a step that was taken and not heard of is found
+        by the next observation. Never waits for readiness, an image, or a process that stops."""
+
+    @abstractmethod
+    def remove(self, ref: WorkloadRef, seen: Observation | None) -> Outcome:
+        """One step towards nothing left of it (volumes stay). Done where nothing is there."""
+
+    @abstractmethod
+    def remove_volume(self, name: str, id: str, project: str) -> None:
+        """Delete a volume with its content. No-op where absent; `Unavailable` while something uses it."""
+
+    def watch(self, stop: StopEvent) -> Iterator[WorkloadRef | None]:
+        """Hints that something of ours may have changed (None: anything), until `stop` is set. Never the
+        truth: a hint that is lost costs a delay. An iterator that ends is asked for anew. This default
+        yields nothing, and polling alone stays correct."""
+        stop.wait()
+        return iter(())
+
+    @abstractmethod
+    def render(self, workload: Workload) -> list[dict[str, Any]]:
+        """The native objects that would be asked for. Pure."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections and threads. Idempotent."""
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """Which lines: the last `tail` of each instance (None: all), those at or after `since`, of one
+    `stream` or both; of the sidecar `container`. `follow`: go on until closed."""
+
+    follow: bool = False
+    tail: int | None = None
+    since: datetime | None = None
+    stream: Literal["stdout", "stderr"] | None = None
+    container: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line without its end. `partial`: the line was cut at the size limit and goes on."""
+
+    instance: str
+    stream: Literal["stdout", "stderr"]
+    at: datetime | None
+    text: bytes
+    partial: bool = False
+
+
+class LogStream(Protocol):
+    """Log lines of one instance, in order. Iterating blocks; `close` from another thread ends it."""
+
+    def __iter__(self) -> Iterator[LogLine]: ...
+
+    def close(self) -> None:
+        """End the iteration and the connection. Idempotent; from any thread."""
+
+
+@runtime_checkable
+class Logs(Protocol):
+    """A cluster whose containers' output can be read."""
+
+    def logs(self, ref: WorkloadRef, native_id: str, options: LogOptions) -> LogStream:
+        """The output of one instance. Raises `Absent` when the instance is gone."""
+
+
+@runtime_checkable
+class Kill(Protocol):
+    """A cluster whose processes can be signalled."""
+
+    def kill(self, ref: WorkloadRef, native_id: str, signal: str) -> None:
+        """Send the signal once, now. Raises `Absent` when the instance is gone or not running."""
+
+
+@runtime_checkable
+class DeleteInstance(Protocol):
+    """A cluster where one replica can be deleted; its app replaces it."""
+
+    def delete_instance(self, ref: WorkloadRef, native_id: str) -> None:
+        """Remove one instance now. No-op where absent."""
+
+
+@cache
+def kinds() -> Mapping[str, type[Adapter]]:
+    """Every kind of cluster there is, by name: the entry points of the group `zun_coe.adapters`."""
+    return {point.name: point.load() for point in entry_points(group="zun_coe.adapters")}
+
+
+def open_adapter(connection: Connection) -> Adapter:
+    """A connection to a cluster. Opening calls no backend."""
+    return kinds()[connection.kind](connection)

@@ -1,0 +1,53 @@
+"""Who is calling. Used by the REST service and by its websockets alike; knows nothing of either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from zun_coe.config import Settings
+from zun_coe.errors import Forbidden, Unauthenticated
+
+ROLES = frozenset({"reader", "member", "admin"})
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Somebody acting in a project. `roles` of reader (looks), member (changes), admin (everything)."""
+
+    project: str = "default"
+    user: str = "admin"
+    roles: frozenset[str] = frozenset({"admin"})
+
+    @property
+    def admin(self) -> bool:
+        """Whether this is an operator of the gateway."""
+        return "admin" in self.roles
+
+    def must_write(self) -> None:
+        """Raises `Forbidden` for somebody who may only look."""
+        if not self.roles & {"member", "admin"}:
+            raise Forbidden(f"The role member is needed to change anything in the project {self.project}.")
+
+    def must_admin(self, what: str) -> None:
+        """Raises `Forbidden` for somebody who is not an operator. `what` begins the sentence."""
+        if not self.admin:
+            raise Forbidden(f"{what} is for admins.")
+
+
+class Authenticator:
+    """Tells who calls from the headers of a request (names in lower case)."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.auth != "none":
+            raise ValueError(f"auth = {settings.auth!r} is not known: use none")
+        self._headers = settings.dev_headers
+
+    def authenticate(self, headers: Mapping[str, str]) -> Principal:
+        """The caller. Raises `Unauthenticated`."""
+        if not self._headers:
+            return Principal()
+        roles = frozenset(headers.get("x-zun-roles", "admin").replace(" ", "").split(","))
+        if not roles <= ROLES:
+            raise Unauthenticated(f"X-Zun-Roles takes {', '.join(sorted(ROLES))}, separated by commas.")
+        return Principal(headers.get("x-zun-project", "default"), headers.get("x-zun-user", "admin"), roles)

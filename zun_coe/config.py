@@ -1,0 +1,121 @@
+"""Settings of one gateway process: defaults < file (TOML) < ZUN_COE_* environment < command line."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+PREFIX = "ZUN_COE_"
+
+
+class ConfigError(Exception):
+    """A setting that is unknown or has a wrong value; the message names it and where it came from."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything an operator can set. Times are seconds, sizes bytes."""
+
+    listen: str = "127.0.0.1:9517"
+    """Address and port of the REST service. Anything but loopback wants TLS in front of it."""
+    store: str = "sqlite:////var/lib/zun-coe/state.db"
+    """Where the state is: sqlite:///FILE (one process) or etcd://HOST:PORT[,HOST:PORT...] (any number)."""
+    encryption_keys: str = ""
+    """Fernet keys for credentials and secrets, separated by commas, the newest first; the others only decrypt.
+    Empty: a key file beside the SQLite file, made at the first start. Needed with etcd."""
+    auth: str = "none"
+    """Who may call: `none` (everybody is the admin of the project `default`)."""
+    dev_headers: bool = False
+    """With `auth = none`: X-Zun-Project, X-Zun-User and X-Zun-Roles choose the caller. For development only."""
+    allow_bind: bool = False
+    """Policy: whether `mounts[].bind` may be used by everybody (admins always may when `admin_bind`)."""
+    admin_bind: bool = True
+    """Policy: whether admins may use `mounts[].bind`."""
+    allow_host_network: bool = False
+    """Policy: whether `networks: ["host"]` may be used."""
+    max_body: int = 1 << 20
+    """The largest request body."""
+    max_depth: int = 32
+    """The deepest nesting of a JSON body."""
+    max_wait: float = 300.0
+    """The longest `?wait`."""
+    max_streams: int = 2000
+    """The most event and log streams that are open at once in this process."""
+    threads: int = 32
+    """Threads that serve plain requests."""
+    backend_timeout: float = 15.0
+    """The deadline of one call to a backend."""
+    pull_timeout: float = 900.0
+    """The deadline of pulling one image."""
+    workers: int = 4
+    """Reconciles that run at once in each cluster."""
+    parallelism: int = 8
+    """Calls that one step makes at once to one host."""
+    resync: float = 30.0
+    """How often everything in a cluster is compared with what is wanted, whatever was heard meanwhile."""
+    describe: float = 60.0
+    """How often a cluster is asked to describe itself."""
+    host_grace: float = 60.0
+    """How long a host may be away before its replicas are placed elsewhere."""
+    lease: float = 10.0
+    """The time of an engine's lease on its clusters (5 or more)."""
+    backoff: float = 0.5
+    """The first delay after a failure; it doubles, with jitter."""
+    max_backoff: float = 60.0
+    """The longest delay after a failure."""
+    event_age: float = 7 * 86400.0
+    """How long events are kept."""
+    event_count: int = 100_000
+    """How many events of a project are kept."""
+    idempotency_age: float = 86400.0
+    """How long the answer to an Idempotency-Key is kept."""
+    revisions: int = 10
+    """How many revisions of an app are kept."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    log_format: str = "console"
+    """`console` for people, `json` for programs."""
+
+
+def load(
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+    command_line: Mapping[str, Any] = MappingProxyType({}),
+) -> Settings:
+    """The settings in force. Raises `ConfigError` for what is unknown or of the wrong type."""
+    values: dict[str, Any] = {}
+    if file is not None:
+        values |= _typed(_from_file(file), str(file))
+    named = {k.removeprefix(PREFIX).lower(): v for k, v in environment.items() if k.startswith(PREFIX)}
+    known = {f.name for f in fields(Settings)}
+    values |= _typed({k: v for k, v in named.items() if k in known}, "the environment")
+    values |= _typed({k: v for k, v in command_line.items() if v is not None}, "the command line")
+    return Settings(**values)
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from error
+
+
+def _typed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    types = {f.name: f.type for f in fields(Settings)}
+    typed: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in types:
+            raise ConfigError(f"{source} sets {name!r}, which is no setting")
+        try:
+            typed[name] = msgspec.convert(value, type={"str": str, "bool": bool, "int": int, "float": float}[str(types[name])], strict=False)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{source} sets {name} to {value!r}: {error}") from error
+    return typed

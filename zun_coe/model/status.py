@@ -1,0 +1,332 @@
+"""What state an app or a container is in: one pure rule for all backends.
+
+Phases of an app, the first that matches: marked for deletion, `Deleting`; never observed, `Pending`;
+none wanted, `Stopped` (`Progressing` while instances remain); a rollout incomplete or not all ready,
+with progress within the deadline, `Progressing`; all ready at the wanted template, `Running`; some
+ready, `Degraded`; none, `Failed`. Readiness that is lost after Running is `Degraded` at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from zun_coe.model.observation import Endpoint, Instance, Observation
+from zun_coe.model.records import Intent
+from zun_coe.model.spec import template_hash
+from zun_coe.model.value import Value
+
+Phase = Literal[
+    "Pending",
+    "Creating",
+    "Progressing",
+    "Running",
+    "Paused",
+    "Restarting",
+    "Stopped",
+    "Exited",
+    "Degraded",
+    "Failed",
+    "Unknown",
+    "Deleting",
+]
+Reason = Literal[
+    "InvalidSpec",
+    "PermissionDenied",
+    "ImageNotFound",
+    "ImagePullFailed",
+    "QuotaExceeded",
+    "VolumeUnavailable",
+    "PortConflict",
+    "Unschedulable",
+    "OutOfMemory",
+    "CrashLoop",
+    "HealthCheckFailing",
+    "BackendChanged",
+    "BackendUnreachable",
+    "RolloutStuck",
+    "Error",
+    "Pulling",
+]
+# What explains most comes first: it is shown when the replicas of one app disagree.
+_PRECEDENCE: tuple[str, ...] = Reason.__args__  # type: ignore[attr-defined]  # typing has no public way to list a Literal
+
+_STATES: dict[str, Phase] = {
+    "pending": "Pending",
+    "creating": "Creating",
+    "running": "Running",
+    "paused": "Paused",
+    "restarting": "Restarting",
+    "failed": "Failed",
+    "removing": "Restarting",
+    "unknown": "Unknown",
+}
+
+
+class ReplicaCounts(Value):
+    """How many replicas: wanted, there, made from the wanted template, and able to serve."""
+
+    desired: int
+    current: int = 0
+    updated: int = 0
+    ready: int = 0
+
+
+class Rollout(Value):
+    """A change of the template on its way. `from` and `to` are revisions (`from` is absent for the
+    first); `progressed_at` is when it last came nearer to its end.
+
+    `hash` names the template it leads to and `best` is how near it has come; neither is shown."""
+
+    to: int
+    from_: int | None = msgspec.field(default=None, name="from")
+    state: Literal["progressing", "paused", "failed", "rolled_back"] = "progressing"
+    progressed_at: datetime | None = None
+    reason: str | None = None
+    message: str | None = None
+    hash: str = ""
+    best: int = 0
+
+
+class Status(Value):
+    """The state of an app or a container. The fields from `settled` on are the engine's memory and are
+    not shown: the generation that was fully ready last, since when nothing moved, the restarts
+    carried out, the template in effect, the instances."""
+
+    phase: Phase = "Pending"
+    observed_generation: int = 0
+    since: datetime | None = None
+    replicas: ReplicaCounts | None = None
+    reason: str | None = None
+    message: str | None = None
+    evidence: dict[str, Any] = msgspec.field(default_factory=dict)
+    exit_code: int | None = None
+    rollout: Rollout | None = None
+    revision: int = 0
+    endpoints: tuple[Endpoint, ...] = ()
+    settled: int = 0
+    progressed_at: datetime | None = None
+    restarted: int = 0
+    hash: str = ""
+    instances: tuple[Instance, ...] = ()
+    write_id: str = ""
+
+
+def derive_status(intent: Intent, observation: Observation | None, previous: Status, now: datetime) -> Status:
+    """The status that follows from what is wanted, what was seen and what was so before.
+
+    `previous.rollout` is already judged for this observation (`engine.rollout`). Pure; the same
+    arguments give the same status, and a status that is derived again from itself does not change."""
+    if intent.noun == "app":
+        derived = _derive_app(intent, observation, previous, now)
+    else:
+        derived = _derive_container(intent, observation, previous)
+    since = previous.since if previous.since and previous.phase == derived.phase else now
+    return msgspec.structs.replace(derived, since=since)
+
+
+def effective_hash(intent: Intent, status: Status) -> str:
+    """The hash of the template that instances should have now: the intent's own, unless a failed
+    rollout went back to the one before."""
+    if status.rollout and status.rollout.state == "rolled_back":
+        return status.hash
+    return wanted_hash(intent)
+
+
+def wanted_hash(intent: Intent) -> str:
+    """The hash that the intent asks for. A standalone container is restarted and resized in place, so
+    neither is part of its hash."""
+    if intent.noun == "app":
+        return template_hash(intent.template, intent.restarts)
+    return template_hash(msgspec.structs.replace(intent.template, cpu=None, memory=None))
+
+
+def is_settled(intent: Intent, status: Status) -> bool:
+    """Whether what was asked for has come to an end, good or bad: what `?wait` waits for."""
+    if status.observed_generation < intent.generation or intent.deletion:
+        return False
+    if intent.noun == "app":
+        return status.phase in ("Running", "Stopped", "Degraded", "Failed")
+    if intent.desired_state == "running":
+        return status.phase in ("Running", "Exited", "Failed") and status.restarted >= intent.restarts
+    return status.phase in ("Stopped" if intent.desired_state == "stopped" else "Paused", "Exited", "Failed")
+
+
+def is_finished(intent: Intent, status: Status) -> bool:
+    """Whether a standalone container has run to its end and its restart policy leaves it there: even
+    if somebody removes what is left of it, it does not run a second time."""
+    return (
+        intent.noun == "container"
+        and status.phase == "Exited"
+        and status.restarted >= intent.restarts
+        and intent.desired_state == "running"
+    )
+
+
+def stays_exited(restart: str, exit_code: int | None) -> bool:
+    """Whether a process that ended is to be left alone under this restart policy."""
+    return restart == "never" or (restart == "on_failure" and exit_code == 0)
+
+
+def worst(candidates: Iterable[Instance | Observation]) -> Instance | Observation | None:
+    """The one whose reason explains most, or None when none has a reason."""
+    told = [c for c in candidates if c.reason]
+    return min(told, key=lambda c: _rank(c.reason), default=None)
+
+
+def available(instance: Instance, min_ready: int, now: datetime) -> bool:
+    """Ready, and for at least `min_ready` seconds."""
+    if not instance.ready:
+        return False
+    since = instance.ready_since
+    return min_ready == 0 or since is None or now - since >= timedelta(seconds=min_ready)
+
+
+def _rank(reason: str | None) -> int:
+    return _PRECEDENCE.index(reason) if reason in _PRECEDENCE else len(_PRECEDENCE)
+
+
+def _derive_app(intent: Intent, observation: Observation | None, previous: Status, now: datetime) -> Status:
+    wanted = intent.replicas if intent.desired_state == "running" else 0
+    base = msgspec.structs.replace(previous, exit_code=None)
+    if observation is None:
+        phase: Phase = "Deleting" if intent.deletion else previous.phase
+        return msgspec.structs.replace(base, phase=phase)
+    target = effective_hash(intent, previous)
+    live = [i for i in observation.instances if i.state != "removing"]
+    counts = ReplicaCounts(
+        desired=wanted,
+        current=len(live),
+        updated=sum(i.hash == target for i in live),
+        ready=sum(i.ready for i in live),
+    )
+    complete = previous.rollout is None or previous.rollout.state == "rolled_back"
+    all_ready = _all_ready(live, target, wanted) and complete
+    moving = _moving(previous, intent, now)
+    phase = _app_phase(intent, wanted, bool(observation.instances), all_ready, moving, counts.ready)
+    settled = intent.generation if phase in ("Running", "Stopped") else previous.settled
+    status = msgspec.structs.replace(
+        base,
+        phase=phase,
+        observed_generation=intent.generation,
+        replicas=counts,
+        endpoints=_endpoints(observation),
+        instances=observation.instances,
+        settled=settled,
+        hash=previous.hash if previous.hash and not complete else target,
+    )
+    return _explained(status, observation)
+
+
+def _app_phase(
+    intent: Intent, wanted: int, remain: bool, all_ready: bool, moving: bool, ready: int
+) -> Phase:
+    if intent.deletion:
+        return "Deleting"
+    if wanted == 0:
+        return "Progressing" if remain else "Stopped"
+    if all_ready:
+        return "Running"
+    if moving:
+        return "Progressing"
+    return "Degraded" if ready else "Failed"
+
+
+def _all_ready(live: list[Instance], target: str, wanted: int) -> bool:
+    updated = [i for i in live if i.hash == target]
+    return len(updated) == len(live) and sum(i.ready for i in updated) >= wanted
+
+
+def _moving(previous: Status, intent: Intent, now: datetime) -> bool:
+    """Whether there may still be progress: not once it was all ready, nor after the deadline."""
+    if previous.settled == intent.generation:
+        return False
+    if previous.rollout and previous.rollout.state in ("paused", "failed"):
+        return previous.rollout.state == "paused"
+    since = previous.progressed_at
+    return since is None or now - since <= timedelta(seconds=intent.update.deadline)
+
+
+def _explained(status: Status, observation: Observation) -> Status:
+    """The status with the reason that explains it, or with none where there is nothing to explain."""
+    rollout = status.rollout
+    told = worst([observation, *observation.instances])
+    if status.phase in ("Running", "Stopped"):
+        told = None
+    reason, message = (told.reason, told.message) if told else (None, None)
+    if rollout and rollout.reason and (reason is None or _rank(reason) > _rank("RolloutStuck")):
+        reason, message = rollout.reason, rollout.message
+    evidence = dict(told.evidence) if told else {}
+    return msgspec.structs.replace(status, reason=reason, message=message, evidence=evidence)
+
+
+def _derive_container(intent: Intent, observation: Observation | None, previous: Status) -> Status:
+    if observation is None:
+        phase: Phase = "Deleting" if intent.deletion else previous.phase
+        return msgspec.structs.replace(previous, phase=phase)
+    instance = next((i for i in observation.instances if i.state != "removing"), None)
+    if instance is None:
+        return _without_instance(intent, observation, previous)
+    phase = _container_phase(intent, instance)
+    failing = phase not in ("Running", "Paused", "Stopped") or instance.reason == "HealthCheckFailing"
+    told = worst([observation, instance]) if failing else None
+    return msgspec.structs.replace(
+        previous,
+        phase=phase,
+        observed_generation=intent.generation,
+        reason=told.reason if told else None,
+        message=told.message if told else None,
+        evidence=dict(told.evidence) if told else {},
+        exit_code=instance.exit_code if phase in ("Exited", "Stopped", "Failed", "Restarting") else None,
+        endpoints=_endpoints(observation),
+        instances=observation.instances,
+        settled=intent.generation,
+        hash=wanted_hash(intent),
+        revision=intent.revision,
+    )
+
+
+def _container_phase(intent: Intent, instance: Instance) -> Phase:
+    if intent.deletion:
+        return "Deleting"
+    if instance.state != "exited":
+        return _STATES[instance.state]
+    if intent.desired_state == "stopped":
+        return "Stopped"
+    if stays_exited(intent.template.restart, instance.exit_code):
+        return "Exited"
+    return "Restarting"
+
+
+def _without_instance(intent: Intent, observation: Observation, previous: Status) -> Status:
+    reason = observation.reason
+    if intent.deletion:
+        phase: Phase = "Deleting"
+    elif is_finished(intent, previous):
+        phase = "Exited"
+    elif intent.desired_state == "stopped" and reason is None:
+        phase = "Stopped"
+    elif reason == "Pulling":
+        phase = "Creating"
+    else:
+        phase = "Pending" if reason in (None, "Unschedulable") else "Failed"
+    return msgspec.structs.replace(
+        previous,
+        phase=phase,
+        observed_generation=intent.generation,
+        reason=reason,
+        message=observation.message,
+        evidence=dict(observation.evidence),
+        exit_code=previous.exit_code if phase == "Exited" else None,
+        endpoints=(),
+        instances=(),
+        hash=wanted_hash(intent),
+        revision=intent.revision,
+    )
+
+
+def _endpoints(observation: Observation) -> tuple[Endpoint, ...]:
+    of_instances = (e for i in observation.instances if i.state == "running" for e in i.endpoints)
+    return tuple(dict.fromkeys((*observation.endpoints, *of_instances)))

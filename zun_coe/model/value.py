@@ -1,0 +1,52 @@
+"""The base of every value in the model: frozen, typed, and JSON on the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """A frozen value. Its JSON is its fields; unknown ones are ignored when read, so that an older
+    gateway can read what a newer one wrote."""
+
+
+def plain(value: Any) -> Any:
+    """The JSON form that users see: what is not set (None) is left out, defaults are shown."""
+    if isinstance(value, msgspec.Struct):
+        names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
+        return {out: plain(v) for name, out in names if (v := getattr(value, name)) is not None}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, datetime):
+        return timestamp(value)
+    return value
+
+
+def canonical(value: Any) -> Any:
+    """The JSON form that hashes are made of: without what equals its default, so that a field that is
+    new and not used changes no hash that was made before it existed."""
+    if isinstance(value, msgspec.Struct):
+        fields = msgspec.structs.fields(value)
+        return {f.encode_name: canonical(v) for f in fields if (v := getattr(value, f.name)) != _default(f)}
+    if isinstance(value, Mapping):
+        return {str(k): canonical(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [canonical(v) for v in value]
+    return value
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, always the same length, so that text sorts as time does."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return field.default

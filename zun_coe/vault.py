@@ -1,0 +1,55 @@
+"""Encryption of credentials and secrets at rest: Fernet with several keys, the first of which encrypts.
+
+A key is rotated by putting the new one in front, letting every process have it, and taking the old
+one away once `rotate` has been over everything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+
+class Undecryptable(Exception):
+    """No key at hand opens it."""
+
+
+class Vault:
+    """Seals mappings of plain JSON into text and opens them again."""
+
+    def __init__(self, keys: list[str]) -> None:
+        self._fernet = MultiFernet([Fernet(key) for key in keys])
+
+    def seal(self, content: Mapping[str, Any]) -> str:
+        """Encrypted with the newest key; different each time."""
+        return self._fernet.encrypt(msgspec.json.encode(content)).decode()
+
+    def open(self, sealed: str) -> dict[str, Any]:
+        """What was sealed. Raises `Undecryptable`."""
+        try:
+            content: dict[str, Any] = msgspec.json.decode(self._fernet.decrypt(sealed.encode()))
+        except InvalidToken as error:
+            raise Undecryptable("no encryption key at hand opens this; was a key removed too early?") from error
+        return content
+
+    def rotate(self, sealed: str) -> str:
+        """The same content under the newest key."""
+        return self._fernet.rotate(sealed.encode()).decode()
+
+
+def key_from_file(path: Path) -> str:
+    """The key in a file that only its owner reads; made, with a new key, where it is missing."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(descriptor, "w") as file:
+        key = Fernet.generate_key().decode()
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    return key
