@@ -1,0 +1,1 @@
+"""The native COE: hosts with a bare container runtime each, orchestrated by the gateway itself."""
