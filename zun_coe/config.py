@@ -115,7 +115,11 @@ def _typed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
         if name not in types:
             raise ConfigError(f"{source} sets {name!r}, which is no setting")
         try:
-            typed[name] = msgspec.convert(value, type={"str": str, "bool": bool, "int": int, "float": float}[str(types[name])], strict=False)
+            typed[name] = msgspec.convert(
+                value,
+                type={"str": str, "bool": bool, "int": int, "float": float}[str(types[name])],
+                strict=False,
+            )
         except msgspec.ValidationError as error:
             raise ConfigError(f"{source} sets {name} to {value!r}: {error}") from error
     return typed

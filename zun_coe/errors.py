@@ -1,31 +1,31 @@
 """What can go wrong, as one tree. No HTTP here: `api/problems.py` gives each its status.
 
-    ZunCoeError
-    ├── RequestError             the caller's doing
-    │   ├── Malformed            not understood
-    │   ├── Unauthenticated
-    │   ├── Forbidden
-    │   ├── NotFound             not there, or another project's
-    │   ├── Conflict             the state or a name is in the way
-    │   │   └── ClusterNotReady  the cluster was not described yet
-    │   ├── PreconditionFailed   If-Match, If-None-Match
-    │   ├── Unprocessable        understood, but it can't be done
-    │   │   └── Unsupported      the cluster can't carry it
-    │   └── Gone                 the events asked for are no longer kept
-    ├── StoreError               the state store (see `zun_coe.store`)
-    │   ├── KeyExists
-    │   ├── RevisionConflict
-    │   ├── KeyNotFound
-    │   ├── Compacted
-    │   ├── Fenced               the lease that the write depended on is lost
-    │   ├── StoreUnavailable     nothing happened
-    │   └── OutcomeUnknown       a write was sent and its answer was lost
-    └── BackendError             a cluster's engine (see `zun_coe.adapters`)
-        ├── Unavailable          try again
-        │   └── TimedOut
-        ├── Invalid              give up until the intent changes
-        ├── Denied               credentials, permissions
-        └── Absent               what was asked for is not there
+ZunCoeError
+├── RequestError             the caller's doing
+│   ├── Malformed            not understood
+│   ├── Unauthenticated
+│   ├── Forbidden
+│   ├── NotFound             not there, or another project's
+│   ├── Conflict             the state or a name is in the way
+│   │   └── ClusterNotReady  the cluster was not described yet
+│   ├── PreconditionFailed   If-Match, If-None-Match
+│   ├── Unprocessable        understood, but it can't be done
+│   │   └── Unsupported      the cluster can't carry it
+│   └── Gone                 the events asked for are no longer kept
+├── StoreError               the state store (see `zun_coe.store`)
+│   ├── KeyExists
+│   ├── RevisionConflict
+│   ├── KeyNotFound
+│   ├── Compacted
+│   ├── Fenced               the lease that the write depended on is lost
+│   ├── StoreUnavailable     nothing happened
+│   └── OutcomeUnknown       a write was sent and its answer was lost
+└── BackendError             a cluster's engine (see `zun_coe.adapters`)
+    ├── Unavailable          try again
+    │   └── TimedOut
+    ├── Invalid              give up until the intent changes
+    ├── Denied               credentials, permissions
+    └── Absent               what was asked for is not there
 """
 
 from __future__ import annotations

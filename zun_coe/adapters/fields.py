@@ -66,9 +66,7 @@ def refusals(
     return [r for r in found if not any(covers(accepted, r.pointer) for accepted in accept_loss)]
 
 
-def losses(
-    workload: Workload, fields: Accounting, info: ClusterInfo, accept_loss: Sequence[str]
-) -> list[Refusal]:
+def losses(workload: Workload, fields: Accounting, info: ClusterInfo, accept_loss: Sequence[str]) -> list[Refusal]:
     """What is lost because the user accepted it."""
     kept = {r.pointer for r in refusals(workload, fields, info, accept_loss)}
     return [r for r in refusals(workload, fields, info) if r.pointer not in kept]

@@ -10,7 +10,6 @@ from zun_coe.model.records import (
     IdempotentAnswer,
     Intent,
     Loss,
-    Noun,
     Revision,
     Secret,
     Service,
@@ -39,7 +38,7 @@ from zun_coe.model.spec import (
 )
 from zun_coe.model.status import Phase, Reason, ReplicaCounts, Rollout, Status, derive_status
 from zun_coe.model.value import Value, canonical, plain
-from zun_coe.model.workload import ClusterInfo, Node, OperationSupport, Support, Workload, WorkloadRef
+from zun_coe.model.workload import ClusterInfo, Node, Noun, OperationSupport, Support, Workload, WorkloadRef
 
 __all__ = [
     "Cluster",

@@ -15,7 +15,7 @@ InstanceState = Literal[
 ]
 
 
-class Endpoint(Value):
+class Endpoint(Value, frozen=True, kw_only=True):
     """Where a published port is reached: `address`:`port` leads to `target` in the container."""
 
     address: str
@@ -24,7 +24,7 @@ class Endpoint(Value):
     protocol: str = "tcp"
 
 
-class Drift(Value):
+class Drift(Value, frozen=True, kw_only=True):
     """A field that somebody changed behind the gateway's back."""
 
     pointer: str
@@ -32,7 +32,7 @@ class Drift(Value):
     found: Any = None
 
 
-class Instance(Value):
+class Instance(Value, frozen=True, kw_only=True):
     """One replica as the backend has it. `unknown`: its host is away and this is the last that was seen.
 
     `native_id` is the backend's own id, `name` its name for people; `restarts` counts what the backend
@@ -62,7 +62,7 @@ class Instance(Value):
     ready_since: datetime | None = None
 
 
-class Observation(Value):
+class Observation(Value, frozen=True, kw_only=True):
     """Everything of one workload in a cluster. `native`: references to the native objects, for people.
 
     `hash`: the template found, where the backend has one object for all replicas, else that of most of

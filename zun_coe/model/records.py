@@ -12,7 +12,7 @@ from zun_coe.model.value import Value
 from zun_coe.model.workload import ClusterInfo, Noun
 
 
-class Deletion(Value):
+class Deletion(Value, frozen=True, kw_only=True):
     """The mark that something is to go. `keep`: let go of the native objects; `volumes`: take the
     volumes too; `force`: finalise without the backend."""
 
@@ -23,14 +23,14 @@ class Deletion(Value):
     force: bool = False
 
 
-class Loss(Value):
+class Loss(Value, frozen=True, kw_only=True):
     """A field that the cluster can't carry and whose loss the user accepted."""
 
     pointer: str
     detail: str
 
 
-class Intent(Value):
+class Intent(Value, frozen=True, kw_only=True):
     """What a user wants of an app or a container. Written by the API alone; the engine only removes it.
 
     `cluster` is the cluster's id. `revision` is the number of the template. `write_id` is new with
@@ -60,7 +60,7 @@ class Intent(Value):
     write_id: str = ""
 
 
-class Revision(Value):
+class Revision(Value, frozen=True, kw_only=True):
     """A template that an app has or had. `restored`: the revision that a rollback took it from."""
 
     app: str
@@ -72,7 +72,7 @@ class Revision(Value):
     restored: int | None = None
 
 
-class Host(Value):
+class Host(Value, frozen=True, kw_only=True):
     """A host of a native cluster. `endpoint`: unix:///path or tcp://address:port; `address`: where its
     published ports are reached; `schedulable` False drains it."""
 
@@ -84,7 +84,7 @@ class Host(Value):
     schedulable: bool = True
 
 
-class Cluster(Value):
+class Cluster(Value, frozen=True, kw_only=True):
     """A place to run things. `credentials` is encrypted (`vault`) and never shown."""
 
     id: str
@@ -107,7 +107,7 @@ class Cluster(Value):
     write_id: str = ""
 
 
-class ClusterStatus(Value):
+class ClusterStatus(Value, frozen=True, kw_only=True):
     """A cluster as it was last described. `identity` is what was pinned when it was first seen; `as_of`
     is when it last answered; `info` None: never described."""
 
@@ -123,7 +123,7 @@ class ClusterStatus(Value):
     write_id: str = ""
 
 
-class Volume(Value):
+class Volume(Value, frozen=True, kw_only=True):
     """Named storage of a project on one cluster, made by the first mount that names it."""
 
     id: str
@@ -140,7 +140,7 @@ class Volume(Value):
     write_id: str = ""
 
 
-class VolumeStatus(Value):
+class VolumeStatus(Value, frozen=True, kw_only=True):
     """Where a volume is. `host`: the node that has it, where it is on one."""
 
     phase: Literal["Pending", "Ready", "Deleting"] = "Pending"
@@ -150,7 +150,7 @@ class VolumeStatus(Value):
     write_id: str = ""
 
 
-class Secret(Value):
+class Secret(Value, frozen=True, kw_only=True):
     """Confidential values by key. `data` is encrypted (`vault`) as one; `keys` are its names."""
 
     id: str
@@ -164,7 +164,7 @@ class Secret(Value):
     write_id: str = ""
 
 
-class Event(Value):
+class Event(Value, frozen=True, kw_only=True):
     """Something that happened to something. Its id is `<store revision>-<n>` and is known once stored.
 
     `subject` is the noun (app, container, cluster, volume, secret); `data` is of plain JSON."""
@@ -185,7 +185,7 @@ class Event(Value):
     data: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class Tombstone(Value):
+class Tombstone(Value, frozen=True, kw_only=True):
     """What was here and is gone: anything of it that turns up later is removed, or with `keep` left alone."""
 
     noun: str
@@ -197,7 +197,7 @@ class Tombstone(Value):
     keep: bool = False
 
 
-class IdempotentAnswer(Value):
+class IdempotentAnswer(Value, frozen=True, kw_only=True):
     """The answer that a POST with an Idempotency-Key got, for the next one with the same key."""
 
     digest: str
@@ -207,7 +207,7 @@ class IdempotentAnswer(Value):
     at: datetime
 
 
-class Service(Value):
+class Service(Value, frozen=True, kw_only=True):
     """A running process of the gateway. `role`: serve, api or engine; `clusters`: ids it owns."""
 
     id: str

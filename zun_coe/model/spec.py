@@ -20,7 +20,7 @@ Restart = Literal["always", "on_failure", "never"]
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
 
-class Port(Value):
+class Port(Value, frozen=True, kw_only=True):
     """A port the process listens on. `publish`: absent, not outside; "auto", any port of the node; or a number."""
 
     port: int
@@ -29,26 +29,26 @@ class Port(Value):
     publish: int | Literal["auto"] | None = None
 
 
-class HttpGet(Value):
+class HttpGet(Value, frozen=True, kw_only=True):
     """Healthy when GET answers 200-399."""
 
     port: int
     path: str = "/"
 
 
-class TcpConnect(Value):
+class TcpConnect(Value, frozen=True, kw_only=True):
     """Healthy when a connection is accepted."""
 
     port: int
 
 
-class Exec(Value):
+class Exec(Value, frozen=True, kw_only=True):
     """Healthy when the command, run inside the container, exits with 0."""
 
     command: tuple[str, ...]
 
 
-class Health(Value):
+class Health(Value, frozen=True, kw_only=True):
     """One probe of the three and its timing: `interval`, `timeout`, `start_period` in seconds."""
 
     http: HttpGet | None = None
@@ -60,7 +60,7 @@ class Health(Value):
     start_period: float = 0
 
 
-class VolumeSource(Value):
+class VolumeSource(Value, frozen=True, kw_only=True):
     """A named volume of the project on this cluster, made when it is first used and kept after that."""
 
     name: str
@@ -69,13 +69,13 @@ class VolumeSource(Value):
     class_: str | None = msgspec.field(default=None, name="class")
 
 
-class Tmpfs(Value):
+class Tmpfs(Value, frozen=True, kw_only=True):
     """Memory as a file system."""
 
     size: str | None = None
 
 
-class Mount(Value):
+class Mount(Value, frozen=True, kw_only=True):
     """Something at `path`: one of `volume`, `bind` (a path of the host), `tmpfs`."""
 
     path: str
@@ -85,7 +85,7 @@ class Mount(Value):
     tmpfs: Tmpfs | None = None
 
 
-class Sidecar(Value):
+class Sidecar(Value, frozen=True, kw_only=True):
     """A container that shares the network of each replica and lives as long as it."""
 
     name: str
@@ -102,7 +102,7 @@ class Sidecar(Value):
     health: Health | None = None
 
 
-class Template(Value):
+class Template(Value, frozen=True, kw_only=True):
     """What every replica is made from. A change of it is a rollout; a change of anything else is not."""
 
     image: str
@@ -130,7 +130,7 @@ class Template(Value):
     sidecars: tuple[Sidecar, ...] = ()
 
 
-class Update(Value):
+class Update(Value, frozen=True, kw_only=True):
     """How a change of the template is carried out. `min_ready`, `deadline` in seconds."""
 
     strategy: Literal["rolling", "recreate"] = "rolling"
@@ -142,7 +142,7 @@ class Update(Value):
     on_failure: Literal["pause", "rollback", "continue"] = "pause"
 
 
-class Placement(Value):
+class Placement(Value, frozen=True, kw_only=True):
     """Where replicas may run: `constraints` are label=value pairs that a node must have; `spread` is the
     label over whose values replicas are spread evenly (absent: over the nodes)."""
 
@@ -160,7 +160,7 @@ def template_hash(template: Template, restarts: int = 0) -> str:
 
 
 def bytes_of(size: str) -> int:
-    """"64Mi" → 67108864. Only Ki, Mi and Gi: a plain m means three different things elsewhere."""
+    """ "64Mi" → 67108864. Only Ki, Mi and Gi: a plain m means three different things elsewhere."""
     unit = _UNITS.get(size[-2:])
     if unit is None:
         raise ValueError(f"{size!r} is not a number with Ki, Mi or Gi")

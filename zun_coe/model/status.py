@@ -65,7 +65,7 @@ _STATES: dict[str, Phase] = {
 }
 
 
-class ReplicaCounts(Value):
+class ReplicaCounts(Value, frozen=True, kw_only=True):
     """How many replicas: wanted, there, made from the wanted template, and able to serve."""
 
     desired: int
@@ -74,7 +74,7 @@ class ReplicaCounts(Value):
     ready: int = 0
 
 
-class Rollout(Value):
+class Rollout(Value, frozen=True, kw_only=True):
     """A change of the template on its way. `from` and `to` are revisions (`from` is absent for the
     first); `progressed_at` is when it last came nearer to its end.
 
@@ -90,7 +90,7 @@ class Rollout(Value):
     best: int = 0
 
 
-class Status(Value):
+class Status(Value, frozen=True, kw_only=True):
     """The state of an app or a container. The fields from `settled` on are the engine's memory and are
     not shown: the generation that was fully ready last, since when nothing moved, the restarts
     carried out, the template in effect, the instances."""
@@ -220,9 +220,7 @@ def _derive_app(intent: Intent, observation: Observation | None, previous: Statu
     return _explained(status, observation)
 
 
-def _app_phase(
-    intent: Intent, wanted: int, remain: bool, all_ready: bool, moving: bool, ready: int
-) -> Phase:
+def _app_phase(intent: Intent, wanted: int, remain: bool, all_ready: bool, moving: bool, ready: int) -> Phase:
     if intent.deletion:
         return "Deleting"
     if wanted == 0:

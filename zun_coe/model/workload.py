@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Noun = Literal["app", "container"]
 
 
-class WorkloadRef(Value):
+class WorkloadRef(Value, frozen=True, kw_only=True):
     """Whose a native object is: the gateway's installation, the cluster's id, the project, and the
     resource's own noun, id and name. Native names and labels follow from it. Usable as a key."""
 
@@ -28,7 +28,7 @@ class WorkloadRef(Value):
     name: str
 
 
-class Workload(Value):
+class Workload(Value, frozen=True, kw_only=True):
     """An app or a container as an adapter sees it.
 
     `template` is the effective one (after a rollback by `on_failure` not that of the intent) and `hash`
@@ -81,14 +81,14 @@ class Support(StrEnum):
     NONE = "none"
 
 
-class OperationSupport(Value):
+class OperationSupport(Value, frozen=True, kw_only=True):
     """How an operation (logs, exec, pause, …) is carried by one very cluster."""
 
     support: Support
     note: str = ""
 
 
-class Node(Value):
+class Node(Value, frozen=True, kw_only=True):
     """A machine of a cluster. `memory` in bytes; `reachable` False: away, `message` says why."""
 
     name: str
@@ -105,7 +105,7 @@ class Node(Value):
     facts: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class ClusterInfo(Value):
+class ClusterInfo(Value, frozen=True, kw_only=True):
     """A cluster as it describes itself. `identity` is the backend's own and is pinned when first seen.
 
     `versions` names the remote APIs: {"docker": {"negotiated": "1.41", "supported": "1.24 and later"}}.

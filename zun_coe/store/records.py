@@ -1,15 +1,15 @@
 """Where each record is kept, and how it is written: keys and codecs, nothing else.
 
-    meta/installation, meta/schema, meta/floor/<project>   the first event still kept
-    intent/<noun>/<project>/<id>     status/<noun>/<project>/<id>     noun: app container cluster volume
-    secret/<project>/<id>
-    name/<noun>/<project>/<name>     the id
-    revision/<project>/<app>/<number, 8 digits>
-    event/<project>/<write>/<n>      the event's id is <revision of the store>-<n>
-    idem/<project>/<digest of user, operation and key>
-    tombstone/<cluster>/<noun>/<id>
-    owner/<cluster>                  leased; which engine has the cluster
-    service/<id>                     leased"""
+meta/installation, meta/schema, meta/floor/<project>   the first event still kept
+intent/<noun>/<project>/<id>     status/<noun>/<project>/<id>     noun: app container cluster volume
+secret/<project>/<id>
+name/<noun>/<project>/<name>     the id
+revision/<project>/<app>/<number, 8 digits>
+event/<project>/<write>/<n>      the event's id is <revision of the store>-<n>
+idem/<project>/<digest of user, operation and key>
+tombstone/<cluster>/<noun>/<id>
+owner/<cluster>                  leased; which engine has the cluster
+service/<id>                     leased"""
 
 from __future__ import annotations
 
