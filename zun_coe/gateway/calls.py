@@ -1,0 +1,100 @@
+"""What goes into a use case and what comes out of it, without a word of HTTP machinery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from zun_coe.auth import Principal
+from zun_coe.errors import PreconditionFailed
+from zun_coe.model import Instance, Noun, WorkloadRef
+
+PLURALS = {
+    "app": "apps",
+    "container": "containers",
+    "cluster": "clusters",
+    "volume": "volumes",
+    "secret": "secrets",
+    "event": "events",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """Who asks, and under which conditions. `fresh`: ask the store itself, not the copy of it."""
+
+    principal: Principal
+    request_id: str
+    if_match: str | None = None
+    if_none_match: str | None = None
+    idempotency_key: str | None = None
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Query:
+    """A page of a listing. `sort`: a field, with - in front for descending. `filters`: by name, cluster,
+    phase, app, and label ("key" or "key=value"; several with commas)."""
+
+    limit: int = 100
+    marker: str | None = None
+    sort: str = "created_at"
+    filters: Mapping[str, str] = field(default_factory=dict)
+    all_projects: bool = False
+
+
+@dataclass(frozen=True)
+class Settle:
+    """What `?wait` waits for: that this resource has settled at this generation (or is gone)."""
+
+    noun: str
+    project: str
+    id: str
+    generation: int
+    deleted: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status code as in HTTP, a JSON body (None: empty) and headers."""
+
+    status: int
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    settle: Settle | None = None
+
+
+@dataclass(frozen=True)
+class LogSources:
+    """Where the output of an app or a container comes from. `instances`: those there are now (asks no
+    backend); `open(instance, options)`: a stream of one of them."""
+
+    ref: WorkloadRef
+    noun: Noun
+    instances: Callable[[], Sequence[Instance]]
+    open: Callable[..., Any]
+
+
+def encode(content: Any) -> bytes:
+    """JSON as it goes out."""
+    return msgspec.json.encode(content)
+
+
+def etag(generation: int) -> str:
+    """The ETag of a resource: it changes with its intent and never with its status."""
+    return f'"{generation}"'
+
+
+def check_preconditions(call: Call, generation: int | None) -> None:
+    """If-Match and If-None-Match against what is there (None: nothing). Raises `PreconditionFailed`."""
+    if call.if_none_match == "*" and generation is not None:
+        raise PreconditionFailed("It exists already, and If-None-Match: * asks that it does not.")
+    if call.if_match is None:
+        return
+    wanted = {tag.strip().removeprefix("W/") for tag in call.if_match.split(",")}
+    if generation is None or ("*" not in wanted and etag(generation) not in wanted):
+        there = "nothing is there" if generation is None else f"it is at generation {generation}"
+        raise PreconditionFailed(f"If-Match asks for {call.if_match}, but {there}. Read it again, then decide.")

@@ -1,0 +1,197 @@
+"""Resources as users see them: JSON, made once for each change and kept. Pure.
+
+`as_of` and `reachable` belong to the cluster and are put in when a resource is read, so that the
+passing of time changes nothing that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+
+from zun_coe.model import (
+    Cluster,
+    ClusterStatus,
+    Event,
+    Instance,
+    Intent,
+    Phase,
+    Revision,
+    Secret,
+    Service,
+    Status,
+    Volume,
+    VolumeStatus,
+    plain,
+)
+from zun_coe.model.value import timestamp
+
+# The engine's memory inside a status: kept, and nobody's business.
+_HIDDEN = {"settled", "progressed_at", "restarted", "hash", "instances", "write_id"}
+_PHASES: dict[str, Phase] = {
+    "pending": "Pending",
+    "creating": "Creating",
+    "running": "Running",
+    "paused": "Paused",
+    "restarting": "Restarting",
+    "exited": "Restarting",
+    "failed": "Failed",
+    "removing": "Deleting",
+    "unknown": "Unknown",
+}
+
+
+def replica_id(app: str, instance: Instance) -> str:
+    """The id of a replica as a container: the same for as long as the native instance lives."""
+    return str(uuid5(UUID(app), instance.native_id))
+
+
+def workload(intent: Intent, status: Status, cluster: str) -> dict[str, Any]:
+    """An app or a container, its status last and without what belongs to its cluster. `cluster`: its name."""
+    return _common(intent, cluster) | _app_fields(intent) | _server_set(intent, status) | {"status": status_of(status)}
+
+
+def status_of(status: Status) -> dict[str, Any]:
+    """The part of a status that is shown."""
+    shown: dict[str, Any] = {k: v for k, v in plain(status).items() if k not in _HIDDEN}
+    if status.rollout:
+        shown["rollout"] = {k: v for k, v in shown["rollout"].items() if k not in ("hash", "best")}
+    if not status.evidence:
+        shown.pop("evidence", None)
+    if not status.revision:
+        shown.pop("revision", None)
+    return shown
+
+
+def replica(intent: Intent, status: Status, instance: Instance, cluster: str) -> dict[str, Any]:
+    """One replica of an app, as a container."""
+    created = instance.created_at or intent.created_at
+    shown = {
+        "phase": "Deleting" if intent.deletion else _PHASES[instance.state],
+        "observed_generation": status.observed_generation,
+        "ready": instance.ready,
+        "health": instance.health,
+        "restarts": instance.restarts,
+        "started_at": instance.started_at,
+        "reason": instance.reason,
+        "message": instance.message,
+        "evidence": instance.evidence or None,
+        "exit_code": instance.exit_code if instance.state != "running" else None,
+        "endpoints": instance.endpoints,
+        "native_id": instance.native_id,
+        "updated": instance.hash == status.hash,
+    }
+    body = _common(intent, cluster) | {
+        "id": replica_id(intent.id, instance),
+        "name": f"{intent.name}-{instance.slot}",
+        "app": intent.name,
+        "generation": intent.generation,
+        "created_at": timestamp(created),
+        "updated_at": timestamp(instance.started_at or created),
+    }
+    body |= {"host": instance.host} if instance.host else {}
+    body.pop("sidecars", None)
+    return body | {"status": {k: plain(v) for k, v in shown.items() if v is not None}}
+
+
+def cluster(record: Cluster, status: ClusterStatus, projects_own: bool = True) -> dict[str, Any]:
+    """A cluster. Credentials are never part of it, only whether there are any."""
+    body: dict[str, Any] = plain(record)
+    for hidden in ("credentials", "deletion", "request_id", "write_id"):
+        body.pop(hidden, None)
+    body["has_credentials"] = record.credentials is not None
+    info = status.info
+    phase = "Deleting" if record.deletion else status.phase
+    shown = plain(status) | {"phase": phase}
+    for hidden in ("info", "write_id"):
+        shown.pop(hidden, None)
+    if not status.evidence:
+        shown.pop("evidence", None)
+    if info:
+        shown |= {"versions": info.versions, "nodes": [_node(n, projects_own) for n in plain(info.nodes)]}
+    return body | {"status": shown}
+
+
+def volume(record: Volume, status: VolumeStatus, cluster: str, users: list[str]) -> dict[str, Any]:
+    """A volume and the names of what uses it."""
+    body = {k: v for k, v in plain(record).items() if k not in ("deletion", "request_id", "write_id")}
+    phase = "Deleting" if record.deletion else status.phase
+    shown = {k: v for k, v in plain(status).items() if k != "write_id"} | {"phase": phase}
+    return body | {"cluster": cluster, "used_by": users, "status": shown}
+
+
+def secret(record: Secret) -> dict[str, Any]:
+    """A secret: the names of its keys, never a value."""
+    hidden = ("data", "request_id", "write_id")
+    return {k: v for k, v in plain(record).items() if k not in hidden}
+
+
+def revision(record: Revision, current: int, effective: int) -> dict[str, Any]:
+    """A revision of an app. `current`: what was asked for last; `effective`: what runs."""
+    body = {k: v for k, v in plain(record).items() if k not in ("app", "number", "hash")}
+    flags = {"current": record.number == current, "effective": record.number == effective}
+    return {"revision": record.number} | flags | body
+
+
+def event(record: Event, id: str) -> dict[str, Any]:
+    """An event under its id."""
+    body = {k: v for k, v in plain(record).items() if k != "n"}
+    if not record.data:
+        body.pop("data", None)
+    return {"id": id} | body
+
+
+def service(record: Service) -> dict[str, Any]:
+    """A process of the gateway."""
+    shown: dict[str, Any] = plain(record)
+    return shown
+
+
+def as_bytes(body: Mapping[str, Any]) -> bytes:
+    """JSON without its two closing braces, so that `finish` can add to the status, which is last."""
+    return msgspec.json.encode(body)[:-2]
+
+
+def finish(prefix: bytes, suffix: bytes) -> bytes:
+    """The whole JSON: what is kept, and what the cluster adds to every status."""
+    return prefix + suffix
+
+
+def suffix_of(status: ClusterStatus) -> bytes:
+    """What a cluster adds to the status of everything on it."""
+    seen = {"reachable": status.reachable} | ({"as_of": timestamp(status.as_of)} if status.as_of else {})
+    return b"," + msgspec.json.encode(seen)[1:] + b"}"
+
+
+def _common(intent: Intent, cluster: str) -> dict[str, Any]:
+    head = {"id": intent.id, "name": intent.name, "project": intent.project, "cluster": cluster}
+    body = head | {"cluster_id": intent.cluster, "labels": intent.labels, "desired_state": intent.desired_state}
+    body |= plain(intent.template)
+    return body
+
+
+def _app_fields(intent: Intent) -> dict[str, Any]:
+    if intent.noun == "container":
+        return {}
+    return {"replicas": intent.replicas, "update": plain(intent.update), "placement": plain(intent.placement)}
+
+
+def _server_set(intent: Intent, status: Status) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "generation": intent.generation,
+        "created_at": timestamp(intent.created_at),
+        "updated_at": timestamp(intent.updated_at),
+    }
+    if intent.noun == "app":
+        body["revision"] = intent.revision
+    elif status.instances and status.instances[0].host:
+        body["host"] = status.instances[0].host
+    if intent.lost:
+        body |= {"accept_loss": list(intent.accept_loss), "lost": plain(intent.lost)}
+    return body
+
+
+def _node(node: dict[str, Any], own: bool) -> dict[str, Any]:
+    return node if own else {k: v for k, v in node.items() if k not in ("address", "facts", "message")}
