@@ -1,5 +1,6 @@
 """The nouns of the gateway, as frozen values, and the pure rules over them."""
 
+from zun_coe.model.assembly import assemble, ref_of, without
 from zun_coe.model.observation import Drift, Endpoint, Instance, InstanceState, Observation
 from zun_coe.model.records import (
     Cluster,
@@ -87,10 +88,13 @@ __all__ = [
     "VolumeStatus",
     "Workload",
     "WorkloadRef",
+    "assemble",
     "bytes_of",
     "canonical",
     "derive_status",
     "plain",
+    "ref_of",
     "share_of",
     "template_hash",
+    "without",
 ]
