@@ -1,0 +1,142 @@
+"""What is due in one cluster: each key once, by one worker at a time, later again after a failure.
+
+A queue of its own rather than `queue.Queue`, because the same key is asked for many times over while
+it waits (once for each hint) and must never be worked on twice at once. It has no thread."""
+
+from __future__ import annotations
+
+import heapq
+import random as randomness
+import time
+from collections.abc import Callable, Hashable
+from itertools import count
+from threading import Condition
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+# Doubling stops here: 2**32 times any base is longer than any sensible maximum, and a float holds it.
+_MOST_DOUBLINGS = 32
+
+
+class WorkQueue(Generic[K]):
+    """Keys that are due now or later. Thread-safe; only `get` blocks. Times are seconds of `clock`.
+
+    A worker calls `get`, works, calls `forget` (it went well) or `failed` (it did not), and in the end
+    always `done`. Keys are handed out in the order in which they became due. `base` and `maximum` bound
+    the delay after a failure."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = randomness.random,
+        *,
+        base: float = 0.5,
+        maximum: float = 60.0,
+    ) -> None:
+        self._clock = clock
+        self._random = random
+        self._base = base
+        self._maximum = maximum
+        self._changed = Condition()
+        self._due: dict[K, float] = {}
+        # May hold entries that `_due` has overtaken: they are skipped when they come up.
+        self._order: list[tuple[float, int, K]] = []
+        self._numbers = count()
+        self._working: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._closed = False
+
+    def add(self, key: K) -> None:
+        """Make the key due now, whatever it was waiting for. Idempotent; no-op after `close`."""
+        self.add_after(key, 0.0)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Make the key due in `seconds`, unless it is due earlier anyway. No-op after `close`."""
+        with self._changed:
+            at = self._clock() + max(seconds, 0.0)
+            if self._closed or at >= self._due.get(key, float("inf")):
+                return
+            self._due[key] = at
+            if key not in self._working:
+                self._enqueue(key)
+
+    def get(self, timeout: float | None = None) -> K | None:
+        """The key that has been due longest, which is the caller's until `done`. Blocks until there is
+        one; None after `timeout` seconds (None: no end) or once the queue is closed."""
+        with self._changed:
+            end = None if timeout is None else self._clock() + timeout
+            while not self._closed:
+                head = self._head()
+                now = self._clock()
+                if head is not None and head[0] <= now:
+                    return self._hand_out(head[2])
+                if end is not None and end <= now:
+                    return None
+                waits = [at - now for at in (end, head[0] if head else None) if at is not None]
+                self._changed.wait(min(waits, default=None))
+            return None
+
+    def done(self, key: K) -> None:
+        """Give the key back. If it was added meanwhile it is handed out again when due. Raises `KeyError`
+        when nobody works on it."""
+        with self._changed:
+            self._working.remove(key)
+            if key in self._due and not self._closed:
+                self._enqueue(key)
+
+    def failed(self, key: K) -> float:
+        """Make the key due again after a delay, which is returned: anything up to `base`, doubled with
+        each failure since `forget`, up to `maximum`. The worker still calls `done`."""
+        with self._changed:
+            failures = self._failures.get(key, 0)
+            self._failures[key] = failures + 1
+            ceiling = min(self._maximum, self._base * 2.0 ** min(failures, _MOST_DOUBLINGS))
+            delay = ceiling * self._random()
+            self.add_after(key, delay)
+            return delay
+
+    def forget(self, key: K) -> None:
+        """Forget the key's failures. Whether it is due stays as it is. Idempotent."""
+        with self._changed:
+            self._failures.pop(key, None)
+
+    def close(self) -> None:
+        """Hand out nothing any more and wake whoever waits. Idempotent."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def depth(self) -> int:
+        """How many keys are due now, those added again while worked on among them."""
+        with self._changed:
+            now = self._clock()
+            return sum(at <= now for at in self._due.values())
+
+    @property
+    def oldest_age(self) -> float:
+        """For how many seconds the longest waiting of the due keys has been due; 0.0 with none."""
+        with self._changed:
+            now = self._clock()
+            return max((now - at for at in self._due.values() if at <= now), default=0.0)
+
+    def _enqueue(self, key: K) -> None:
+        heapq.heappush(self._order, (self._due[key], next(self._numbers), key))
+        self._changed.notify()
+
+    def _head(self) -> tuple[float, int, K] | None:
+        while self._order:
+            at, _, key = self._order[0]
+            if self._due.get(key) == at and key not in self._working:
+                return self._order[0]
+            heapq.heappop(self._order)
+        return None
+
+    def _hand_out(self, key: K) -> K:
+        heapq.heappop(self._order)
+        del self._due[key]
+        self._working.add(key)
+        # One waiter was woken for the head that is now gone: let another wait for the next one.
+        self._changed.notify()
+        return key
