@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from zun_coe.auth import Principal
 from zun_coe.errors import PreconditionFailed
 from zun_coe.model import Instance, Noun, WorkloadRef
@@ -76,11 +74,6 @@ class LogSources:
     noun: Noun
     instances: Callable[[], Sequence[Instance]]
     open: Callable[..., Any]
-
-
-def encode(content: Any) -> bytes:
-    """JSON as it goes out."""
-    return msgspec.json.encode(content)
 
 
 def etag(generation: int) -> str:

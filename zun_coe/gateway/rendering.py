@@ -50,12 +50,16 @@ def replica_id(app: str, instance: Instance) -> str:
 
 def workload(intent: Intent, status: Status, cluster: str) -> dict[str, Any]:
     """An app or a container, its status last and without what belongs to its cluster. `cluster`: its name."""
-    return _common(intent, cluster) | _app_fields(intent) | _server_set(intent, status) | {"status": status_of(status)}
+    shown = status_of(status)
+    if intent.deletion:
+        shown["phase"] = "Deleting"
+    return _common(intent, cluster) | _app_fields(intent) | _server_set(intent, status) | {"status": shown}
 
 
 def status_of(status: Status) -> dict[str, Any]:
     """The part of a status that is shown."""
-    shown: dict[str, Any] = {k: v for k, v in plain(status).items() if k not in _HIDDEN}
+    visible = {k: getattr(status, k) for k in status.__struct_fields__ if k not in _HIDDEN}
+    shown: dict[str, Any] = {k: plain(v) for k, v in visible.items() if v is not None}
     if status.rollout:
         shown["rollout"] = {k: v for k, v in shown["rollout"].items() if k not in ("hash", "best")}
     if not status.evidence:
@@ -65,11 +69,16 @@ def status_of(status: Status) -> dict[str, Any]:
     return shown
 
 
+def replica_phase(intent: Intent, instance: Instance) -> Phase:
+    """The phase of a replica as a container."""
+    return "Deleting" if intent.deletion else _PHASES[instance.state]
+
+
 def replica(intent: Intent, status: Status, instance: Instance, cluster: str) -> dict[str, Any]:
     """One replica of an app, as a container."""
     created = instance.created_at or intent.created_at
     shown = {
-        "phase": "Deleting" if intent.deletion else _PHASES[instance.state],
+        "phase": replica_phase(intent, instance),
         "observed_generation": status.observed_generation,
         "ready": instance.ready,
         "health": instance.health,
@@ -147,6 +156,11 @@ def service(record: Service) -> dict[str, Any]:
     """A process of the gateway."""
     shown: dict[str, Any] = plain(record)
     return shown
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """JSON as it goes out."""
+    return msgspec.json.encode(body)
 
 
 def as_bytes(body: Mapping[str, Any]) -> bytes:

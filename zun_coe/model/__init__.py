@@ -37,7 +37,18 @@ from zun_coe.model.spec import (
     share_of,
     template_hash,
 )
-from zun_coe.model.status import Phase, Reason, ReplicaCounts, Rollout, Status, derive_status
+from zun_coe.model.status import (
+    Phase,
+    Reason,
+    ReplicaCounts,
+    Rollout,
+    Status,
+    derive_status,
+    is_finished,
+    is_settled,
+    stays_exited,
+    wanted_hash,
+)
 from zun_coe.model.value import Value, canonical, plain
 from zun_coe.model.workload import ClusterInfo, Node, Noun, OperationSupport, Support, Workload, WorkloadRef
 
@@ -92,9 +103,13 @@ __all__ = [
     "bytes_of",
     "canonical",
     "derive_status",
+    "is_finished",
+    "is_settled",
     "plain",
     "ref_of",
     "share_of",
+    "stays_exited",
     "template_hash",
+    "wanted_hash",
     "without",
 ]

@@ -1,0 +1,110 @@
+"""The use cases: check, write the intent down, return it. Nothing here calls a backend to write, list or show."""
+
+from __future__ import annotations
+
+from zun_coe.adapters import Logs
+from zun_coe.config import Settings
+from zun_coe.errors import Conflict, NotFound, StoreUnavailable
+from zun_coe.gateway import rendering
+from zun_coe.gateway.apps import Apps
+from zun_coe.gateway.backends import Backends, connection_of
+from zun_coe.gateway.calls import PLURALS, Answer, Call, LogSources, Query, Settle, etag
+from zun_coe.gateway.clusters import Clusters
+from zun_coe.gateway.containers import Containers
+from zun_coe.gateway.keeping import Events, Secrets, Services, Volumes, fits, order_of
+from zun_coe.gateway.resources import Tools
+from zun_coe.gateway.views import Replica, Resource, StoredEvent, Views
+from zun_coe.gateway.writing import Writer
+from zun_coe.model import Instance, is_settled, ref_of
+from zun_coe.store import Store
+from zun_coe.store.cache import Cache
+from zun_coe.vault import Vault
+
+__all__ = [
+    "PLURALS",
+    "Answer",
+    "Backends",
+    "Call",
+    "Gateway",
+    "LogSources",
+    "Query",
+    "Settle",
+    "StoredEvent",
+    "Views",
+    "connection_of",
+    "etag",
+    "fits",
+    "order_of",
+]
+
+
+class Gateway:
+    """Everything that users can do, for one process. Make it before the cache is started."""
+
+    def __init__(self, store: Store, cache: Cache, settings: Settings, vault: Vault, installation: str) -> None:
+        self.cache, self.settings, self.views = cache, settings, Views()
+        cache.listen(self.views.listener)
+        writer = Writer(store, cache, settings)
+        tools = Tools(store, cache, self.views, writer, vault, settings, installation)
+        self._tools = tools
+        self.backends = Backends(self.views, installation, vault, settings)
+        self.apps = Apps(tools)
+        self.containers = Containers(tools, self.backends)
+        self.clusters = Clusters(tools)
+        self.secrets = Secrets(tools)
+        self.volumes = Volumes(tools)
+        self.events = Events(tools)
+        self.services = Services(self.views)
+
+    def settled(self, settle: Settle) -> Answer | None:
+        """The answer to give to somebody who waits, or None while there is more to wait for."""
+        found = self.views.get(settle.noun, settle.id)
+        if settle.deleted:
+            return Answer(204) if found is None else None
+        if found is None:
+            return Answer(404)
+        if not self._has_settled(found, settle):
+            return None
+        return Answer(200, self.views.body(found), {"ETag": etag(found.intent.generation)})
+
+    def ready(self) -> Answer:
+        """200 while the store is heard of, else 503."""
+        age = self.cache.age
+        if age > 10:
+            raise StoreUnavailable(f"The state store was last heard of {age:.0f} seconds ago.")
+        return Answer(200, rendering.encode({"status": "ready"}))
+
+    def log_sources(self, call: Call, noun: str, ref: str, container: str | None = None) -> LogSources:
+        """Where the output of an app or a container comes from. Raises `Conflict` where nothing of it
+        was ever made, `NotFound` for a sidecar that it doesn't have."""
+        found = self.apps._find(call, ref) if noun == "app" else self.containers.find_any(call, ref)
+        resource = found.app if isinstance(found, Replica) else found
+        sidecars = [s.name for s in resource.intent.template.sidecars]
+        if container is not None and container not in ("main", *sidecars):
+            raise NotFound(f"There is no container {container} in it; there are {', '.join(['main', *sidecars])}.")
+        adapter = self.backends.adapter(resource.intent.cluster)
+        if not isinstance(adapter, Logs):
+            raise Conflict("Logs can't be had from this cluster.")
+        reference = ref_of(self._tools.installation, resource.intent)
+
+        def instances() -> tuple[Instance, ...]:
+            now = self.views.get(resource.noun, resource.id)
+            there: tuple[Instance, ...] = now.status.instances if now else ()
+            if isinstance(found, Replica):
+                return tuple(i for i in there if i.native_id == found.instance.native_id)
+            return there
+
+        return LogSources(
+            reference, resource.intent.noun, instances, lambda i, options: adapter.logs(reference, i.native_id, options)
+        )
+
+    def close(self) -> None:
+        """Let go of connections. Idempotent."""
+        self.backends.close()
+
+    def _has_settled(self, found: Resource, settle: Settle) -> bool:
+        if settle.noun == "cluster":
+            return bool(found.status.observed_generation >= settle.generation)
+        if settle.noun in ("app", "container"):
+            return found.intent.generation >= settle.generation and is_settled(found.intent, found.status)
+        return True

@@ -1,0 +1,125 @@
+"""Apps: a container replicated and kept so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+from zun_coe.errors import Conflict, FieldProblem, NotFound, Unprocessable
+from zun_coe.gateway import rendering, specs
+from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
+from zun_coe.gateway.diagnosing import diagnose
+from zun_coe.gateway.resources import Listing, page_answer
+from zun_coe.gateway.views import Resource
+from zun_coe.gateway.workloads import Workloads
+from zun_coe.gateway.writing import Change, replaced
+from zun_coe.model import Intent, Revision
+from zun_coe.store.records import revision_key
+
+
+class Apps(Workloads):
+    """The use cases of apps."""
+
+    noun: ClassVar[str] = "app"
+
+    def replace(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
+        """Create the app with this name, or make the one there is what the body says."""
+        call.principal.must_write()
+
+        def attempt() -> Answer:
+            try:
+                found = self._find(call, ref)
+            except NotFound:
+                return self._create_named(call, ref, body)
+            return self._change(call, found, {"name": found.intent.name} | dict(body))
+
+        return self._attempt(call, attempt)
+
+    def rollback(self, call: Call, ref: str, revision: int) -> Answer:
+        """Restore the template of a revision, as a new revision."""
+        call.principal.must_write()
+
+        def attempt() -> Answer:
+            found = self._find(call, ref)
+            return self._restore(call, found, self._revision(found.intent, revision))
+
+        return self._attempt(call, attempt)
+
+    def restart(self, call: Call, ref: str) -> Answer:
+        """Replace every replica in turn, as a change of the template would."""
+        call.principal.must_write()
+
+        def attempt() -> Answer:
+            found = self._find(call, ref)
+            intent: Intent = found.intent
+            check_preconditions(call, intent.generation)
+            self._must_live(found)
+            if intent.desired_state != "running":
+                raise Conflict(f"The app {intent.name} is stopped; set desired_state to running to start it.")
+            change = Change()
+            new = replaced(intent, restarts=intent.restarts + 1, **self._written(call, intent, change))
+            change.put(self._key(intent), new, found.revision)
+            change.tell(self._event(call, "AppRestarting", new, "A rolling restart was asked for."))
+            self._tools.writer.commit(change)
+            return self._accepted(intent.id)
+
+        return self._attempt(call, attempt)
+
+    def containers(self, call: Call, ref: str, query: Query) -> Answer:
+        """The replicas of an app, as containers."""
+        with self._views.lock:
+            replicas: Listing = list(self._views.replicas(self._find(call, ref)))
+            found, more = self._page(replicas, query)
+            bodies = [self._views.body(r) for r in found]
+        return page_answer("containers", bodies, found[-1].id if more else None)
+
+    def revisions(self, call: Call, ref: str, query: Query) -> Answer:
+        """The templates that an app has and had, the newest first."""
+        found = self._find(call, ref)
+        intent: Intent = found.intent
+        entries = self._tools.cache.list(f"revision/{intent.project}/{intent.id}/")
+        records = [cast(Revision, e.value) for e in reversed(entries)]
+        if query.marker is not None:
+            records = [r for r in records if r.number < int(query.marker)]
+        page, more = records[: query.limit], len(records) > query.limit
+        shown = [rendering.encode(rendering.revision(r, intent.revision, found.status.revision)) for r in page]
+        return page_answer("revisions", shown, str(page[-1].number) if more else None)
+
+    def diagnosis(self, call: Call, ref: str) -> Answer:
+        """Why it is in the state it is in, with the evidence, and what to do. Asks no backend."""
+        found = self._find(call, ref)
+        return Answer(200, rendering.encode(diagnose(found, self._views)))
+
+    def _create_named(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
+        if body.get("name", ref) != ref:
+            detail = f"The path names {ref}, the body {body['name']}; leave the name out of the body."
+            raise Unprocessable(detail, [FieldProblem("/name", detail)])
+        if not specs.is_name(ref):
+            raise NotFound(f"There is no app {ref} in the project {call.principal.project}.")
+        return self._create(call, {"name": ref} | dict(body), "app.replace")
+
+    def _restore(self, call: Call, found: Resource, record: Revision) -> Answer:
+        intent: Intent = found.intent
+        check_preconditions(call, intent.generation)
+        self._must_live(found)
+        change = Change()
+        body = specs.as_body(replaced(intent, template=record.template))
+        wanted = specs.parse("app", body)
+        new = replaced(intent, template=record.template, revision=intent.revision + 1)
+        new = self._checked(call, new, wanted, self._same_place(call, intent, wanted), change)
+        new = replaced(new, **self._written(call, intent, change))
+        change.put(self._key(intent), new, found.revision)
+        self._keep_revision(new, change, restored=record.number)
+        message = f"Going back to revision {record.number} was asked for; it is revision {new.revision} now."
+        change.tell(self._event(call, "AppRollback", new, message, revision=record.number))
+        self._tools.writer.commit(change)
+        return self._accepted(intent.id)
+
+    def _revision(self, intent: Intent, number: int) -> Revision:
+        entry = self._tools.cache.get(revision_key(intent.project, intent.id, number))
+        if entry is None:
+            kept = self._tools.cache.list(f"revision/{intent.project}/{intent.id}/")
+            told = ", ".join(str(cast(Revision, e.value).number) for e in kept)
+            detail = f"There is no revision {number}; these are kept: {told}."
+            raise Unprocessable(detail, [FieldProblem("/revision", detail)])
+        return cast(Revision, entry.value)

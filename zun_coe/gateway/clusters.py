@@ -1,0 +1,196 @@
+"""Clusters: registering them, and what each can carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from zun_coe.adapters import Adapter, kinds
+from zun_coe.errors import Conflict, FieldProblem, Malformed, Unprocessable
+from zun_coe.gateway import rendering, specs
+from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions
+from zun_coe.gateway.resources import Found, Resources
+from zun_coe.gateway.views import Resource
+from zun_coe.gateway.workloads import replace_settle
+from zun_coe.gateway.writing import Change, replaced
+from zun_coe.model import Cluster, Deletion, Host, OperationSupport
+from zun_coe.store.records import intent_key, new_id, utc_now
+
+_FIELDS = ("labels", "hosts", "endpoint", "node_endpoint", "namespace", "public")
+
+
+class Clusters(Resources):
+    """The use cases of clusters."""
+
+    noun: ClassVar[str] = "cluster"
+
+    def create(self, call: Call, body: Mapping[str, Any]) -> Answer:
+        """Register a cluster. It is reached in the background; until then writes that name it are 409."""
+        call.principal.must_write()
+
+        def attempt() -> Answer:
+            if answer := self._tools.writer.before(call, "cluster.create", body):
+                return answer
+            return self._create(call, {k: v for k, v in body.items() if k not in specs.READ_ONLY | {"source"}})
+
+        return self._attempt(call, attempt)
+
+    def patch(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
+        """A JSON merge patch of labels, hosts, endpoints, credentials, public."""
+        call.principal.must_write()
+        return self._attempt(call, lambda: self._patch(call, self._own(call, ref), body))
+
+    def delete(self, call: Call, ref: str, *, force: bool = False) -> Answer:
+        """Forget a cluster that carries nothing; with `force` forget what it carries too."""
+        call.principal.must_write()
+        return self._attempt(call, lambda: self._mark(call, self._own(call, ref), force))
+
+    def capabilities(self, call: Call, ref: str) -> Answer:
+        """How this very cluster carries each field and each operation, as it was last described."""
+        found = self._find(call, ref)
+        status, adapter = found.status, kinds()[found.intent.kind]
+        info = status.info
+        shown = {
+            "cluster": found.intent.name,
+            "kind": found.intent.kind,
+            "described": info is not None,
+            "versions": info.versions if info else {},
+            "fields": [_field(pattern, adapter, info.overrides if info else {}) for pattern in sorted(adapter.fields)],
+            "operations": [
+                {"name": name, "support": o.support, "note": o.note}
+                for name, o in (info.operations if info else {}).items()
+            ],
+        }
+        return Answer(200, rendering.encode(shown))
+
+    def _create(self, call: Call, body: Mapping[str, Any]) -> Answer:
+        existing = self._views.named("cluster", call.principal.project, body["name"])
+        check_preconditions(call, existing.intent.generation if existing else None)
+        now, change = utc_now(), Change()
+        credentials = body.get("credentials")
+        try:
+            cluster = Cluster(
+                id=new_id(),
+                project=call.principal.project,
+                name=body["name"],
+                kind=body["kind"],
+                created_at=now,
+                updated_at=now,
+                credentials=self._tools.vault.seal(credentials) if credentials else None,
+                request_id=call.request_id,
+                write_id=change.write_id,
+                **_typed(body),
+            )
+        except msgspec.ValidationError as error:
+            raise Malformed(str(error)) from error
+        self._check(call, body)
+        change.put(intent_key("cluster", cluster.project, cluster.id), cluster)
+        change.name("cluster", cluster.project, cluster.name, cluster.id)
+        change.tell(self._event(call, "ClusterRegistered", cluster, f"A {cluster.kind} cluster was registered."))
+        answer = Answer(202, b"")
+        preview = rendering.encode(rendering.cluster(cluster, self._views.cluster_status(cluster.id)))
+        headers = {"ETag": '"1"', "Location": f"/v1/clusters/{cluster.id}"}
+        answer = Answer(202, preview, headers, Settle("cluster", cluster.project, cluster.id, 1))
+        self._tools.writer.remember(change, call, "cluster.create", body, answer)
+        self._tools.writer.commit(change)
+        return answer
+
+    def _patch(self, call: Call, found: Resource, patch: Mapping[str, Any]) -> Answer:
+        old: Cluster = found.intent
+        check_preconditions(call, old.generation)
+        self._must_live(found)
+        current = {k: v for k, v in rendering.cluster(old, found.status).items() if k in _FIELDS}
+        merged = specs.merge(current, {k: v for k, v in patch.items() if k not in specs.READ_ONLY})
+        fixed = [f for f in ("name", "kind") if merged.get(f, getattr(old, f)) != getattr(old, f)]
+        if fixed:
+            raise Unprocessable("It can't change.", [FieldProblem(f"/{f}", f"{f} can't change.") for f in fixed])
+        credentials = merged.pop("credentials", None)
+        self._check(
+            call, {"name": old.name, "kind": old.kind} | merged | ({"credentials": credentials} if credentials else {})
+        )
+        change = Change()
+        new = replaced(old, **{f: d for f, d in _defaults().items() if f not in merged} | _typed(merged))
+        new = replaced(new, credentials=self._tools.vault.seal(credentials)) if credentials else new
+        if "credentials" in patch and patch["credentials"] is None:
+            new = replaced(new, credentials=None)
+        if new == old:
+            return self._accepted(old.id)
+        new = replaced(new, generation=old.generation + 1, updated_at=utc_now(), write_id=change.write_id)
+        change.put(intent_key("cluster", old.project, old.id), new, found.revision)
+        change.tell(self._event(call, "ClusterUpdated", new, "Its registration was changed."))
+        self._tools.writer.commit(change)
+        return self._accepted(old.id)
+
+    def _mark(self, call: Call, found: Resource, force: bool) -> Answer:
+        old: Cluster = found.intent
+        check_preconditions(call, old.generation)
+        carried = self._views.on_cluster(old.id)
+        if carried and not force:
+            names = ", ".join(sorted(f"{r.noun} {r.intent.name}" for r in carried)[:5])
+            detail = f"It still carries {len(carried)} ({names}); delete them first, or use force to forget them."
+            raise Conflict(detail)
+        change = Change()
+        mark = old.deletion or Deletion(at=utc_now(), request_id=call.request_id)
+        mark = replaced(mark, force=mark.force or force)
+        if mark != old.deletion:
+            new = replaced(old, deletion=mark, generation=old.generation + 1, write_id=change.write_id)
+            change.put(intent_key("cluster", old.project, old.id), new, found.revision)
+            change.tell(self._event(call, "ClusterDeleting", new, "Deletion was asked for."))
+            self._tools.writer.commit(change)
+        settle = Settle("cluster", old.project, old.id, old.generation, deleted=True)
+        return replace_settle(self._accepted(old.id), settle)
+
+    def _check(self, call: Call, body: Mapping[str, Any]) -> None:
+        kind = kinds().get(body["kind"])
+        if kind is None:
+            detail = f"There is no kind {body['kind']}; there are {', '.join(sorted(kinds()))}."
+            raise Unprocessable(detail, [FieldProblem("/kind", detail)])
+        if body.get("public") and not call.principal.admin:
+            raise Unprocessable("Not allowed.", [FieldProblem("/public", "Only admins offer a cluster to everybody.")])
+        problems = kind.check_registration(body, admin=call.principal.admin)
+        if problems:
+            raise Unprocessable("This cluster can't be registered so.", problems)
+
+    def _own(self, call: Call, ref: str) -> Resource:
+        found = self._find(call, ref)
+        if found.intent.project != call.principal.project and not call.principal.admin:
+            call.principal.must_admin(f"Changing the public cluster {found.intent.name}")
+        return found
+
+    def _find(self, call: Call, ref: str) -> Resource:
+        """Own before public, by id or name."""
+        own = self._views.named("cluster", call.principal.project, ref)
+        if own is not None:
+            return own
+        with self._views.lock:
+            public = [c for c in self._views.ordered("cluster", None) if c.intent.public and ref == c.intent.name]
+        return public[0] if public else super()._find(call, ref)
+
+    def _visible(self, call: Call, found: Resource) -> bool:
+        return bool(found.intent.public) or super()._visible(call, found)
+
+    def _candidates(self, project: str | None, query: Query) -> Iterable[Found]:
+        if project is None:
+            return super()._candidates(project, query)
+        return [c for c in self._views.ordered("cluster", None) if c.intent.public or c.intent.project == project]
+
+
+def _field(pattern: str, adapter: type[Adapter], overrides: Mapping[str, OperationSupport]) -> dict[str, Any]:
+    carried = overrides.get(pattern) or adapter.fields[pattern]
+    shown: dict[str, Any] = {"pointer": pattern, "support": carried.support}
+    if carried.note:
+        shown["note"] = carried.note
+    return shown | {"values": "some" if adapter.fields[pattern].accepts else "all"}
+
+
+def _typed(body: Mapping[str, Any]) -> dict[str, Any]:
+    given = {k: v for k, v in body.items() if k in _FIELDS}
+    if "hosts" in given:
+        given["hosts"] = msgspec.convert(given["hosts"], tuple[Host, ...])
+    return given
+
+
+def _defaults() -> dict[str, Any]:
+    return {"labels": {}, "hosts": (), "endpoint": None, "node_endpoint": None, "namespace": None, "public": False}

@@ -1,0 +1,193 @@
+"""Containers: standalone ones with all their actions, and the replicas of apps as far as they allow any."""
+
+from __future__ import annotations
+
+import signal as signals
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import Any, ClassVar, cast
+
+from zun_coe.adapters import DeleteInstance, Kill
+from zun_coe.errors import Conflict, FieldProblem, NotFound, Unprocessable
+from zun_coe.gateway.backends import Backends
+from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
+from zun_coe.gateway.resources import Found, Tools
+from zun_coe.gateway.views import Replica, Resource, phase_of
+from zun_coe.gateway.workloads import Workloads
+from zun_coe.gateway.writing import Change, replaced
+from zun_coe.model import Instance, Intent, Support, ref_of
+
+# For each action: the states (as wanted by the user) in which it can be done, and the state that it asks for.
+_ACTIONS: Mapping[str, tuple[frozenset[str], str]] = {
+    "start": (frozenset({"stopped"}), "running"),
+    "stop": (frozenset({"running", "paused"}), "stopped"),
+    "pause": (frozenset({"running"}), "paused"),
+    "unpause": (frozenset({"paused"}), "running"),
+    "restart": (frozenset({"running"}), "running"),
+}
+
+
+class Containers(Workloads):
+    """The use cases of containers."""
+
+    noun: ClassVar[str] = "container"
+
+    def __init__(self, tools: Tools, backends: Backends) -> None:
+        super().__init__(tools)
+        self._backends = backends
+
+    def show(self, call: Call, ref: str) -> Answer:
+        """A standalone container, or the replica of an app (by its id, or <app>-<slot>)."""
+        if call.fresh:
+            self._tools.refresh()
+        return self._shown(self._any(call, ref), 200)
+
+    def delete(self, call: Call, ref: str, *, force: bool = False, keep: bool = False, volumes: bool = False) -> Answer:
+        """Delete a standalone container, or the replica of an app, which then is replaced."""
+        call.principal.must_write()
+        found = self._any(call, ref)
+        if isinstance(found, Replica):
+            adapter = self._able(found.app, DeleteInstance, "delete")
+            adapter.delete_instance(self._ref(found.app), found.instance.native_id)
+            self._tell(call, found, "ContainerDeleted", "Deletion was asked for; the app replaces it.")
+            return Answer(202, self._views.body(found))
+        return super().delete(call, ref, force=force, keep=keep, volumes=volumes)
+
+    def patch(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
+        """Labels, and cpu and memory where the cluster can change them in place."""
+        self._standalone(call, ref, "Change")
+        return super().patch(call, ref, body)
+
+    def act(self, call: Call, ref: str, action: str, *, signal: str | None = None) -> Answer:
+        """start, stop, restart, pause, unpause: write down what is wanted. kill: send the signal now."""
+        call.principal.must_write()
+        if action == "kill":
+            return self._kill(call, ref, signal or "SIGKILL")
+
+        def attempt() -> Answer:
+            return self._write_action(call, self._standalone(call, ref, action.title()), action)
+
+        return self._attempt(call, attempt)
+
+    def find_any(self, call: Call, ref: str) -> Resource | Replica:
+        """A container of either sort, for what reads from it."""
+        return self._any(call, ref)
+
+    def _write_action(self, call: Call, found: Resource, action: str) -> Answer:
+        intent: Intent = found.intent
+        check_preconditions(call, intent.generation)
+        self._must_live(found)
+        self._must_support(found, action)
+        allowed, wanted = _ACTIONS[action]
+        phase, again = phase_of(found), False
+        if action == "start" and intent.desired_state == "running" and phase in ("Exited", "Failed"):
+            again = True
+        elif intent.desired_state not in allowed or (action == "pause" and phase in ("Exited", "Failed")):
+            raise Conflict(f"{intent.name} is {phase} and asked to be {intent.desired_state}; {action} does not apply.")
+        change = Change()
+        restarts = intent.restarts + (again or action == "restart")
+        new = replaced(intent, desired_state=wanted, restarts=restarts, **self._written(call, intent, change))
+        change.put(self._key(intent), new, found.revision)
+        change.tell(self._event(call, f"Container{action.title()}", new, f"{action.title()} was asked for."))
+        self._tools.writer.commit(change)
+        return self._accepted(intent.id)
+
+    def _kill(self, call: Call, ref: str, signal: str) -> Answer:
+        if signal not in signals.Signals.__members__:
+            detail = f"{signal} is no signal; use a name such as SIGTERM or SIGHUP."
+            raise Unprocessable(detail, [FieldProblem("/signal", detail)])
+        found = self._any(call, ref)
+        resource = found.app if isinstance(found, Replica) else found
+        self._must_live(resource)
+        instance = found.instance if isinstance(found, Replica) else self._instance(found)
+        if instance is None or phase_of(found) not in ("Running", "Restarting", "Paused"):
+            raise Conflict(f"It is {phase_of(found)}; only what runs can be sent a signal.")
+        self._able(resource, Kill, "kill").kill(self._ref(resource), instance.native_id, signal)
+        self._tell(call, found, "ContainerKilled", f"{signal} was sent.")
+        settle = None if isinstance(found, Replica) else self._settle(found)
+        return Answer(202, self._views.body(found), {"Location": f"/v1/containers/{found.id}"}, settle)
+
+    def _instance(self, found: Resource) -> Instance | None:
+        return next(iter(found.status.instances), None)
+
+    def _must_be_changeable(self, old: Intent, new: Intent) -> None:
+        fields = type(old.template).__struct_fields__
+        fixed = [
+            f for f in fields if f not in ("cpu", "memory") and getattr(old.template, f) != getattr(new.template, f)
+        ]
+        if old.desired_state != new.desired_state:
+            fixed.append("desired_state")
+        if fixed:
+            how = "use start, stop, pause and unpause" if fixed == ["desired_state"] else "create a new container"
+            problems = [FieldProblem(f"/{name}", f"It can't change; {how}.") for name in fixed]
+            raise Unprocessable("Of a container labels, cpu and memory can change.", problems)
+        resized = [f for f in ("cpu", "memory") if getattr(old.template, f) != getattr(new.template, f)]
+        found = self._views.get("container", old.id)
+        if resized and found is not None:
+            self._must_support(found, "resize", *[f"/{name}" for name in resized])
+
+    def _must_support(self, found: Resource, operation: str, *pointers: str) -> None:
+        cluster = self._views.cluster_status(found.intent.cluster)
+        support = cluster.info.operations.get(operation) if cluster.info else None
+        if support is None or support.support is Support.NONE:
+            note = support.note if support else "its cluster was never described"
+            detail = f"{operation} can't be done here: {note}."
+            raise Unprocessable(detail, [FieldProblem(p, detail) for p in pointers])
+
+    def _able(self, resource: Resource, protocol: type[Any], operation: str) -> Any:
+        adapter = self._backends.adapter(resource.intent.cluster)
+        if not isinstance(adapter, protocol):
+            raise Unprocessable(f"{operation} can't be done on this cluster.")
+        return adapter
+
+    def _ref(self, resource: Resource) -> Any:
+        return ref_of(self._tools.installation, resource.intent)
+
+    def _tell(self, call: Call, found: Found, type: str, message: str) -> None:
+        intent = found.app.intent if isinstance(found, Replica) else found.intent
+        change = Change()
+        event = self._event(call, type, intent, message, container=found.id)
+        change.tell(replaced(event, subject=intent.noun))
+        self._tools.writer.commit(change)
+
+    def _standalone(self, call: Call, ref: str, what: str) -> Resource:
+        found = self._any(call, ref)
+        if isinstance(found, Replica):
+            app = found.app.intent.name
+            raise Conflict(
+                f"It is a replica of the app {app}. {what} the app instead; a replica can be killed or deleted."
+            )
+        return found
+
+    def _any(self, call: Call, ref: str) -> Resource | Replica:
+        try:
+            return self._find(call, ref)
+        except NotFound:
+            replica = self._views.replica(ref) or self._by_slot(call, ref)
+            if replica is None or replica.app.intent.project != call.principal.project:
+                raise
+            return replica
+
+    def _by_slot(self, call: Call, ref: str) -> Replica | None:
+        name, _, slot = ref.rpartition("-")
+        app = self._views.named("app", call.principal.project, name) if slot.isdigit() else None
+        if app is None:
+            return None
+        replicas = [r for r in self._views.replicas(app) if r.instance.slot == int(slot)]
+        ready = [r for r in replicas if r.instance.ready]
+        return next(iter(ready or replicas), None)
+
+    def _candidates(self, project: str | None, query: Query) -> Iterable[Found]:
+        """Standalone containers and replicas, the oldest first."""
+        apps = cast("list[Resource]", list(self._views.ordered("app", project)))
+        replicas = self._containers(apps)
+        standalone = self._views.ordered("container", project)
+        if not replicas:
+            return cast("Iterable[Found]", standalone)
+        return sorted(chain(standalone, replicas), key=_created)
+
+
+def _created(found: Found) -> tuple[Any, str]:
+    if isinstance(found, Replica):
+        return (found.instance.created_at or found.app.intent.created_at, found.id)
+    return (found.intent.created_at, found.id)

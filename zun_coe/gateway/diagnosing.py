@@ -1,0 +1,101 @@
+"""Why something isn't running, told from what is known already. Pure over the views."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from zun_coe.gateway import rendering
+from zun_coe.gateway.views import Resource, StoredEvent, Views
+from zun_coe.model import plain
+from zun_coe.model.value import timestamp
+
+ADVICE = {
+    "ImageNotFound": "Check the image's name and tag, and push it to the registry, or load it onto the hosts.",
+    "ImagePullFailed": "Check that the hosts reach the registry, and that image_auth names a login that is right.",
+    "CrashLoop": "Read the logs and the exit code: the process ends by itself, or its command is wrong.",
+    "OutOfMemory": "Raise memory, or make the process use less of it.",
+    "Unschedulable": "No host fits: look at the cluster's hosts, its capacity and the placement's constraints.",
+    "PortConflict": "Something else has the port: publish another one, or auto.",
+    "HealthCheckFailing": "Ask the process what the check asks it; give it more start_period if it is slow to start.",
+    "VolumeUnavailable": "Look at the volume: the host that has it may be away.",
+    "InvalidSpec": "The engine refuses the specification; its message says what is wrong.",
+    "QuotaExceeded": "Ask the operator of the cluster for more, or use less.",
+    "BackendUnreachable": "The cluster does not answer; what is shown is as of the time given. Nothing needs to be done here.",
+    "BackendChanged": "Behind the cluster's address is another engine than before; the operator has to register it anew.",
+    "PermissionDenied": "The cluster's credentials may not do this; its operator has to look.",
+    "RolloutStuck": "Look at the newest replicas; go back with a rollback, or change the specification.",
+    "Pulling": "The image is being fetched; wait.",
+    "Error": "The message and the evidence are all that the engine said.",
+}
+EVENTS = 20
+
+
+def diagnose(found: Resource, views: Views) -> dict[str, Any]:
+    """One page: the state, the cause with its evidence, what to do, each replica, and the last events."""
+    intent, status = found.intent, found.status
+    cluster = views.cluster_status(intent.cluster)
+    reason = status.reason
+    if not cluster.reachable and cluster.info is not None:
+        reason = reason or cluster.reason or "BackendUnreachable"
+    body: dict[str, Any] = {
+        "phase": "Deleting" if intent.deletion else status.phase,
+        "healthy": status.phase in ("Running", "Stopped", "Exited", "Paused") and reason is None,
+        "summary": _summary(intent, status, reason),
+        "reason": reason,
+        "message": status.message,
+        "evidence": status.evidence or None,
+        "advice": ADVICE.get(reason) if reason else None,
+        "cluster": _cluster(views, intent.cluster),
+        "rollout": rendering.status_of(status).get("rollout"),
+        "containers": [_replica(i) for i in status.instances],
+        "events": _events(found, views),
+    }
+    return {k: v for k, v in body.items() if v is not None}
+
+
+def _summary(intent: Any, status: Any, reason: str | None) -> str:
+    counts = status.replicas
+    told = f"{counts.ready} of {counts.desired} replicas are ready. " if counts else ""
+    waiting = "" if status.observed_generation >= intent.generation else "The newest change was not acted on yet. "
+    why = f"{reason}: {status.message}" if reason and status.message else reason or "Nothing is wrong."
+    return f"{intent.name} is {status.phase}. {told}{waiting}{why}"
+
+
+def _cluster(views: Views, id: str) -> dict[str, Any]:
+    status = views.cluster_status(id)
+    told = {
+        "name": views.cluster_name(id),
+        "reachable": status.reachable,
+        "as_of": timestamp(status.as_of) if status.as_of else None,
+        "reason": status.reason,
+        "message": status.message,
+    }
+    return {k: v for k, v in told.items() if v is not None}
+
+
+def _replica(instance: Any) -> dict[str, Any]:
+    fields = (
+        "name",
+        "slot",
+        "host",
+        "state",
+        "ready",
+        "health",
+        "exit_code",
+        "restarts",
+        "reason",
+        "message",
+        "evidence",
+    )
+    told = {f: plain(getattr(instance, f)) for f in fields}
+    return {k: v for k, v in told.items() if v not in (None, {})}
+
+
+def _events(found: Resource, views: Views) -> list[dict[str, Any]]:
+    """The newest first."""
+    with views.lock:
+        newest = reversed(views.events(found.intent.project))
+        own = (s for s in newest if s.event.subject_id == found.id)
+        taken: list[StoredEvent] = list(islice(own, EVENTS))
+    return [rendering.event(s.event, s.id) for s in taken]

@@ -1,0 +1,216 @@
+"""Secrets, volumes, events and services: what is kept and looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, ClassVar
+
+from zun_coe.errors import Conflict, FieldProblem, Gone, Malformed
+from zun_coe.gateway import rendering
+from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions
+from zun_coe.gateway.resources import Resources, Tools, page_answer
+from zun_coe.gateway.views import Resource, StoredEvent, Views
+from zun_coe.gateway.workloads import replace_settle
+from zun_coe.gateway.writing import Change, replaced
+from zun_coe.model import Deletion, Event, Secret, Volume
+from zun_coe.store import At, Delete
+from zun_coe.store.records import intent_key, name_key, new_id, utc_now
+
+
+class Secrets(Resources):
+    """Named confidential values: written once, never shown."""
+
+    noun: ClassVar[str] = "secret"
+    sorts: ClassVar[frozenset[str]] = frozenset({"created_at", "name", "id"})
+
+    def create(self, call: Call, body: Mapping[str, Any]) -> Answer:
+        """Keep the values of `data`, encrypted."""
+        call.principal.must_write()
+
+        def attempt() -> Answer:
+            if answer := self._tools.writer.before(call, "secret.create", body):
+                return answer
+            return self._create(call, body)
+
+        return self._attempt(call, attempt)
+
+    def delete(self, call: Call, ref: str) -> Answer:
+        """Forget a secret that nothing uses."""
+        call.principal.must_write()
+
+        def attempt() -> Answer:
+            found = self._find(call, ref)
+            record: Secret = found.intent
+            check_preconditions(call, record.generation)
+            if users := self._users(record):
+                raise Conflict(f"The secret {record.name} is used by {', '.join(users)}; change or delete them first.")
+            change = Change()
+            key = intent_key("secret", record.project, record.id)
+            change.conditions.append(At(key, found.revision))
+            change.operations += [Delete(key), Delete(name_key("secret", record.project, record.name))]
+            change.tell(self._event(call, "SecretDeleted", record, "It was deleted."))
+            self._tools.writer.commit(change)
+            return Answer(204)
+
+        return self._attempt(call, attempt)
+
+    def _create(self, call: Call, body: Mapping[str, Any]) -> Answer:
+        change = Change()
+        existing = self._views.named("secret", call.principal.project, body["name"])
+        check_preconditions(call, existing.intent.generation if existing else None)
+        record = Secret(
+            id=new_id(),
+            project=call.principal.project,
+            name=body["name"],
+            keys=tuple(sorted(body["data"])),
+            data=self._tools.vault.seal(body["data"]),
+            created_at=utc_now(),
+            request_id=call.request_id,
+            write_id=change.write_id,
+        )
+        change.put(intent_key("secret", record.project, record.id), record)
+        change.name("secret", record.project, record.name, record.id)
+        change.tell(self._event(call, "SecretCreated", record, "It was created."))
+        headers = {"Location": f"/v1/secrets/{record.id}", "ETag": '"1"'}
+        answer = Answer(201, rendering.encode(rendering.secret(record)), headers)
+        self._tools.writer.remember(change, call, "secret.create", body, answer)
+        self._tools.writer.commit(change)
+        return answer
+
+    def _users(self, secret: Secret) -> list[str]:
+        users = []
+        with self._views.lock:
+            for noun in ("app", "container"):
+                for found in self._views.ordered(noun, secret.project):
+                    template = found.intent.template
+                    named = {source.partition("/")[0] for source in template.env_secrets.values()}
+                    if secret.name in named | {template.image_auth}:
+                        users.append(f"the {noun} {found.intent.name}")
+        return users
+
+
+class Volumes(Resources):
+    """Named storage, made by the first mount that names it; it outlives what uses it."""
+
+    noun: ClassVar[str] = "volume"
+
+    def delete(self, call: Call, ref: str, *, force: bool = False) -> Answer:
+        """Delete a volume that nothing mounts, with its content; with `force` forget it whatever its
+        cluster says."""
+        call.principal.must_write()
+
+        def attempt() -> Answer:
+            found = self._find(call, ref)
+            record: Volume = found.intent
+            check_preconditions(call, record.generation)
+            self._must_be_unused(found)
+            mark = record.deletion or Deletion(at=utc_now(), request_id=call.request_id)
+            mark = replaced(mark, force=mark.force or force)
+            if mark != record.deletion:
+                change = Change()
+                new = replaced(record, deletion=mark, generation=record.generation + 1, write_id=change.write_id)
+                change.put(intent_key("volume", record.project, record.id), new, found.revision)
+                change.tell(self._event(call, "VolumeDeleting", new, "Deletion was asked for."))
+                self._tools.writer.commit(change)
+            settle = Settle("volume", record.project, record.id, record.generation, deleted=True)
+            return replace_settle(self._accepted(record.id), settle)
+
+        return self._attempt(call, attempt)
+
+    def _must_be_unused(self, found: Resource) -> None:
+        if users := self._views.users_of(found.intent):
+            raise Conflict(f"The volume {found.intent.name} is mounted by {', '.join(users)}; delete them first.")
+
+
+class Events:
+    """What happened, in order, none missed."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools, self._views = tools, tools.views
+
+    def list(self, call: Call, query: Query) -> Answer:
+        """A page of events, the oldest first (`sort=-at`: the newest first)."""
+        if call.fresh:
+            self._tools.refresh()
+        project = self.project(call, query.all_projects)
+        newest_first = query.sort == "-at"
+        with self._views.lock:
+            events = self._views.events(project)
+            ordered = _from(events, query.marker, newest_first)
+            fitting = (s for s in ordered if fits(s.event, query.filters))
+            page = list(islice(fitting, query.limit + 1))
+        more = len(page) > query.limit
+        bodies = [self.body(s) for s in page[: query.limit]]
+        return page_answer("events", bodies, page[query.limit - 1].id if more else None)
+
+    def project(self, call: Call, all_projects: bool) -> str | None:
+        """Whose events the caller sees: of one project, or (None) of all."""
+        if all_projects:
+            call.principal.must_admin("Seeing the events of all projects")
+            return None
+        return call.principal.project
+
+    def after(self, project: str | None, last: tuple[int, int]) -> list[StoredEvent]:
+        """Every event after a place in the order. Raises `Gone` when some of them are no longer kept."""
+        with self._views.lock:
+            if last < self._views.floor(project):
+                oldest = next(iter(self._views.events(project)), None)
+                raise Gone(
+                    "Events after this one are no longer kept; begin again with the oldest there is.",
+                    oldest=oldest.id if oldest else None,
+                )
+            return list(self._views.events(project).irange_key(last, None, inclusive=(False, True)))
+
+    def latest(self, project: str | None) -> tuple[int, int]:
+        """The place of the newest event; (0, 0) where there is none."""
+        with self._views.lock:
+            events = self._views.events(project)
+            return events[-1].order if len(events) else (0, 0)
+
+    @staticmethod
+    def body(stored: StoredEvent) -> bytes:
+        """An event's JSON."""
+        return rendering.encode(rendering.event(stored.event, stored.id))
+
+
+class Services:
+    """The processes of the gateway."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    def list(self, call: Call) -> Answer:
+        """All that are alive. For admins."""
+        call.principal.must_admin("Looking at the gateway's processes")
+        return page_answer("services", [rendering.encode(rendering.service(s)) for s in self._views.services()], None)
+
+
+def order_of(id: str) -> tuple[int, int]:
+    """The place in the order that an event's id names. Raises `Malformed`."""
+    revision, dash, n = id.partition("-")
+    if not (revision.isdigit() and (n.isdigit() or not dash)) or len(id) > 30:
+        detail = f"{id[:40]!r} is no id of an event."
+        raise Malformed(detail, [FieldProblem("/marker", detail)])
+    return int(revision), int(n or 0)
+
+
+def fits(event: Event, filters: Mapping[str, str]) -> bool:
+    """Whether an event fits all filters: type, subject, level, reason, cluster, request_id, or the id or
+    name of its subject as `resource`."""
+    for name, wanted in filters.items():
+        if name == "resource":
+            if wanted not in (event.subject_id, event.subject_name):
+                return False
+        elif str(getattr(event, name, "")) != wanted:
+            return False
+    return True
+
+
+def _from(events: Any, marker: str | None, newest_first: bool) -> Any:
+    if marker is None:
+        return reversed(events) if newest_first else iter(events)
+    order = order_of(marker)
+    if newest_first:
+        return events.irange_key(None, order, inclusive=(True, False), reverse=True)
+    return events.irange_key(order, None, inclusive=(False, True))

@@ -1,0 +1,201 @@
+"""What all nouns have in common: finding, showing, listing and marking for deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+from zun_coe.config import Settings
+from zun_coe.errors import Conflict, FieldProblem, Malformed, NotFound, PreconditionFailed, RevisionConflict
+from zun_coe.gateway.calls import PLURALS, Answer, Call, Query, Settle, etag
+from zun_coe.gateway.views import Replica, Resource, Views, matching
+from zun_coe.gateway.writing import Writer
+from zun_coe.model import Event
+from zun_coe.store import Store
+from zun_coe.store.cache import Cache
+from zun_coe.store.records import utc_now
+from zun_coe.vault import Vault
+
+T = TypeVar("T")
+Found = Resource | Replica
+# `list` is a use case below, so the type of a list needs another name
+Listing = list[Found]
+ATTEMPTS = 10
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every use case works with."""
+
+    store: Store
+    cache: Cache
+    views: Views
+    writer: Writer
+    vault: Vault
+    settings: Settings
+    installation: str
+
+    def refresh(self) -> None:
+        """Wait until the copy has seen everything that the store has now."""
+        self.cache.wait_for(self.store.list("meta/", limit=1).revision)
+
+
+class Resources:
+    """One noun's use cases."""
+
+    noun: ClassVar[str]
+    sorts: ClassVar[frozenset[str]] = frozenset({"created_at", "updated_at", "name", "id"})
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._views = tools.views
+
+    def list(self, call: Call, query: Query) -> Answer:
+        """A page of the caller's project (all projects, for admins who ask)."""
+        if query.all_projects:
+            call.principal.must_admin("Listing all projects")
+        if call.fresh:
+            self._tools.refresh()
+        project = None if query.all_projects else call.principal.project
+        with self._views.lock:
+            found, more = self._page(self._candidates(project, query), query)
+            bodies = [self._views.body(r) for r in found]
+        return page_answer(PLURALS[self.noun], bodies, found[-1].id if more else None)
+
+    def show(self, call: Call, ref: str) -> Answer:
+        """One resource, by id or name."""
+        if call.fresh:
+            self._tools.refresh()
+        return self._shown(self._find(call, ref), 200)
+
+    def _candidates(self, project: str | None, query: Query) -> Iterable[Found]:
+        ordered: Iterable[Found] = self._views.ordered(self.noun, project)
+        return ordered
+
+    def _page(self, candidates: Iterable[Found], query: Query) -> tuple[Listing, bool]:
+        field = query.sort.removeprefix("-")
+        if field not in self.sorts:
+            told = ", ".join(sorted(self.sorts))
+            raise Malformed(f"sort takes {told}, with - in front for descending.", [FieldProblem("/sort", told)])
+        if query.sort == "created_at" and hasattr(candidates, "irange"):
+            ordered = self._from_marker(candidates, query.marker)
+        else:
+            ordered = _after(_sorted(candidates, query.sort), query.marker)
+        taken: Listing = []
+        for found in matching(iter(ordered), query.filters, self._views):
+            if len(taken) == query.limit:
+                return taken, True
+            taken.append(found)
+        return taken, False
+
+    def _from_marker(self, candidates: Any, marker: str | None) -> Iterator[Found]:
+        if marker is None:
+            return iter(candidates)
+        at = self._views.get(self.noun, marker)
+        if at is None:
+            raise _lost(marker)
+        remaining: Iterator[Found] = candidates.irange_key((at.intent.created_at, at.id), None, inclusive=(False, True))
+        return remaining
+
+    def _find(self, call: Call, ref: str) -> Resource:
+        found = self._views.get(self.noun, ref) if _is_id(ref) else None
+        found = found or self._views.named(self.noun, call.principal.project, ref)
+        if found is None or not self._visible(call, found):
+            raise NotFound(f"There is no {self.noun} {ref} in the project {call.principal.project}.")
+        return found
+
+    def _visible(self, call: Call, found: Resource) -> bool:
+        return bool(found.intent.project == call.principal.project)
+
+    def _shown(self, found: Found, status: int, settle: Settle | None = None) -> Answer:
+        headers: dict[str, str] = {}
+        if isinstance(found, Resource):
+            headers["ETag"] = etag(found.intent.generation)
+        if status == 202:
+            headers["Location"] = f"/v1/{PLURALS[self.noun]}/{found.id}"
+        return Answer(status, self._views.body(found), headers, settle)
+
+    def _settle(self, found: Resource) -> Settle:
+        return Settle(self.noun, found.intent.project, found.id, found.intent.generation)
+
+    def _accepted(self, id: str) -> Answer:
+        """202 with the resource as it is in the copy, which has seen the write."""
+        found = self._views.get(self.noun, id)
+        if found is None:  # somebody removed it between the write and now
+            raise NotFound(f"The {self.noun} {id} was deleted meanwhile.")
+        return self._shown(found, 202, self._settle(found))
+
+    def _must_live(self, found: Resource) -> None:
+        if found.intent.deletion is not None:
+            raise Conflict(f"The {self.noun} {found.intent.name} is being deleted; wait until it is gone.")
+
+    def _event(self, call: Call, type: str, intent: Any, message: str, **data: Any) -> Event:
+        return Event(
+            project=intent.project,
+            type=type,
+            subject=self.noun,
+            subject_id=intent.id,
+            subject_name=intent.name,
+            at=utc_now(),
+            message=message,
+            cluster=getattr(intent, "cluster", None),
+            generation=intent.generation,
+            request_id=call.request_id,
+            data=data,
+        )
+
+    def _attempt(self, call: Call, attempt: Callable[[], T]) -> T:
+        """Do it, and again when somebody else wrote in between, on what is there then. A caller who
+        gave If-Match decided on what was there before, and is told instead."""
+        for _ in range(ATTEMPTS):
+            try:
+                return attempt()
+            except RevisionConflict as error:
+                self._tools.refresh()
+                if call.if_match:
+                    raise PreconditionFailed("It was changed meanwhile. Read it again, then decide.") from error
+        raise Conflict("Others keep changing it at the same time; try again.")
+
+
+def page_answer(plural: str, bodies: list[bytes], marker: str | None) -> Answer:
+    """{"apps": [...], "next": "..."}; no `next` on the last page."""
+    following = b"" if marker is None else b',"next":"' + marker.encode() + b'"'
+    body = b'{"' + plural.encode() + b'":[' + b",".join(bodies) + b"]" + following + b"}"
+    return Answer(200, body)
+
+
+def _is_id(ref: str) -> bool:
+    try:
+        return str(UUID(ref)) == ref
+    except ValueError:
+        return False
+
+
+def _sorted(candidates: Iterable[Found], sort: str) -> list[Found]:
+    field = sort.removeprefix("-")
+
+    def key(found: Found) -> tuple[Any, str]:
+        intent = found.app.intent if isinstance(found, Replica) else found.intent
+        if isinstance(found, Replica) and field in ("created_at", "updated_at"):
+            return (found.instance.created_at or intent.created_at, found.id)
+        if isinstance(found, Replica) and field == "name":
+            return (f"{intent.name}-{found.instance.slot}", found.id)
+        return (found.id if field == "id" else getattr(intent, field), found.id)
+
+    return sorted(candidates, key=key, reverse=sort.startswith("-"))
+
+
+def _after(ordered: list[Found], marker: str | None) -> Iterator[Found]:
+    if marker is None:
+        return iter(ordered)
+    index = next((i for i, found in enumerate(ordered) if found.id == marker), None)
+    if index is None:
+        raise _lost(marker)
+    return iter(ordered[index + 1 :])
+
+
+def _lost(marker: str) -> Malformed:
+    detail = f"The marker {marker} is not there (any more); begin again without it."
+    return Malformed(detail, [FieldProblem("/marker", detail)])

@@ -1,0 +1,346 @@
+"""Apps and containers: check, write the intent down, return it. No backend is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any, cast
+
+from zun_coe.adapters import Adapter, kinds
+from zun_coe.adapters.fields import losses, refusals
+from zun_coe.errors import (
+    ClusterNotReady,
+    Conflict,
+    FieldProblem,
+    Unprocessable,
+    Unsupported,
+)
+from zun_coe.gateway import specs
+from zun_coe.gateway.calls import Answer, Call, Settle, check_preconditions, etag
+from zun_coe.gateway.resources import Found, Resources
+from zun_coe.gateway.views import Resource
+from zun_coe.gateway.writing import Change, replaced
+from zun_coe.model import (
+    Cluster,
+    ClusterInfo,
+    Deletion,
+    Intent,
+    Loss,
+    Noun,
+    Revision,
+    Secret,
+    Volume,
+    Workload,
+    assemble,
+    template_hash,
+    without,
+)
+from zun_coe.store import At, Delete, Put
+from zun_coe.store.records import encode, intent_key, new_id, revision_key, utc_now
+
+
+class Workloads(Resources):
+    """What apps and containers have in common."""
+
+    def create(self, call: Call, body: Mapping[str, Any]) -> Answer:
+        """A new one. 202 when it is written down; the same Idempotency-Key gives the same answer."""
+        call.principal.must_write()
+        operation = f"{self.noun}.create"
+
+        def attempt() -> Answer:
+            if answer := self._tools.writer.before(call, operation, body):
+                return answer
+            return self._create(call, body, operation)
+
+        return self._attempt(call, attempt)
+
+    def patch(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
+        """A JSON merge patch; the merged whole is checked as a new one would be."""
+        call.principal.must_write()
+
+        def attempt() -> Answer:
+            found = self._find(call, ref)
+            merged = specs.merge(specs.as_body(found.intent), body)
+            return self._change(call, found, merged)
+
+        return self._attempt(call, attempt)
+
+    def delete(self, call: Call, ref: str, *, force: bool = False, keep: bool = False, volumes: bool = False) -> Answer:
+        """Mark for deletion; the engine removes it and then forgets it."""
+        call.principal.must_write()
+        return self._attempt(call, lambda: self._mark(call, self._find(call, ref), force, keep, volumes))
+
+    def _mark(self, call: Call, found: Resource, force: bool, keep: bool, volumes: bool) -> Answer:
+        intent: Intent = found.intent
+        check_preconditions(call, intent.generation)
+        old = intent.deletion or Deletion(at=utc_now())
+        deletion = replaced(
+            old,
+            request_id=old.request_id or call.request_id,
+            force=old.force or force,
+            keep=old.keep or keep,
+            volumes=old.volumes or volumes,
+        )
+        if deletion != intent.deletion:
+            change = Change()
+            marked = replaced(intent, deletion=deletion, **self._written(call, intent, change))
+            change.put(self._key(intent), marked, found.revision)
+            change.tell(self._event(call, f"{self.noun.title()}Deleting", marked, "Deletion was asked for."))
+            self._tools.writer.commit(change)
+        answer = self._accepted(intent.id)
+        settle = Settle(self.noun, intent.project, intent.id, intent.generation, deleted=True)
+        return replace_settle(answer, settle)
+
+    def _create(self, call: Call, body: Mapping[str, Any], operation: str) -> Answer:
+        wanted = specs.parse(cast(Noun, self.noun), body)
+        existing = self._views.named(self.noun, call.principal.project, wanted.name or "")
+        check_preconditions(call, existing.intent.generation if existing else None)
+        if not wanted.name:
+            raise Unprocessable("A name is needed.", [FieldProblem("/name", "Give it a name.")])
+        cluster = self._cluster(call, wanted.cluster)
+        now, change = utc_now(), Change()
+        intent = Intent(
+            noun=cast(Noun, self.noun),
+            id=new_id(),
+            project=call.principal.project,
+            name=wanted.name,
+            cluster=cluster.id,
+            template=wanted.template,
+            created_at=now,
+            updated_at=now,
+            request_id=call.request_id,
+            write_id=change.write_id,
+            **self._decided(wanted),
+        )
+        intent = self._checked(call, intent, wanted, cluster, change)
+        change.put(self._key(intent), intent)
+        change.name(self.noun, intent.project, intent.name, intent.id)
+        change.conditions.append(At(intent_key("cluster", cluster.intent.project, cluster.id), cluster.revision))
+        self._keep_revision(intent, change)
+        change.tell(self._event(call, f"{self.noun.title()}Created", intent, "Creation was asked for."))
+        answer = self._preview(intent, cluster)
+        self._tools.writer.remember(change, call, operation, body, answer)
+        self._tools.writer.commit(change)
+        return answer
+
+    def _preview(self, intent: Intent, cluster: Resource) -> Answer:
+        """The answer to a creation, known before it is written, so that it can be part of the write."""
+        from zun_coe.gateway import rendering
+        from zun_coe.model import Status
+
+        content = rendering.workload(intent, Status(), cluster.intent.name)
+        body = rendering.finish(rendering.as_bytes(content), self._views.suffix(cluster.id))
+        headers = {"ETag": etag(intent.generation), "Location": f"/v1/{self.noun}s/{intent.id}"}
+        return Answer(202, body, headers, Settle(self.noun, intent.project, intent.id, intent.generation))
+
+    def _change(self, call: Call, found: Resource, body: Mapping[str, Any]) -> Answer:
+        """Make the intent what the whole body says. Writes nothing where it says so already."""
+        old: Intent = found.intent
+        check_preconditions(call, old.generation)
+        self._must_live(found)
+        wanted = specs.parse(cast(Noun, self.noun), body)
+        cluster = self._same_place(call, old, wanted)
+        change = Change()
+        intent = replaced(old, template=wanted.template, **self._decided(wanted))
+        self._must_be_changeable(old, intent)
+        intent = self._checked(call, intent, wanted, cluster, change)
+        if intent == old:
+            return self._accepted(old.id)
+        if intent.template != old.template:
+            intent = replaced(intent, revision=old.revision + 1)
+            self._keep_revision(intent, change)
+        intent = replaced(intent, **self._written(call, old, change))
+        change.put(self._key(old), intent, found.revision)
+        change.tell(self._event(call, f"{self.noun.title()}Updated", intent, _difference(old, intent)))
+        self._tools.writer.commit(change)
+        return self._accepted(old.id)
+
+    def _must_be_changeable(self, old: Intent, new: Intent) -> None:
+        """Raises `Unprocessable` for what can't change. Everything of an app can."""
+
+    def _checked(self, call: Call, intent: Intent, wanted: specs.Wanted, cluster: Resource, change: Change) -> Intent:
+        """The intent with its volumes and its losses, if it makes sense, is allowed, and can be carried."""
+        principal, settings = call.principal, self._tools.settings
+        specs.check(wanted, intent.noun, lambda name: self._secret(intent.project, name))
+        specs.check_policy(
+            intent.template,
+            bind=settings.allow_bind or (principal.admin and settings.admin_bind),
+            host_network=settings.allow_host_network,
+        )
+        intent = replaced(intent, volumes=self._volumes(call, intent, change))
+        return self._accounted(call, intent, cluster)
+
+    def _accounted(self, call: Call, intent: Intent, cluster: Resource) -> Intent:
+        """Lossless or refuse. Raises `Unsupported`, saying which of the caller's clusters can."""
+        info = cluster.status.info
+        workload = assemble(self._tools.installation, replaced(intent, lost=()))
+        refused = refusals(workload, _adapter(cluster).fields, info, intent.accept_loss)
+        if refused:
+            able = [c.intent.name for c in self._clusters(call) if self._can(c, workload, intent)]
+            told = f"These clusters can: {', '.join(able)}." if able else "None of your clusters can."
+            name = cluster.intent.name
+            raise Unsupported(f"The cluster {name} cannot carry this. {told}", refused, clusters=able)
+        lost = losses(workload, _adapter(cluster).fields, info, intent.accept_loss)
+        found = tuple(Loss(pointer=r.pointer, detail=r.detail) for r in lost)
+        try:
+            without(intent.template, intent.update, intent.placement, [loss.pointer for loss in found])
+        except ValueError as error:
+            detail = "It can't be left out by itself; accept the loss of the object around it."
+            raise Unprocessable(detail, [FieldProblem(loss.pointer, detail) for loss in found]) from error
+        return replaced(intent, lost=found)
+
+    def _can(self, cluster: Resource, workload: Workload, intent: Intent) -> bool:
+        info: ClusterInfo | None = cluster.status.info
+        return bool(info) and not refusals(workload, _adapter(cluster).fields, info, intent.accept_loss)
+
+    def _cluster(self, call: Call, ref: str | None) -> Resource:
+        """The cluster to run on: the one named (own before public), or the only one there is."""
+        visible = self._clusters(call)
+        if ref is None:
+            if len(visible) == 1:
+                return self._ready(visible[0])
+            names = ", ".join(c.intent.name for c in visible) or "none is registered yet"
+            raise Unprocessable("A cluster is needed.", [FieldProblem("/cluster", f"Choose one: {names}.")])
+        own = [c for c in visible if ref in (c.id, c.intent.name)]
+        if not own:
+            detail = f"There is no cluster {ref} that the project {call.principal.project} can use."
+            raise Unprocessable(detail, [FieldProblem("/cluster", detail)])
+        return self._ready(own[0])
+
+    def _clusters(self, call: Call) -> list[Resource]:
+        with self._views.lock:
+            all_clusters = [cast(Resource, c) for c in self._views.ordered("cluster", None)]
+        project = call.principal.project
+        usable = [c for c in all_clusters if c.intent.public or c.intent.project == project]
+        return sorted(usable, key=lambda c: c.intent.project != project)
+
+    def _ready(self, cluster: Resource) -> Resource:
+        record: Cluster = cluster.intent
+        if record.deletion is not None:
+            raise Conflict(f"The cluster {record.name} is being deleted.")
+        if cluster.status.info is None:
+            why = cluster.status.message or "it was registered a moment ago"
+            raise ClusterNotReady(f"The cluster {record.name} was not reached yet ({why}); try again when it was.")
+        return cluster
+
+    def _same_place(self, call: Call, old: Intent, wanted: specs.Wanted) -> Resource:
+        """The cluster that it is on. Raises `Unprocessable` for a body that would move or rename it."""
+        if wanted.name not in (None, old.name):
+            raise Unprocessable("A name can't change.", [FieldProblem("/name", f"It is {old.name} for good.")])
+        cluster = self._views.get("cluster", old.cluster)
+        if cluster is None:
+            raise Conflict("Its cluster was removed.")
+        if wanted.cluster not in (None, cluster.id, cluster.intent.name):
+            detail = f"It is on {cluster.intent.name} for good; create another one elsewhere."
+            raise Unprocessable("A cluster can't change.", [FieldProblem("/cluster", detail)])
+        return self._ready(cluster)
+
+    def _volumes(self, call: Call, intent: Intent, change: Change) -> dict[str, str]:
+        """The ids of the volumes that the template names; those that are not there yet are part of the change."""
+        ids: dict[str, str] = {}
+        for pointer, mount in specs.volumes_of(intent.template):
+            source = mount.volume
+            assert source is not None  # it is what `volumes_of` gives
+            found = self._views.named("volume", intent.project, source.name)
+            if source.name in ids:
+                continue
+            if found is None:
+                ids[source.name] = self._new_volume(call, intent, source.name, source.size, source.class_, change)
+                continue
+            volume: Volume = found.intent
+            if volume.cluster != intent.cluster or volume.deletion:
+                where = self._views.cluster_name(volume.cluster)
+                detail = f"The volume {volume.name} is on the cluster {where}" + (
+                    " and being deleted." if volume.deletion else ", and volumes do not move."
+                )
+                raise Unprocessable(detail, [FieldProblem(f"{pointer}/volume/name", detail)])
+            ids[source.name] = volume.id
+        return ids
+
+    def _new_volume(
+        self, call: Call, intent: Intent, name: str, size: str | None, class_: str | None, change: Change
+    ) -> str:
+        now = utc_now()
+        volume = Volume(
+            id=new_id(),
+            project=intent.project,
+            name=name,
+            cluster=intent.cluster,
+            created_at=now,
+            updated_at=now,
+            size=size,
+            class_=class_,
+            request_id=call.request_id,
+            write_id=change.write_id,
+        )
+        change.put(intent_key("volume", intent.project, volume.id), volume)
+        change.name("volume", intent.project, name, volume.id)
+        return volume.id
+
+    def _secret(self, project: str, name: str) -> Secret | None:
+        found = self._views.named("secret", project, name)
+        return found.intent if found else None
+
+    def _keep_revision(self, intent: Intent, change: Change, restored: int | None = None) -> None:
+        if intent.noun != "app":
+            return
+        record = Revision(
+            app=intent.id,
+            number=intent.revision,
+            template=intent.template,
+            hash=template_hash(intent.template, intent.restarts),
+            created_at=utc_now(),
+            request_id=intent.request_id,
+            restored=restored,
+        )
+        change.operations.append(Put(revision_key(intent.project, intent.id, intent.revision), encode(record)))
+        dropped = intent.revision - self._tools.settings.revisions
+        if dropped > 0:
+            change.operations.append(Delete(revision_key(intent.project, intent.id, dropped)))
+
+    def _decided(self, wanted: specs.Wanted) -> dict[str, Any]:
+        decided = {
+            "labels": dict(wanted.labels),
+            "desired_state": wanted.desired_state,
+            "accept_loss": wanted.accept_loss,
+        }
+        if self.noun == "app":
+            decided |= {"replicas": wanted.replicas, "update": wanted.update, "placement": wanted.placement}
+        return decided
+
+    def _written(self, call: Call, old: Intent, change: Change) -> dict[str, Any]:
+        return {
+            "generation": old.generation + 1,
+            "updated_at": utc_now(),
+            "request_id": call.request_id,
+            "write_id": change.write_id,
+        }
+
+    def _key(self, intent: Intent) -> str:
+        return intent_key(intent.noun, intent.project, intent.id)
+
+    def _containers(self, apps: list[Resource]) -> list[Found]:
+        return list(chain.from_iterable(self._views.replicas(app) for app in apps))
+
+
+def replace_settle(answer: Answer, settle: Settle) -> Answer:
+    """The same answer, to be waited for otherwise."""
+    return Answer(answer.status, answer.body, answer.headers, settle)
+
+
+def _adapter(cluster: Resource) -> type[Adapter]:
+    return kinds()[cluster.intent.kind]
+
+
+def _difference(old: Intent, new: Intent) -> str:
+    """What changed, by name, for the event that tells of it."""
+    names = [
+        f for f in ("labels", "desired_state", "replicas", "update", "placement") if getattr(old, f) != getattr(new, f)
+    ]
+    fields = type(old.template).__struct_encode_fields__
+    names += [
+        out
+        for name, out in zip(old.template.__struct_fields__, fields, strict=True)
+        if getattr(old.template, name) != getattr(new.template, name)
+    ]
+    return f"Changed: {', '.join(names)}." if names else "Changed."

@@ -1,0 +1,134 @@
+"""How the API writes: everything that one request changes in one transaction, with its events, its
+idempotent answer, and a way to tell whether it happened when the store's answer was lost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from zun_coe.config import Settings
+from zun_coe.errors import KeyExists, NameTaken, OutcomeUnknown, RevisionConflict, StoreError, Unprocessable
+from zun_coe.gateway.calls import Answer, Call
+from zun_coe.model import Event, IdempotentAnswer, Value
+from zun_coe.store import At, Condition, Missing, Operation, Put, Store
+from zun_coe.store.cache import Cache
+from zun_coe.store.records import decode, encode, event_key, idem_key, name_key, new_id, utc_now
+
+
+@dataclass
+class Change:
+    """One transaction in the making. `proof`: a key whose value holds `write_id` once it happened."""
+
+    write_id: str = field(default_factory=new_id)
+    conditions: list[Condition] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    proof: str = ""
+
+    def put(self, key: str, value: Value, expected: int | None = None) -> None:
+        """Write a record: a new one, or one that must be at the revision `expected`."""
+        self.conditions.append(Missing(key) if expected is None else At(key, expected))
+        self.operations.append(Put(key, encode(value)))
+        self.proof = self.proof or key
+
+    def name(self, noun: str, project: str, name: str, id: str) -> None:
+        """Take a name, which must be free."""
+        key = name_key(noun, project, name)
+        self.conditions.append(Missing(key))
+        self.operations.append(Put(key, id.encode()))
+
+    def tell(self, event: Event) -> None:
+        """An event of this change, in the same transaction."""
+        self.events.append(msgspec.structs.replace(event, n=len(self.events)))
+
+
+class Writer:
+    """Commits changes, and keeps the answers to idempotent requests."""
+
+    def __init__(self, store: Store, cache: Cache, settings: Settings) -> None:
+        self._store, self._cache, self._settings = store, cache, settings
+
+    def commit(self, change: Change) -> int:
+        """The revision at which it happened. Raises `NameTaken`, `RevisionConflict`, `StoreUnavailable`,
+        or `OutcomeUnknown` where even a re-read could not tell."""
+        for event in change.events:
+            change.operations.append(Put(event_key(event.project, change.write_id, event.n), encode(event)))
+        try:
+            revision = self._store.transact(change.conditions, change.operations)
+        except OutcomeUnknown:
+            revision = self._look(change)
+        except KeyExists as error:
+            raise self._explained(change, error) from error
+        self._cache.wait_for(revision)
+        return revision
+
+    def before(self, call: Call, operation: str, body: Any) -> Answer | None:
+        """The answer that the same request got before, if it was made under the same Idempotency-Key.
+        Raises `Unprocessable` for the same key with another body."""
+        if call.idempotency_key is None:
+            return None
+        record = self._store.get(self._idem(call, operation))
+        if record is None:
+            return None
+        kept = decode(record.value, IdempotentAnswer)
+        if utc_now() - kept.at > timedelta(seconds=self._settings.idempotency_age):
+            self._store.delete(record.key, record.revision)
+            return None
+        if kept.digest != _digest(body):
+            raise Unprocessable("This Idempotency-Key was used with another body; use a new key for a new request.")
+        return Answer(kept.status, kept.body.encode(), kept.headers | {"Idempotency-Replayed": "true"})
+
+    def remember(self, change: Change, call: Call, operation: str, body: Any, answer: Answer) -> None:
+        """Make the answer part of the change."""
+        if call.idempotency_key is None:
+            return
+        text = (answer.body or b"").decode()
+        kept = IdempotentAnswer(
+            digest=_digest(body), status=answer.status, body=text, headers=dict(answer.headers), at=utc_now()
+        )
+        key = self._idem(call, operation)
+        change.conditions.insert(0, Missing(key))
+        change.operations.append(Put(key, encode(kept)))
+
+    def _idem(self, call: Call, operation: str) -> str:
+        content = [call.principal.user, operation, call.idempotency_key]
+        return idem_key(call.principal.project, hashlib.sha256(msgspec.json.encode(content)).hexdigest())
+
+    def _look(self, change: Change) -> int:
+        try:
+            record = self._store.get(change.proof)
+        except StoreError as error:
+            raise OutcomeUnknown("The store did not answer; read again to see whether it happened.") from error
+        if record is not None and change.write_id.encode() in record.value:
+            return record.revision
+        raise OutcomeUnknown("The store did not confirm the change; read again to see whether it happened.")
+
+    def _explained(self, change: Change, error: KeyExists) -> Exception:
+        """Which key was in the way: an idempotency key (somebody else is just doing this) or a name."""
+        for condition in change.conditions:
+            if isinstance(condition, Missing) and self._store.get(condition.key) is not None:
+                family, *rest = condition.key.split("/")
+                if family == "name":
+                    noun, _, name = rest
+                    return NameTaken(f"There is a {noun} named {name} in this project; choose another name.")
+                return RevisionConflict(f"{family} changed meanwhile")
+        return RevisionConflict(str(error))
+
+
+def replaced(value: Any, **changes: Any) -> Any:
+    """A copy of a frozen value with other fields."""
+    return msgspec.structs.replace(value, **changes)
+
+
+def _digest(body: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
+
+
+def split(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """The items in runs of at most `size`, for what does not fit into one transaction."""
+    return [items[i : i + size] for i in range(0, len(items), size)]
