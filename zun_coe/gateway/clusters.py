@@ -58,10 +58,7 @@ class Clusters(Resources):
             "described": info is not None,
             "versions": info.versions if info else {},
             "fields": [_field(pattern, adapter, info.overrides if info else {}) for pattern in sorted(adapter.fields)],
-            "operations": [
-                {"name": name, "support": o.support, "note": o.note}
-                for name, o in (info.operations if info else {}).items()
-            ],
+            "operations": [_operation(*o) for o in (info.operations if info else {}).items()],
         }
         return Answer(200, rendering.encode(shown))
 
@@ -89,7 +86,6 @@ class Clusters(Resources):
         change.put(intent_key("cluster", cluster.project, cluster.id), cluster)
         change.name("cluster", cluster.project, cluster.name, cluster.id)
         change.tell(self._event(call, "ClusterRegistered", cluster, f"A {cluster.kind} cluster was registered."))
-        answer = Answer(202, b"")
         preview = rendering.encode(rendering.cluster(cluster, self._views.cluster_status(cluster.id)))
         headers = {"ETag": '"1"', "Location": f"/v1/clusters/{cluster.id}"}
         answer = Answer(202, preview, headers, Settle("cluster", cluster.project, cluster.id, 1))
@@ -107,9 +103,8 @@ class Clusters(Resources):
         if fixed:
             raise Unprocessable("It can't change.", [FieldProblem(f"/{f}", f"{f} can't change.") for f in fixed])
         credentials = merged.pop("credentials", None)
-        self._check(
-            call, {"name": old.name, "kind": old.kind} | merged | ({"credentials": credentials} if credentials else {})
-        )
+        given = {"credentials": credentials} if credentials else {}
+        self._check(call, {"name": old.name, "kind": old.kind} | merged | given)
         change = Change()
         new = replaced(old, **{f: d for f, d in _defaults().items() if f not in merged} | _typed(merged))
         new = replaced(new, credentials=self._tools.vault.seal(credentials)) if credentials else new
@@ -183,6 +178,10 @@ def _field(pattern: str, adapter: type[Adapter], overrides: Mapping[str, Operati
     if carried.note:
         shown["note"] = carried.note
     return shown | {"values": "some" if adapter.fields[pattern].accepts else "all"}
+
+
+def _operation(name: str, carried: OperationSupport) -> dict[str, Any]:
+    return {"name": name, "support": carried.support, "note": carried.note}
 
 
 def _typed(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,19 +112,17 @@ class Containers(Workloads):
 
     def _must_be_changeable(self, old: Intent, new: Intent) -> None:
         fields = type(old.template).__struct_fields__
-        fixed = [
-            f for f in fields if f not in ("cpu", "memory") and getattr(old.template, f) != getattr(new.template, f)
-        ]
+        changed = [f for f in fields if getattr(old.template, f) != getattr(new.template, f)]
+        fixed = [f for f in changed if f not in ("cpu", "memory")]
         if old.desired_state != new.desired_state:
             fixed.append("desired_state")
         if fixed:
             how = "use start, stop, pause and unpause" if fixed == ["desired_state"] else "create a new container"
             problems = [FieldProblem(f"/{name}", f"It can't change; {how}.") for name in fixed]
             raise Unprocessable("Of a container labels, cpu and memory can change.", problems)
-        resized = [f for f in ("cpu", "memory") if getattr(old.template, f) != getattr(new.template, f)]
         found = self._views.get("container", old.id)
-        if resized and found is not None:
-            self._must_support(found, "resize", *[f"/{name}" for name in resized])
+        if changed and found is not None:
+            self._must_support(found, "resize", *[f"/{name}" for name in changed])
 
     def _must_support(self, found: Resource, operation: str, *pointers: str) -> None:
         cluster = self._views.cluster_status(found.intent.cluster)
@@ -154,9 +152,7 @@ class Containers(Workloads):
         found = self._any(call, ref)
         if isinstance(found, Replica):
             app = found.app.intent.name
-            raise Conflict(
-                f"It is a replica of the app {app}. {what} the app instead; a replica can be killed or deleted."
-            )
+            raise Conflict(f"It is a replica of the app {app}. {what} the app; a replica can be killed or deleted.")
         return found
 
     def _any(self, call: Call, ref: str) -> Resource | Replica:

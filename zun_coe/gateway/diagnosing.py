@@ -21,8 +21,8 @@ ADVICE = {
     "VolumeUnavailable": "Look at the volume: the host that has it may be away.",
     "InvalidSpec": "The engine refuses the specification; its message says what is wrong.",
     "QuotaExceeded": "Ask the operator of the cluster for more, or use less.",
-    "BackendUnreachable": "The cluster does not answer; what is shown is as of the time given. Nothing needs to be done here.",
-    "BackendChanged": "Behind the cluster's address is another engine than before; the operator has to register it anew.",
+    "BackendUnreachable": "The cluster does not answer; what is shown is as of the time given.",
+    "BackendChanged": "Another engine answers at the cluster's address than before; its operator has to look.",
     "PermissionDenied": "The cluster's credentials may not do this; its operator has to look.",
     "RolloutStuck": "Look at the newest replicas; go back with a rollback, or change the specification.",
     "Pulling": "The image is being fetched; wait.",
@@ -75,7 +75,7 @@ def _cluster(views: Views, id: str) -> dict[str, Any]:
 
 
 def _replica(instance: Any) -> dict[str, Any]:
-    fields = (
+    fields = [
         "name",
         "slot",
         "host",
@@ -87,7 +87,7 @@ def _replica(instance: Any) -> dict[str, Any]:
         "reason",
         "message",
         "evidence",
-    )
+    ]
     told = {f: plain(getattr(instance, f)) for f in fields}
     return {k: v for k, v in told.items() if v not in (None, {})}
 

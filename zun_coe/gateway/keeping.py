@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -78,7 +78,7 @@ class Secrets(Resources):
         self._tools.writer.commit(change)
         return answer
 
-    def _users(self, secret: Secret) -> list[str]:
+    def _users(self, secret: Secret) -> Sequence[str]:
         users = []
         with self._views.lock:
             for noun in ("app", "container"):
@@ -151,7 +151,7 @@ class Events:
             return None
         return call.principal.project
 
-    def after(self, project: str | None, last: tuple[int, int]) -> list[StoredEvent]:
+    def after(self, project: str | None, last: tuple[int, int]) -> Sequence[StoredEvent]:
         """Every event after a place in the order. Raises `Gone` when some of them are no longer kept."""
         with self._views.lock:
             if last < self._views.floor(project):

@@ -91,11 +91,11 @@ class Views:
         self._resources: dict[tuple[str, str], Resource] = {}
         self._statuses: dict[tuple[str, str], Value] = {}
         self._names: dict[tuple[str, str, str], str] = {}
-        self._ordered: dict[tuple[str, str | None], SortedKeyList] = {}
+        self._ordered: dict[tuple[str, str | None], SortedKeyList[Any, Any]] = {}
         self._on_cluster: dict[str, set[tuple[str, str]]] = {}
         self._replicas: dict[str, tuple[str, Instance]] = {}
         self._suffixes: dict[str, bytes] = {}
-        self._events: dict[str | None, SortedKeyList] = {}
+        self._events: dict[str | None, SortedKeyList[Any, Any]] = {}
         self._floors: dict[str, tuple[int, int]] = {}
         self._services: dict[str, Service] = {}
         self._tombstones: dict[tuple[str, str], Tombstone] = {}
@@ -126,7 +126,7 @@ class Views:
         instances = sorted(app.status.instances, key=lambda i: (i.slot, i.native_id))
         return [Replica(app, i) for i in instances]
 
-    def ordered(self, noun: str, project: str | None) -> SortedKeyList:
+    def ordered(self, noun: str, project: str | None) -> SortedKeyList[Any, Any]:
         """Resources of a project (None: of all), the oldest first. To be read under `lock`."""
         return self._ordered.get((noun, project)) or SortedKeyList(key=_by_creation)
 
@@ -170,7 +170,7 @@ class Views:
             if volume.id in getattr(r.intent, "volumes", {}).values()
         )
 
-    def events(self, project: str | None) -> SortedKeyList:
+    def events(self, project: str | None) -> SortedKeyList[Any, Any]:
         """Events of a project (None: of all) in their order. To be read under `lock`."""
         return self._events.get(project) or SortedKeyList(key=_by_order)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
+
+import msgspec
 
 from zun_coe.adapters import Adapter, kinds
 from zun_coe.adapters.fields import losses, refusals
@@ -15,9 +17,9 @@ from zun_coe.errors import (
     Unprocessable,
     Unsupported,
 )
-from zun_coe.gateway import specs
+from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.calls import Answer, Call, Settle, check_preconditions, etag
-from zun_coe.gateway.resources import Found, Resources
+from zun_coe.gateway.resources import Listing, Resources
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import (
@@ -29,6 +31,7 @@ from zun_coe.model import (
     Noun,
     Revision,
     Secret,
+    Status,
     Volume,
     Workload,
     assemble,
@@ -125,9 +128,6 @@ class Workloads(Resources):
 
     def _preview(self, intent: Intent, cluster: Resource) -> Answer:
         """The answer to a creation, known before it is written, so that it can be part of the write."""
-        from zun_coe.gateway import rendering
-        from zun_coe.model import Status
-
         content = rendering.workload(intent, Status(), cluster.intent.name)
         body = rendering.finish(rendering.as_bytes(content), self._views.suffix(cluster.id))
         headers = {"ETag": etag(intent.generation), "Location": f"/v1/{self.noun}s/{intent.id}"}
@@ -167,7 +167,7 @@ class Workloads(Resources):
             bind=settings.allow_bind or (principal.admin and settings.admin_bind),
             host_network=settings.allow_host_network,
         )
-        intent = replaced(intent, volumes=self._volumes(call, intent, change))
+        intent = msgspec.structs.replace(intent, volumes=self._volumes(call, intent, change))
         return self._accounted(call, intent, cluster)
 
     def _accounted(self, call: Call, intent: Intent, cluster: Resource) -> Intent:
@@ -187,11 +187,11 @@ class Workloads(Resources):
         except ValueError as error:
             detail = "It can't be left out by itself; accept the loss of the object around it."
             raise Unprocessable(detail, [FieldProblem(loss.pointer, detail) for loss in found]) from error
-        return replaced(intent, lost=found)
+        return msgspec.structs.replace(intent, lost=found)
 
     def _can(self, cluster: Resource, workload: Workload, intent: Intent) -> bool:
         info: ClusterInfo | None = cluster.status.info
-        return bool(info) and not refusals(workload, _adapter(cluster).fields, info, intent.accept_loss)
+        return info is not None and not refusals(workload, _adapter(cluster).fields, info, intent.accept_loss)
 
     def _cluster(self, call: Call, ref: str | None) -> Resource:
         """The cluster to run on: the one named (own before public), or the only one there is."""
@@ -207,7 +207,7 @@ class Workloads(Resources):
             raise Unprocessable(detail, [FieldProblem("/cluster", detail)])
         return self._ready(own[0])
 
-    def _clusters(self, call: Call) -> list[Resource]:
+    def _clusters(self, call: Call) -> Sequence[Resource]:
         with self._views.lock:
             all_clusters = [cast(Resource, c) for c in self._views.ordered("cluster", None)]
         project = call.principal.project
@@ -299,7 +299,7 @@ class Workloads(Resources):
             change.operations.append(Delete(revision_key(intent.project, intent.id, dropped)))
 
     def _decided(self, wanted: specs.Wanted) -> dict[str, Any]:
-        decided = {
+        decided: dict[str, Any] = {
             "labels": dict(wanted.labels),
             "desired_state": wanted.desired_state,
             "accept_loss": wanted.accept_loss,
@@ -319,7 +319,7 @@ class Workloads(Resources):
     def _key(self, intent: Intent) -> str:
         return intent_key(intent.noun, intent.project, intent.id)
 
-    def _containers(self, apps: list[Resource]) -> list[Found]:
+    def _containers(self, apps: Iterable[Resource]) -> Listing:
         return list(chain.from_iterable(self._views.replicas(app) for app in apps))
 
 
@@ -334,9 +334,8 @@ def _adapter(cluster: Resource) -> type[Adapter]:
 
 def _difference(old: Intent, new: Intent) -> str:
     """What changed, by name, for the event that tells of it."""
-    names = [
-        f for f in ("labels", "desired_state", "replicas", "update", "placement") if getattr(old, f) != getattr(new, f)
-    ]
+    outside = ("labels", "desired_state", "replicas", "update", "placement")
+    names = [f for f in outside if getattr(old, f) != getattr(new, f)]
     fields = type(old.template).__struct_encode_fields__
     names += [
         out
