@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any
 
 import msgspec
@@ -37,19 +39,34 @@ class Vault:
         return content
 
     def rotate(self, sealed: str) -> str:
-        """The same content under the newest key."""
-        return self._fernet.rotate(sealed.encode()).decode()
+        """The same content under the newest key. Raises `Undecryptable`."""
+        try:
+            return self._fernet.rotate(sealed.encode()).decode()
+        except InvalidToken as error:
+            raise Undecryptable("no encryption key at hand opens this; was a key removed too early?") from error
 
 
 def key_from_file(path: Path) -> str:
-    """The key in a file that only its owner reads; made, with a new key, where it is missing."""
+    """The key in a file that only its owner reads; made, with a new key, where it is missing. The file is
+    whole from the moment that it is there, also when two processes make it at once."""
+    if not path.exists():
+        _make_key_file(path)
+    return path.read_text().strip()
+
+
+def _make_key_file(path: Path) -> None:
+    descriptor, draft = mkstemp(dir=path.parent, prefix=f".{path.name}-")  # 0600, as mkstemp makes all
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        key = Fernet.generate_key().decode()
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    return key
+        with os.fdopen(descriptor, "w") as file:
+            file.write(Fernet.generate_key().decode())
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,324 @@
+"""The work queue against a model, and under real threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tests.real.waiting import wait_until
+from zun_coe.engine.workqueue import WorkQueue
+
+KEYS = st.sampled_from("abcde")
+DEADLINE = 10.0
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(clock: Clock) -> WorkQueue[str]:
+    return WorkQueue(clock, lambda: 1.0, base=1.0, maximum=8.0)
+
+
+def drain(queue: WorkQueue[str]) -> list[str]:
+    """Every key that is due, each worked on and done."""
+    taken = []
+    while (key := queue.get(0)) is not None:
+        taken.append(key)
+        queue.done(key)
+    return taken
+
+
+def test_empty_queue_has_nothing(queue: WorkQueue[str]) -> None:
+    assert queue.get(0) is None
+    assert (queue.depth, queue.oldest_age) == (0, 0.0)
+
+
+def test_keys_come_in_the_order_in_which_they_became_due(queue: WorkQueue[str]) -> None:
+    for key in "cab":
+        queue.add(key)
+    assert drain(queue) == ["c", "a", "b"]
+
+
+def test_duplicates_are_one(queue: WorkQueue[str]) -> None:
+    for _ in range(3):
+        queue.add("a")
+    assert drain(queue) == ["a"]
+
+
+def test_earlier_time_wins(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add_after("a", 10)
+    queue.add_after("a", 5)
+    queue.add_after("a", 20)
+    clock.now += 4.9
+    assert drain(queue) == []
+    clock.now += 0.2
+    assert drain(queue) == ["a"]
+    clock.now += 100
+    assert drain(queue) == []
+
+
+def test_add_wins_over_every_delay(queue: WorkQueue[str]) -> None:
+    queue.add_after("a", 10)
+    queue.add("a")
+    assert drain(queue) == ["a"]
+
+
+def test_add_does_not_lose_a_place_in_the_line(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("a")
+    clock.now += 1
+    queue.add("b")
+    queue.add("a")
+    assert drain(queue) == ["a", "b"]
+
+
+def test_key_added_while_worked_on_comes_again_after_done(queue: WorkQueue[str]) -> None:
+    queue.add("a")
+    assert queue.get(0) == "a"
+    queue.add("a")
+    assert queue.get(0) is None
+    queue.done("a")
+    assert queue.get(0) == "a"
+
+
+def test_delay_asked_for_while_worked_on_is_kept(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("a")
+    queue.get(0)
+    queue.add_after("a", 3)
+    queue.done("a")
+    assert queue.get(0) is None
+    clock.now += 3
+    assert queue.get(0) == "a"
+
+
+def test_done_is_for_whoever_has_the_key(queue: WorkQueue[str]) -> None:
+    with pytest.raises(KeyError):
+        queue.done("a")
+
+
+def test_failures_double_up_to_the_maximum_until_forgotten(queue: WorkQueue[str]) -> None:
+    assert [queue.failed("a") for _ in range(6)] == [1, 2, 4, 8, 8, 8]
+    assert queue.failed("b") == 1
+    queue.forget("a")
+    assert queue.failed("a") == 1
+
+
+def test_delay_is_jittered_over_its_whole_range(clock: Clock) -> None:
+    shares = iter([0.0, 0.25, 0.5])
+    queue: WorkQueue[str] = WorkQueue(clock, lambda: next(shares), base=1.0, maximum=60.0)
+    assert [queue.failed("a") for _ in range(3)] == [0.0, 0.5, 2.0]
+
+
+def test_many_failures_do_not_overflow(queue: WorkQueue[str]) -> None:
+    assert max(queue.failed("a") for _ in range(3000)) == 8
+
+
+def test_failed_key_comes_again_after_its_delay(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("a")
+    queue.get(0)
+    delay = queue.failed("a")
+    queue.done("a")
+    assert queue.get(0) is None
+    clock.now += delay
+    assert queue.get(0) == "a"
+
+
+def test_depth_and_age_tell_of_due_keys_only(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("a")
+    queue.add_after("b", 2)
+    clock.now += 1.5
+    assert (queue.depth, queue.oldest_age) == (1, 1.5)
+    clock.now += 1
+    assert (queue.depth, queue.oldest_age) == (2, 2.5)
+    queue.get(0)
+    assert (queue.depth, queue.oldest_age) == (1, 0.5)
+
+
+def test_closed_queue_gives_and_takes_nothing(queue: WorkQueue[str]) -> None:
+    queue.add("a")
+    queue.close()
+    queue.close()
+    queue.add("b")
+    assert queue.get() is None
+
+
+class Against(RuleBasedStateMachine):
+    """Whatever is asked in whatever order, the queue does what a plain mapping of due times does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.queue: WorkQueue[str] = WorkQueue(self.clock, lambda: 1.0, base=1.0, maximum=8.0)
+        self.due: dict[str, float] = {}
+        self.working: set[str] = set()
+        self.failures: Counter[str] = Counter()
+
+    @rule(key=KEYS)
+    def add(self, key: str) -> None:
+        self.queue.add(key)
+        self._expect(key, 0)
+
+    @rule(key=KEYS, seconds=st.integers(0, 20))
+    def add_after(self, key: str, seconds: int) -> None:
+        self.queue.add_after(key, seconds)
+        self._expect(key, seconds)
+
+    @rule(seconds=st.integers(1, 10))
+    def pass_time(self, seconds: int) -> None:
+        self.clock.now += seconds
+
+    @rule()
+    def get(self) -> None:
+        key = self.queue.get(0)
+        ready = {k: at for k, at in self.due.items() if at <= self.clock.now and k not in self.working}
+        if key is None:
+            assert not ready
+            return
+        assert ready[key] == min(ready.values())
+        self.working.add(key)
+        del self.due[key]
+
+    @precondition(lambda self: self.working)
+    @rule(data=st.data(), ok=st.booleans())
+    def finish(self, data: st.DataObject, ok: bool) -> None:
+        key = data.draw(st.sampled_from(sorted(self.working)))
+        if ok:
+            self.queue.forget(key)
+            self.failures.pop(key, None)
+        else:
+            delay = min(8.0, 2.0 ** self.failures[key])
+            assert self.queue.failed(key) == delay
+            self.failures[key] += 1
+            self._expect(key, delay)
+        self.queue.done(key)
+        self.working.discard(key)
+
+    @invariant()
+    def measures_agree(self) -> None:
+        ages = [self.clock.now - at for at in self.due.values() if at <= self.clock.now]
+        assert self.queue.depth == len(ages)
+        assert self.queue.oldest_age == max(ages, default=0.0)
+
+    def teardown(self) -> None:
+        for key in self.working:
+            self.queue.done(key)
+        self.clock.now += 1000
+        assert sorted(drain(self.queue)) == sorted(self.due)
+
+    def _expect(self, key: str, seconds: float) -> None:
+        self.due[key] = min(self.due.get(key, float("inf")), self.clock.now + seconds)
+
+
+TestAgainstModel = Against.TestCase
+
+
+class Crew:
+    """Workers that note whether two of them ever had one key at once, and what was worked on."""
+
+    def __init__(self, queue: WorkQueue[int], size: int) -> None:
+        self.queue = queue
+        self.busy: set[int] = set()
+        self.doubled: list[int] = []
+        self.seen: Counter[int] = Counter()
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._work, daemon=True) for _ in range(size)]
+        for thread in self.threads:
+            thread.start()
+
+    def _work(self) -> None:
+        while (key := self.queue.get()) is not None:
+            with self.lock:
+                self.doubled += [key] if key in self.busy else []
+                self.busy.add(key)
+                self.seen[key] += 1
+            with self.lock:
+                self.busy.discard(key)
+            self.queue.done(key)
+
+    def finish(self) -> None:
+        """Wait until nothing is due or worked on, then send everybody home."""
+        wait_until(lambda: not self.queue.depth and not self.busy, DEADLINE, "not everything was worked on")
+        self.queue.close()
+        for thread in self.threads:
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+
+
+def test_threads_lose_no_key_and_share_none() -> None:
+    queue: WorkQueue[int] = WorkQueue()
+    crew = Crew(queue, 6)
+
+    def feed(seed: int) -> None:
+        for n in range(2000):
+            queue.add((n * 7 + seed) % 50) if n % 3 else queue.add_after((n + seed) % 50, 0.002)
+
+    feeders = [threading.Thread(target=feed, args=(seed,)) for seed in range(3)]
+    for feeder in feeders:
+        feeder.start()
+    for feeder in feeders:
+        feeder.join(DEADLINE)
+    for key in range(50, 100):
+        queue.add_after(key, 0.02)
+        queue.add_after(key, 0.01)
+    wait_until(lambda: len(crew.seen) == 100, DEADLINE, "a key was lost")
+    crew.finish()
+    assert not crew.doubled
+
+
+def test_waiting_worker_wakes_for_a_key_that_comes_due() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add_after("later", 0.05)
+    began = time.monotonic()
+    assert queue.get(DEADLINE) == "later"
+    assert 0.05 <= time.monotonic() - began < DEADLINE / 2
+
+
+def test_every_waiting_worker_wakes_for_its_own_key() -> None:
+    """Two keys due at about the same time and two workers: neither waits for the other to finish."""
+    queue: WorkQueue[str] = WorkQueue()
+    taken = threading.Barrier(3, timeout=DEADLINE)
+
+    def hold() -> None:
+        assert queue.get(DEADLINE) is not None
+        taken.wait()
+
+    for _ in range(2):
+        threading.Thread(target=hold, daemon=True).start()
+    queue.add_after("a", 0.02)
+    queue.add_after("b", 0.03)
+    taken.wait()
+
+
+def test_get_gives_up_in_time() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    began = time.monotonic()
+    assert queue.get(0.02) is None
+    assert time.monotonic() - began >= 0.02
+
+
+def test_close_wakes_everybody() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    threads = [threading.Thread(target=queue.get, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    queue.close()
+    for thread in threads:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
