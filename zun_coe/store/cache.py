@@ -1,0 +1,216 @@
+"""The copy of the store that one watch of the whole process keeps up to date.
+
+Reads are answered from it, and whoever wants to hear of changes listens to it, so that the store is
+watched once and not once for each reader. The copy moves by whole revisions only."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+from sortedcontainers import SortedDict
+
+from zun_coe.errors import Compacted, StoreUnavailable
+from zun_coe.model import Value
+from zun_coe.store import Batch, Record, Store, records
+
+PAGE = 1000
+"""Records that are asked for at once when the copy is made."""
+FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
+"""The delays before the store is asked again after a failure, in seconds: the first, doubled up to the last."""
+
+_logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key as it is in the copy: decoded where `records.type_of` knows its type, else its text."""
+
+    key: str
+    value: Value | str
+    revision: int
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What became of a key: new (`before` None), changed, or gone (`after` None)."""
+
+    key: str
+    before: Entry | None
+    after: Entry | None
+
+
+Listener = Callable[[int, Sequence[Update]], None]
+"""Called with a revision and what it changed, never with nothing: in the watch's thread, in order, when
+the entries are in place. It must not block for long, since everybody's copy waits for it."""
+
+
+class Cache:
+    """The copy. Thread-safe. A value that can't be decoded is logged and skipped: what was there stays."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._entries: SortedDict[str, Entry] = SortedDict()
+        self._revision = 0
+        self._heard = float("-inf")
+        self._moved = threading.Condition()  # guards entries and revision; told when the revision moves
+        self._listeners: tuple[Listener, ...] = ()
+        self._undecodable: set[str] = set()
+        self._stop = threading.Event()
+        self._loaded = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="store-watch", daemon=True)
+
+    def listen(self, listener: Listener) -> None:
+        """Hear of every change from now on. Before `start` this begins with everything there is, in one
+        call; afterwards with the next revision."""
+        with self._moved:
+            self._listeners = (*self._listeners, listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """Hear no more; a call that is under way ends by itself. Idempotent."""
+        with self._moved:
+            self._listeners = tuple(one for one in self._listeners if one != listener)
+
+    def start(self, timeout: float = 10.0) -> None:
+        """Make the copy and keep it. Blocks until it is there and the listeners have seen it. Raises
+        `StoreUnavailable` when that takes longer than `timeout` seconds; the cache is closed then."""
+        self._thread.start()
+        if not self._loaded.wait(timeout):
+            self.close()
+            raise StoreUnavailable(f"the store could not be read within {timeout:g} s")
+
+    def get(self, key: str) -> Entry | None:
+        """The entry at a key. Never blocks."""
+        return self._entries.get(key)
+
+    def list(self, prefix: str) -> list[Entry]:
+        """All entries below a prefix in key order, as of one revision."""
+        with self._moved:
+            first = self._entries.bisect_left(prefix)
+            last = self._entries.bisect_left(_end(prefix)) if prefix else len(self._entries)
+            return list(self._entries.values()[first:last])
+
+    def wait_for(self, revision: int, timeout: float = 5.0) -> None:
+        """Blocks until the copy has seen a revision: after that it shows the caller's own write. Raises
+        `StoreUnavailable` after `timeout` seconds."""
+        with self._moved:
+            if not self._moved.wait_for(lambda: self._revision >= revision, timeout):
+                raise StoreUnavailable(f"revision {revision} of the store was not seen within {timeout:g} s")
+
+    @property
+    def revision(self) -> int:
+        """The newest revision that the copy has seen; 0 before it is made."""
+        return self._revision
+
+    @property
+    def age(self) -> float:
+        """Seconds since the store was last heard of: about a second at most while it is there."""
+        return time.monotonic() - self._heard
+
+    def close(self) -> None:
+        """Stop watching; the copy stays readable. Idempotent; blocks until the last listener was called."""
+        self._stop.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        stale = True
+        while not self._stop.is_set():
+            heard = self._heard
+            try:
+                if stale:
+                    self._load()
+                    self._loaded.set()
+                    stale = False
+                self._follow()
+            except Compacted:
+                stale = True
+                continue
+            except StoreUnavailable as error:
+                _logger.warning("store.away", error=str(error))
+            except Exception:  # the watch must not end: whatever it was, the copy is made anew
+                _logger.exception("store.watch")
+                stale = True
+            pause = FIRST_PAUSE if self._heard > heard else min(2 * pause, LAST_PAUSE)
+            self._stop.wait(pause)
+
+    def _follow(self) -> None:
+        for batch in self._store.watch("", self._revision, self._stop):
+            self._take(batch)
+            if self._stop.is_set():
+                return
+
+    def _take(self, batch: Batch) -> None:
+        self._heard = time.monotonic()
+        if batch.revision <= self._revision:
+            return
+        updates = [update for change in batch.changes if (update := self._update(change.key, change.record))]
+        self._apply(batch.revision, updates)
+
+    def _load(self) -> None:
+        """Everything at one revision; told are the differences to what the copy had."""
+        found: dict[str, Record] = {}
+        page = self._store.list("", limit=PAGE)
+        while True:
+            self._heard = time.monotonic()
+            found |= {record.key: record for record in page.records}
+            if not page.more or self._stop.is_set():
+                break
+            page = self._store.list("", limit=PAGE, after=page.records[-1].key, revision=page.revision)
+        if not self._stop.is_set():
+            self._apply(page.revision, self._differences(found))
+
+    def _differences(self, found: dict[str, Record]) -> Sequence[Update]:
+        updates = []
+        for key in sorted(found.keys() | self._entries.keys()):
+            before, record = self._entries.get(key), found.get(key)
+            same = before is not None and record is not None and before.revision == record.revision
+            if not same and (update := self._update(key, record)):
+                updates.append(update)
+        return updates
+
+    def _update(self, key: str, record: Record | None) -> Update | None:
+        before = self._entries.get(key)
+        after = self._decoded(record) if record else None
+        if after is None and (record or before is None):
+            return None
+        return Update(key, before, after)
+
+    def _decoded(self, record: Record) -> Entry | None:
+        type_ = records.type_of(record.key)
+        try:
+            value = record.value.decode() if type_ is None else records.decode(record.value, type_)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            if record.key not in self._undecodable:
+                self._undecodable.add(record.key)
+                _logger.error("store.undecodable", key=record.key, error=str(error))
+            return None
+        self._undecodable.discard(record.key)
+        return Entry(record.key, value, record.revision, record.created)
+
+    def _apply(self, revision: int, updates: Sequence[Update]) -> None:
+        with self._moved:
+            for update in updates:
+                if update.after is None:
+                    del self._entries[update.key]
+                else:
+                    self._entries[update.key] = update.after
+            self._revision = revision
+            listeners = self._listeners
+            self._moved.notify_all()
+        for listener in listeners if updates else ():
+            try:
+                listener(revision, updates)
+            except Exception:  # one listener's fault must not keep the others from hearing
+                _logger.exception("store.listener", revision=revision)
+
+
+def _end(prefix: str) -> str:
+    """The first text after all that begins with `prefix`: code points sort as their UTF-8 does."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
