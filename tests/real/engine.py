@@ -13,6 +13,7 @@ from pathlib import Path
 
 import docker
 
+from scripts.busybox import CHANGES
 from tests.real.images import busybox_root
 from tests.real.isolation import Cell, child_of, is_isolated
 from tests.real.needs import missing, need
@@ -82,8 +83,7 @@ class Engine:
     def load(self, tag: str = image) -> None:
         """Make the busybox image, also under another name."""
         repository, _, version = tag.rpartition(":")
-        command = ['CMD ["sh"]', "ENV PATH=/bin"]
-        self.client().api.import_image_from_data(busybox_root(), repository, version, changes=command)
+        self.client().api.import_image_from_data(busybox_root(), repository, version, changes=CHANGES)
 
     def kill(self) -> None:
         """End the engine without notice. Its containers go on until `start`, which stops them as Docker does:
