@@ -1,0 +1,200 @@
+"""The connection to one engine: docker-py's low-level client with everything said explicitly.
+
+docker-py reads the user's Docker configuration, follows proxy variables and asks for the version when
+it is made. None of that is wanted in a gateway: this one uses what it is given, and opening calls nobody."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+import urllib3.connection
+from docker import APIClient
+from docker.auth import AuthConfig, encode_header
+from docker.constants import MINIMUM_DOCKER_API_VERSION
+from docker.tls import TLSConfig
+from docker.transport import UnixHTTPAdapter
+from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
+from docker.utils import convert_filters, parse_repository_tag, version_gte, version_lt
+from requests.adapters import HTTPAdapter
+
+from zun_coe.errors import Unavailable
+from zun_coe.native.docker.failures import translated
+
+NEWEST = "1.45"
+OLDEST = MINIMUM_DOCKER_API_VERSION
+
+# A host that vanished without a word is noticed on a quiet connection after about a minute.
+_KEEPALIVE = [
+    *urllib3.connection.HTTPConnection.default_socket_options,
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
+
+
+class _TcpAdapter(HTTPAdapter):
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, socket_options=_KEEPALIVE, **options)
+
+
+class _UnixConnection(UnixHTTPConnection):
+    """docker-py's leaves its socket open when nobody listens."""
+
+    def connect(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(self.timeout)
+            connection.connect(self.unix_socket)
+        except BaseException:
+            connection.close()
+            raise
+        self.sock = connection
+
+
+class _UnixPool(UnixHTTPConnectionPool):
+    def _new_conn(self) -> _UnixConnection:
+        return _UnixConnection(self.base_url, self.socket_path)
+
+
+class _UnixAdapter(UnixHTTPAdapter):
+    """docker-py's keeps a pool for each URL, so that hardly any connection is used twice."""
+
+    def __init__(self, path: str, parallelism: int) -> None:
+        super().__init__(f"http+unix://{path}", max_pool_size=parallelism)
+        self._pool = _UnixPool("http+docker://localhost", self.socket_path, maxsize=parallelism)
+
+    def get_connection(self, url: bytes | str, proxies: Any = None) -> UnixHTTPConnectionPool:
+        return self._pool
+
+    def close(self) -> None:
+        super().close()
+        self._pool.close()
+
+
+class Certificates:
+    """PEM texts as files, which is how requests wants them: in a folder that only we can read."""
+
+    def __init__(self, credentials: Mapping[str, str]) -> None:
+        self._folder: str | None = None
+        self._credentials = credentials
+
+    def tls(self) -> TLSConfig | bool:
+        """The TLS configuration, or False where there are no credentials: then the connection is plain."""
+        if not any(self._credentials.get(name) for name in ("ca_cert", "client_cert", "client_key")):
+            return False
+        self._folder = tempfile.mkdtemp(prefix="zun-coe-")
+        ca, cert, key = (self._file(name) for name in ("ca_cert", "client_cert", "client_key"))
+        return TLSConfig(client_cert=(cert, key) if cert and key else None, ca_cert=ca, verify=True)
+
+    def remove(self) -> None:
+        """Delete the files. Idempotent."""
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _file(self, name: str) -> str | None:
+        if not (text := self._credentials.get(name)):
+            return None
+        path = Path(str(self._folder)) / f"{name}.pem"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        return str(path)
+
+
+class EngineClient(APIClient):
+    """docker-py's client for one engine: thread-safe, deadlines on connecting and on every read, as many
+    kept connections as `parallelism`. The version is agreed on at the first call, not when it is made.
+
+    What docker-py has no call for, or none with a deadline, is here: its methods raise docker-py's and
+    requests' errors, as docker-py's own do."""
+
+    def __init__(self, endpoint: str, tls: TLSConfig | bool, timeout: float, parallelism: int, newest: str) -> None:
+        super().__init__(endpoint, OLDEST, timeout, tls, max_pool_size=parallelism)  # type: ignore[arg-type]  # seconds may be a fraction; the stubs say int
+        self.trust_env = False
+        self._general_configs: dict[str, Any] = {}
+        self._auth_configs = AuthConfig({})
+        self._newest = newest
+        self._negotiation = threading.Lock()
+        self._negotiated = False
+        if endpoint.startswith("unix://"):
+            self._custom_adapter = _UnixAdapter(endpoint.removeprefix("unix://"), parallelism)
+            self.mount("http+docker://", self._custom_adapter)
+        else:
+            for scheme in ("http://", "https://"):
+                self.mount(scheme, _TcpAdapter(pool_connections=2, pool_maxsize=parallelism))
+
+    def ready(self) -> EngineClient:
+        """Itself, once the version is agreed on: calls the engine the first time only."""
+        if not self._negotiated:
+            with self._negotiation:
+                if not self._negotiated:
+                    self.negotiate()
+        return self
+
+    def negotiate(self) -> Mapping[str, Any]:
+        """Ask for the engine's version and use the newest that both know; the engine's answer."""
+        with translated("version"):
+            told: dict[str, Any] = self.version(api_version=False)
+            theirs, least = str(told["ApiVersion"]), str(told.get("MinAPIVersion") or OLDEST)
+            too_old, too_new = version_lt(theirs, OLDEST), version_lt(self._newest, least)
+        if too_old or too_new:
+            message = f"the engine speaks API {least} to {theirs}; {OLDEST} to {self._newest} are supported"
+            raise Unavailable(message, "Error", {"call": "version", "status": 200, "message": message})
+        self._version = self._newest if version_gte(theirs, self._newest) else theirs
+        self._negotiated = True
+        return told
+
+    def renegotiate(self) -> None:
+        """Agree on the version anew at the next call."""
+        self._negotiated = False
+
+    def create_named(self, body: Mapping[str, Any], name: str) -> str:
+        """Create a container; its id."""
+        told = self._checked(
+            self.post(self._at("/containers/create"), params={"name": name}, json=dict(body), timeout=self.timeout)
+        )
+        return str(told.json()["Id"])
+
+    def image(self, name: str) -> Mapping[str, Any]:
+        """An image that is on the host."""
+        told: dict[str, Any] = self.inspect_image(name)  # type: ignore[no-untyped-call]  # docker-py decorates it without types
+        return told
+
+    def update_limits(self, id: str, limits: Mapping[str, Any]) -> None:
+        """Change resources of a container (docker-py's `update_container` has no NanoCpus)."""
+        self._checked(self.post(self._at("/containers/{0}/update", id), json=dict(limits), timeout=self.timeout))
+
+    def open_logs(self, id: str, params: Mapping[str, Any], *, follow: bool) -> requests.Response:
+        """The log as a stream of bytes as the engine frames it."""
+        limits = (self.timeout, None if follow else self.timeout)
+        return self._checked(self.get(self._at("/containers/{0}/logs", id), params=params, stream=True, timeout=limits))
+
+    def open_events(self, filters: Mapping[str, Any]) -> requests.Response:
+        """Events as they come, one JSON object after the other."""
+        params = {"filters": convert_filters(filters)}
+        return self._checked(self.get(self._at("/events"), params=params, stream=True, timeout=(self.timeout, None)))
+
+    def open_pull(self, image: str, auth: Mapping[str, str] | None, deadline: float) -> requests.Response:
+        """A pull under way, as the engine tells of it. Closing the answer ends the pull."""
+        repository, tag = parse_repository_tag(image)
+        params = {"fromImage": repository, "tag": tag or "latest"}
+        headers = {"X-Registry-Auth": encode_header(dict(auth))} if auth else {}
+        limits = (self.timeout, deadline)
+        return self._checked(
+            self.post(self._at("/images/create"), params=params, headers=headers, stream=True, timeout=limits)
+        )
+
+    def _at(self, path: str, *parts: str) -> str:
+        return str(self._url(path, *parts))  # type: ignore[attr-defined]  # docker-py's own, missing in its stubs
+
+    def _checked(self, response: requests.Response) -> requests.Response:
+        self._raise_for_status(response)  # type: ignore[attr-defined]  # docker-py's own, missing in its stubs
+        return response

@@ -1,0 +1,158 @@
+"""What goes wrong with an engine, as our errors: the one place that knows docker-py's, requests' and
+urllib3's exceptions, and the engine's sentences.
+
+The engine tells most causes by a sentence alone (a port that is taken and a broken disk are both a
+500), so the sentences come first and the status decides for the rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import docker.errors
+import requests
+import urllib3.exceptions
+
+from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable
+
+Rule = tuple[re.Pattern[str], type[BackendError], str]
+
+_NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, IndexError)
+_FOREIGN = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+
+
+def _rules(*rules: tuple[str, type[BackendError], str]) -> tuple[Rule, ...]:
+    return tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), kind, reason) for pattern, kind, reason in rules)
+
+
+# Of the first that matches. The sentences are those of engines 1.12 to 28 and of Podman's service.
+_RULES = _rules(
+    (r"port is already allocated|address already in use", Unavailable, "PortConflict"),
+    (r"no such image|image not known", Absent, "ImageNotFound"),
+    (r"exec: \"|executable file .*not found|exec format error", Invalid, "InvalidSpec"),
+    (r"unable to find (user|group)|no matching entries in passwd", Invalid, "InvalidSpec"),
+    (r"could not select device driver", Invalid, "InvalidSpec"),
+    (r"bind source path does not exist", Invalid, "VolumeUnavailable"),
+    (r"volume is in use|volume .* is being used", Unavailable, "VolumeUnavailable"),
+    (r"error while mounting volume|failed to mount local volume", Unavailable, "VolumeUnavailable"),
+    (
+        r"non-overlapping IPv4 address pool|address pools have been fully|no available IPv4",
+        Unavailable,
+        "QuotaExceeded",
+    ),
+    (r"client (version|API version) .* is too (new|old)", Unavailable, "Error"),
+    (r"page not found|<html", Unavailable, "BackendUnreachable"),
+    (r"is not running|marked for removal", Absent, "Error"),
+)
+
+_BY_STATUS: dict[int, tuple[type[BackendError], str]] = {
+    401: (Denied, "PermissionDenied"),
+    403: (Denied, "PermissionDenied"),
+    404: (Absent, "Error"),
+    408: (TimedOut, "BackendUnreachable"),
+    409: (Unavailable, "Error"),
+    429: (Unavailable, "BackendUnreachable"),
+    500: (Unavailable, "Error"),
+    504: (TimedOut, "BackendUnreachable"),
+}
+
+_DENIED = r"unauthorized|authentication required|no basic auth|incorrect username|access .* denied|denied:"
+_MISSING = r"manifest unknown|name unknown|manifest for .* not found|no matching manifest|repository .* not found"
+_PULL_ANONYMOUS = _rules(
+    (_MISSING, Invalid, "ImageNotFound"),
+    (r"repository does not exist|does not exist or no pull access", Invalid, "ImageNotFound"),
+    (_DENIED, Denied, "ImagePullFailed"),
+    (r"invalid reference|invalid tag|repository name must be", Invalid, "InvalidSpec"),
+)
+_PULL_LOGGED_IN = (*_PULL_ANONYMOUS[:1], *_PULL_ANONYMOUS[2:], *_PULL_ANONYMOUS[1:2])
+
+
+@contextmanager
+def translated(call: str) -> Iterator[None]:
+    """Whatever fails inside leaves as a `BackendError`; `call` names the call in its evidence."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise answered(call, error.response.status_code if error.response is not None else 0, said(error)) from error
+    except _FOREIGN as error:
+        raise _unanswered(call, error) from error
+    except _NOT_UNDERSTOOD as error:
+        raise _unavailable(call, f"the engine's answer was not understood: {error!r}") from error
+
+
+@contextmanager
+def pull_answered(*, logged_in: bool) -> Iterator[None]:
+    """A pull that the engine refused inside leaves as the error of a pull."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        if error.response is None or error.response.status_code == 401:
+            raise
+        raise pull_failure(said(error), logged_in=logged_in, status=error.response.status_code) from error
+
+
+def said(error: docker.errors.APIError) -> str:
+    """The engine's own sentence."""
+    return str(error.explanation or error).strip()
+
+
+def answered(call: str, status: int, message: str) -> BackendError:
+    """The error for an answer of the engine that tells of a failure."""
+    evidence = {"call": call, "status": status, "message": message}
+    for pattern, kind, reason in _RULES:
+        if pattern.search(message):
+            return kind(message, reason, evidence)
+    fallback = (Invalid, "InvalidSpec") if 400 <= status < 500 else (Unavailable, "BackendUnreachable")
+    kind, reason = _BY_STATUS.get(status, fallback)
+    return kind(message, reason, evidence)
+
+
+def pull_failure(message: str, *, logged_in: bool, status: int = 200) -> BackendError:
+    """The error for a pull that failed. A repository that may be missing or private is called missing
+    when nobody logged in, and a wrong login when somebody did."""
+    evidence = {"call": "pull", "status": status, "message": message}
+    for pattern, kind, reason in _PULL_LOGGED_IN if logged_in else _PULL_ANONYMOUS:
+        if pattern.search(message):
+            return kind(message, reason, evidence)
+    return Unavailable(message, "ImagePullFailed", evidence)
+
+
+def _unanswered(call: str, error: Exception) -> BackendError:
+    chain = list(_causes(error))
+    texts = " ".join(str(cause) for cause in chain)
+    if any(_is_timeout(cause) for cause in chain):
+        message = "the engine did not answer in time"
+        return TimedOut(message, evidence={"call": call, "status": None, "message": _short(error)})
+    if any(isinstance(c, PermissionError) for c in chain) or re.search(r"certificate|alert", texts):
+        message = f"the engine cannot be trusted or does not trust us: {_short(error)}"
+        return Denied(message, evidence={"call": call, "status": None, "message": _short(error)})
+    return _unavailable(call, f"the engine cannot be reached: {_short(error)}")
+
+
+def _is_timeout(cause: BaseException) -> bool:
+    # A connection that was refused is a timeout for urllib3.
+    if isinstance(cause, urllib3.exceptions.NewConnectionError):
+        return False
+    return isinstance(cause, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
+
+
+def _unavailable(call: str, message: str) -> Unavailable:
+    return Unavailable(message, evidence={"call": call, "status": None, "message": message})
+
+
+def _short(error: Exception) -> str:
+    """What the innermost cause says: the outer ones repeat it with the addresses of objects."""
+    innermost = list(_causes(error))[-1]
+    return f"{type(innermost).__name__}: {innermost}"[:500]
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: Any = error
+    while isinstance(current, BaseException) and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        inner = [a for a in (getattr(current, "reason", None), *current.args) if isinstance(a, BaseException)]
+        current = inner[0] if inner else current.__cause__ or current.__context__

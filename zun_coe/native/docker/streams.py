@@ -1,0 +1,234 @@
+"""Answers of the engine that go on for a while: logs, events, pulls.
+
+Each has a connection of its own and can be closed from another thread while somebody reads it. The
+framing and cutting into lines is pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from threading import Event as StopEvent
+from typing import Any, Literal
+
+import requests
+
+from zun_coe.adapters import LogLine, LogOptions
+from zun_coe.errors import Unavailable
+from zun_coe.native.docker.failures import translated
+from zun_coe.native.docker.translation import moment
+
+_BLOCK = 1 << 16
+_HEADER = 8
+# Where the engine cuts long lines.
+CUT = 16 * 1024
+_STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) ")
+
+StreamName = Literal["stdout", "stderr"]
+
+
+class Stream:
+    """The bytes of one answer. `closed`: somebody asked for its end; `ended`: there is nothing more to read."""
+
+    def __init__(self, call: str, response: requests.Response) -> None:
+        self._call = call
+        self._response = response
+        self._lock = threading.Lock()
+        self._reading = False
+        self.closed = False
+        self.ended = False
+
+    def blocks(self) -> Iterator[bytes]:
+        """What comes, as it comes. Blocks. Raises `Unavailable` when the connection breaks."""
+        with self._lock:
+            self._reading = not self.closed
+        try:
+            while not self.closed and (block := self._next()):
+                yield block
+        finally:
+            with self._lock:
+                self._reading, self.ended = False, True
+            self._response.close()
+
+    def close(self) -> None:
+        """End it. Idempotent; from any thread; does not wait for the reader."""
+        with self._lock:
+            if self.closed or self.ended:
+                self.closed = True
+                return
+            self.closed = True
+            self._wake()
+            if not self._reading:
+                self.ended = True
+                self._response.close()
+
+    def _next(self) -> bytes:
+        try:
+            with translated(self._call):
+                return bytes(self._response.raw.read1(_BLOCK))
+        except Exception:
+            if self.closed:
+                return b""  # the connection was taken away under the reader's hands, as asked
+            raise
+
+    def _wake(self) -> None:
+        try:
+            self._response.raw.shutdown()
+        except (OSError, ValueError, RuntimeError):
+            return  # it came to its end by itself meanwhile
+
+
+class DockerLog:
+    """A container's log as lines (`adapters.LogStream`), without the first `skip`. When it is followed
+    it ends with the container's run. To be iterated once."""
+
+    def __init__(self, stream: Stream, instance: str, *, tty: bool, skip: int = 0) -> None:
+        self._stream = stream
+        self._instance = instance
+        self._tty = tty
+        self._skip = skip
+
+    def __iter__(self) -> Iterator[LogLine]:
+        return islice(self._lines(), self._skip, None)
+
+    def close(self) -> None:
+        """End the iteration. Idempotent; from any thread."""
+        self._stream.close()
+
+    def _lines(self) -> Iterator[LogLine]:
+        decoder = Terminal(self._instance) if self._tty else Multiplexed(self._instance)
+        for block in self._stream.blocks():
+            yield from decoder.feed(block)
+        if not self._stream.closed:
+            yield from decoder.end()
+
+
+class Multiplexed:
+    """Frames of a container without a terminal: a header of 8 bytes (stream, length), then one message
+    of the log with its time in front. A message without a line end is part of a line that goes on."""
+
+    def __init__(self, instance: str) -> None:
+        self._instance = instance
+        self._buffer = bytearray()
+
+    def feed(self, block: bytes) -> Iterator[LogLine]:
+        """The lines that are whole with this block."""
+        self._buffer += block
+        while len(self._buffer) >= _HEADER:
+            end = _HEADER + int.from_bytes(self._buffer[4:_HEADER], "big")
+            if len(self._buffer) < end:
+                return
+            stream: StreamName = "stderr" if self._buffer[0] == 2 else "stdout"
+            message = bytes(self._buffer[_HEADER:end])
+            del self._buffer[:end]
+            if message:
+                yield _line(self._instance, stream, message)
+
+    def end(self) -> Iterator[LogLine]:
+        """Nothing: a frame that was cut off tells of a connection that was, and that was raised."""
+        return iter(())
+
+
+class Terminal:
+    """The raw bytes of a container with a terminal: lines with their time in front. Of a line that was
+    cut, each part has a time in front, in the middle of the text."""
+
+    def __init__(self, instance: str) -> None:
+        self._instance = instance
+        self._buffer = b""
+
+    def feed(self, block: bytes) -> Iterator[LogLine]:
+        """The lines that are whole with this block."""
+        *lines, self._buffer = (self._buffer + block).split(b"\n")
+        for line in lines:
+            yield from self._parts(line.removesuffix(b"\r") + b"\n")
+
+    def end(self) -> Iterator[LogLine]:
+        """What came last without a line end."""
+        if self._buffer:
+            yield from self._parts(self._buffer)
+        self._buffer = b""
+
+    def _parts(self, line: bytes) -> Iterator[LogLine]:
+        while stamp := _STAMP.match(line):
+            cut = stamp.end() + CUT
+            if not _STAMP.match(line, cut):
+                break
+            yield _line(self._instance, "stdout", line[:cut])
+            line = line[cut:]
+        yield _line(self._instance, "stdout", line)
+
+
+def _line(instance: str, stream: StreamName, message: bytes) -> LogLine:
+    at, text = None, message
+    if stamp := _STAMP.match(message):
+        at, text = _moment(stamp[0]), message[stamp.end() :]
+    whole = text.endswith(b"\n")
+    return LogLine(instance, stream, at, text[:-1] if whole else text, partial=not whole)
+
+
+def _moment(stamp: bytes) -> datetime | None:
+    return moment(stamp.decode().strip())
+
+
+def log_params(options: LogOptions) -> dict[str, Any]:
+    """What to ask the engine for."""
+    params: dict[str, Any] = {
+        "stdout": int(options.stream != "stderr"),
+        "stderr": int(options.stream != "stdout"),
+        "timestamps": 1,
+        "follow": int(options.follow),
+        "tail": "all" if options.tail is None else str(options.tail),
+    }
+    if options.since is not None:
+        params["since"] = f"{int(options.since.timestamp())}.{options.since.microsecond:06d}000"
+    return params
+
+
+def tail_start(lines: Sequence[LogLine], tail: int) -> tuple[datetime | None, int]:
+    """Where the last `tail` lines begin: a time, and how many lines before them are of that very time."""
+    if len(lines) <= tail:
+        return None, 0
+    first = lines[-tail].at
+    return first, sum(line.at == first for line in lines[:-tail])
+
+
+def objects(stream: Stream) -> Iterator[Mapping[str, Any]]:
+    """JSON objects, one a line, as the engine tells of events and pulls."""
+    rest = b""
+    for block in stream.blocks():
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield _object(line)
+    if rest.strip() and not stream.closed:
+        yield _object(rest)
+
+
+def _object(line: bytes) -> Mapping[str, Any]:
+    with translated("stream"):
+        told: dict[str, Any] = json.loads(line)
+    return told
+
+
+def closing(stream: Stream, stop: StopEvent) -> None:
+    """Have the stream closed within half a second of `stop` being set; a thread does it, which ends with
+    the stream."""
+
+    def watch() -> None:
+        while not (stream.closed or stream.ended):
+            if stop.wait(0.5):
+                stream.close()
+
+    threading.Thread(target=watch, name="docker-events-stop", daemon=True).start()
+
+
+def until_dropped(events: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The events until the connection ends, in whichever way."""
+    try:
+        yield from events
+    except Unavailable:
+        return
