@@ -1,0 +1,152 @@
+"""`make run`: the gateway on this machine, with a sample app on its Docker engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+
+from scripts.busybox import CHANGES, busybox_root, find_busybox
+from scripts.local_docker import Trouble, client_of, find_or_start, wait_for
+from scripts.local_gateway import LOG, ask, gateway
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".run"
+SAMPLE = ROOT / "samples" / "hello.json"
+# What to run where no busybox is at hand to make an image from.
+PUBLIC_IMAGE = "docker.io/library/busybox:stable"
+SETTLED = ("Running", "Stopped", "Degraded", "Failed")
+
+
+@click.command()
+@click.option("--listen", default="127.0.0.1:9517", show_default=True, help="Where the gateway serves.")
+@click.option("--remove", is_flag=True, help="Remove the sample app instead.")
+def main(listen: str, remove: bool) -> None:
+    """Run the gateway and the sample app until Ctrl-C, or remove the sample app."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        endpoint = find_or_start()
+        with gateway(listen, STATE) as (api, process):
+            if remove:
+                remove_sample(api, endpoint)
+            else:
+                run_sample(api, endpoint, listen)
+                if process is not None:
+                    process.wait()
+    except Trouble as trouble:
+        sys.exit(f"\n{trouble}")
+    except httpx.HTTPError as error:
+        sys.exit(f"\nThe gateway can't be reached any more ({error}): see {STATE / LOG}.")
+    except KeyboardInterrupt:
+        click.echo()
+
+
+def run_sample(api: httpx.Client, endpoint: str, listen: str) -> None:
+    """Register the engine, deploy the sample unless it is there, and tell how to go on. Idempotent."""
+    register(api, endpoint)
+    if api.get("/v1/apps/hello").status_code == httpx.codes.NOT_FOUND:
+        ask(api, "PUT", "/v1/apps/hello", json=sample(endpoint))
+    app = follow(api)
+    click.echo(_guide(app, listen))
+
+
+def register(api: httpx.Client, endpoint: str) -> None:
+    """Make the engine known as the cluster `local`, for all projects. Idempotent."""
+    hosts = [{"name": "local", "runtime": "docker", "endpoint": endpoint, "address": "127.0.0.1"}]
+    found = api.get("/v1/clusters/local")
+    if found.status_code == httpx.codes.NOT_FOUND:
+        body = {"name": "local", "kind": "native", "public": True, "hosts": hosts}
+        ask(api, "POST", "/v1/clusters?wait=30", json=body)
+    elif [host.get("endpoint") for host in found.json()["hosts"]] != [endpoint]:
+        ask(api, "PATCH", "/v1/clusters/local?wait=30", json={"hosts": hosts})
+    if not wait_for(lambda: _cluster(api)["phase"] == "Ready", 30):
+        status = _cluster(api)
+        raise Trouble(f"The cluster local is {status['phase']}: {status.get('message', 'no reason is known')}")
+
+
+def sample(endpoint: str) -> dict[str, Any]:
+    """The sample app, with an image that is made here, or else one that the engine can fetch."""
+    body: dict[str, Any] = json.loads(SAMPLE.read_text())
+    busybox = _busybox()
+    if busybox is None:
+        return body | {"image": PUBLIC_IMAGE}
+    repository, _, tag = body["image"].rpartition(":")
+    with client_of(endpoint) as client:
+        client.api.import_image_from_data(busybox_root(busybox), repository, tag, changes=CHANGES)
+    return body
+
+
+def follow(api: httpx.Client, seconds: float = 120) -> dict[str, Any]:
+    """Show how the app changes until it has settled, and give it back."""
+    deadline, shown = time.monotonic() + seconds, ""
+    while time.monotonic() < deadline:
+        app: dict[str, Any] = ask(api, "GET", "/v1/apps/hello").json()
+        if (line := _line(app)) != shown:
+            click.echo(line)
+            shown = line
+        if app["status"]["observed_generation"] == app["generation"] and app["status"]["phase"] in SETTLED:
+            return app
+        time.sleep(0.1)
+    raise Trouble("The app hello has not settled in time. Why: .venv/bin/zun-coe app diagnose hello")
+
+
+def remove_sample(api: httpx.Client, endpoint: str) -> None:
+    """Delete the sample app and its image. Idempotent."""
+    if api.get("/v1/apps/hello").status_code != httpx.codes.NOT_FOUND:
+        ask(api, "DELETE", "/v1/apps/hello?wait=60")
+        if api.get("/v1/apps/hello").status_code != httpx.codes.NOT_FOUND:
+            raise Trouble("The app hello is being deleted, which takes longer than usual.")
+    image = json.loads(SAMPLE.read_text())["image"]
+    with client_of(endpoint) as client:
+        if client.images.list(image):
+            client.images.remove(image)
+    click.echo("The app hello is gone.")
+
+
+def _busybox() -> Path | None:
+    if find_busybox() is None and os.geteuid() == 0:
+        subprocess.run([Path(__file__).with_name("packages"), ":busybox-static"], check=False)
+    return find_busybox()
+
+
+def _cluster(api: httpx.Client) -> dict[str, Any]:
+    status: dict[str, Any] = ask(api, "GET", "/v1/clusters/local").json()["status"]
+    return status
+
+
+def _line(app: dict[str, Any]) -> str:
+    status = app["status"]
+    counts = status.get("replicas", {})
+    ready = f"{counts.get('ready', 0)} of {app['replicas']} replicas are ready"
+    return "  ".join(filter(None, (f"hello is {status['phase']:<12}", ready, status.get("message"))))
+
+
+def _guide(app: dict[str, Any], listen: str) -> str:
+    addresses = [f"    http://{e['address']}:{e['port']}/" for e in app["status"].get("endpoints", ())]
+    return "\n".join(
+        (
+            "",
+            "The app answers at:",
+            *addresses,
+            f"The API, described and ready to be tried:\n    http://{listen}/v1/ui/",
+            "Try, in another terminal:",
+            "    .venv/bin/zun-coe app show hello",
+            "    .venv/bin/zun-coe app scale hello 5",
+            f"    curl -s http://{listen}/v1/apps/hello/containers",
+            "",
+            "Ctrl-C stops the gateway. The app runs on, and the next `make run` finds it again.",
+            "`make clean-sample` removes it.",
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
