@@ -15,8 +15,9 @@ from threading import Event as StopEvent
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from zun_coe.adapters.fields import Accounting
+from zun_coe.config import Settings
 from zun_coe.errors import FieldProblem
-from zun_coe.model import ClusterInfo, Host, Observation, Workload, WorkloadRef
+from zun_coe.model import Cluster, ClusterInfo, Host, Observation, Workload, WorkloadRef
 
 # Every operation that a cluster may or may not be able to do; `describe` accounts for each of them.
 OPERATIONS = (
@@ -78,6 +79,24 @@ class Connection:
     pull_timeout: float = 900.0
     parallelism: int = 8
     host_grace: float = 60.0
+
+    @classmethod
+    def to(cls, cluster: Cluster, installation: str, credentials: Mapping[str, Any], settings: Settings) -> Connection:
+        """What is needed to reach a registered cluster; `credentials` are its own, in plain text."""
+        return cls(
+            installation=installation,
+            cluster=cluster.id,
+            kind=cluster.kind,
+            hosts=cluster.hosts,
+            endpoint=cluster.endpoint,
+            node_endpoint=cluster.node_endpoint,
+            namespace=cluster.namespace,
+            credentials=credentials,
+            timeout=settings.backend_timeout,
+            pull_timeout=settings.pull_timeout,
+            parallelism=settings.parallelism,
+            host_grace=settings.host_grace,
+        )
 
 
 class Adapter(ABC):

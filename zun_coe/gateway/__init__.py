@@ -7,7 +7,7 @@ from zun_coe.config import Settings
 from zun_coe.errors import Conflict, NotFound, StoreUnavailable
 from zun_coe.gateway import rendering
 from zun_coe.gateway.apps import Apps
-from zun_coe.gateway.backends import Backends, connection_of
+from zun_coe.gateway.backends import Backends
 from zun_coe.gateway.calls import PLURALS, Answer, Call, LogSources, Query, Settle, etag
 from zun_coe.gateway.clusters import Clusters
 from zun_coe.gateway.containers import Containers
@@ -31,7 +31,6 @@ __all__ = [
     "Settle",
     "StoredEvent",
     "Views",
-    "connection_of",
     "etag",
     "fits",
     "order_of",

@@ -12,24 +12,6 @@ from zun_coe.model import Cluster
 from zun_coe.vault import Vault
 
 
-def connection_of(cluster: Cluster, installation: str, vault: Vault, settings: Settings) -> Connection:
-    """All that an adapter needs to reach this cluster."""
-    return Connection(
-        installation=installation,
-        cluster=cluster.id,
-        kind=cluster.kind,
-        hosts=cluster.hosts,
-        endpoint=cluster.endpoint,
-        node_endpoint=cluster.node_endpoint,
-        namespace=cluster.namespace,
-        credentials=vault.open(cluster.credentials) if cluster.credentials else {},
-        timeout=settings.backend_timeout,
-        pull_timeout=settings.pull_timeout,
-        parallelism=settings.parallelism,
-        host_grace=settings.host_grace,
-    )
-
-
 class Backends:
     """One adapter for each cluster, opened when first needed and again when the cluster's record changed."""
 
@@ -49,8 +31,8 @@ class Backends:
             if adapter is None or revision != found.revision:
                 if adapter is not None:
                     adapter.close()
-                connection = connection_of(record, self._installation, self._vault, self._settings)
-                adapter = open_adapter(connection)
+                credentials = self._vault.open(record.credentials) if record.credentials else {}
+                adapter = open_adapter(Connection.to(record, self._installation, credentials, self._settings))
                 self._open[cluster] = (found.revision, adapter)
             return adapter
 

@@ -29,7 +29,7 @@ from zun_coe.model import (
 from zun_coe.model.value import timestamp
 
 # The engine's memory inside a status: kept, and nobody's business.
-_HIDDEN = {"settled", "progressed_at", "restarted", "hash", "instances", "write_id"}
+_HIDDEN = {"settled", "goal", "best", "progressed_at", "restarted", "hash", "instances", "write_id"}
 _PHASES: dict[str, Phase] = {
     "pending": "Pending",
     "creating": "Creating",
@@ -61,7 +61,7 @@ def status_of(status: Status) -> dict[str, Any]:
     visible = {k: getattr(status, k) for k in status.__struct_fields__ if k not in _HIDDEN}
     shown: dict[str, Any] = {k: plain(v) for k, v in visible.items() if v is not None}
     if status.rollout:
-        shown["rollout"] = {k: v for k, v in shown["rollout"].items() if k not in ("hash", "best")}
+        shown["rollout"] = {k: v for k, v in shown["rollout"].items() if k != "hash"}
     if not status.evidence:
         shown.pop("evidence", None)
     if not status.revision:
@@ -90,7 +90,6 @@ def replica(intent: Intent, status: Status, instance: Instance, cluster: str) ->
         "exit_code": instance.exit_code if instance.state != "running" else None,
         "endpoints": instance.endpoints,
         "native_id": instance.native_id,
-        "updated": instance.hash == status.hash,
     }
     body = _common(intent, cluster) | {
         "id": replica_id(intent.id, instance),

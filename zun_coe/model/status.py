@@ -78,7 +78,7 @@ class Rollout(Value, frozen=True, kw_only=True):
     """A change of the template on its way. `from` and `to` are revisions (`from` is absent for the
     first); `progressed_at` is when it last came nearer to its end.
 
-    `hash` names the template it leads to and `best` is how near it has come; neither is shown."""
+    `hash` names the template it leads to and is not shown."""
 
     to: int
     from_: int | None = msgspec.field(default=None, name="from")
@@ -87,13 +87,13 @@ class Rollout(Value, frozen=True, kw_only=True):
     reason: str | None = None
     message: str | None = None
     hash: str = ""
-    best: int = 0
 
 
 class Status(Value, frozen=True, kw_only=True):
     """The state of an app or a container. The fields from `settled` on are the engine's memory and are
-    not shown: the generation that was fully ready last, since when nothing moved, the restarts
-    carried out, the template in effect, the instances."""
+    not shown: the generation that was fully ready last, what is worked towards (`goal`) and how near it
+    came (`best`, `progressed_at`), the restarts carried out, the template last reached in full (`hash`,
+    of `revision`), the instances."""
 
     phase: Phase = "Pending"
     observed_generation: int = 0
@@ -107,6 +107,8 @@ class Status(Value, frozen=True, kw_only=True):
     revision: int = 0
     endpoints: tuple[Endpoint, ...] = ()
     settled: int = 0
+    goal: str = ""
+    best: int = 0
     progressed_at: datetime | None = None
     restarted: int = 0
     hash: str = ""
@@ -215,7 +217,7 @@ def _derive_app(intent: Intent, observation: Observation | None, previous: Statu
         endpoints=_endpoints(observation),
         instances=observation.instances,
         settled=settled,
-        hash=previous.hash if previous.hash and not complete else target,
+        hash=previous.hash,
     )
     return _explained(status, observation)
 

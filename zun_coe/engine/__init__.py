@@ -1,0 +1,206 @@
+"""The engine: brings clusters to what is wanted. It has those clusters that its lease says it has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from threading import Event as StopEvent
+from threading import Lock, Thread
+from typing import cast
+
+import structlog
+
+from zun_coe.adapters import Connection, open_adapter
+from zun_coe.config import Settings
+from zun_coe.engine import housekeeping
+from zun_coe.engine.acting import Key, Tools
+from zun_coe.engine.ownership import Ownership, balance, living
+from zun_coe.engine.watcher import ClusterRunner
+from zun_coe.errors import StoreError
+from zun_coe.model import Cluster, Intent, Service
+from zun_coe.store import Store
+from zun_coe.store.cache import Cache, Entry, Update
+from zun_coe.store.records import new_id
+from zun_coe.vault import Undecryptable, Vault
+
+log = structlog.get_logger()
+
+_HOUSEKEEPING = 60.0
+_CARRIED = frozenset({"app", "container", "volume"})
+
+
+class Engine:
+    """All clusters that this process has. Make it before the cache is started, so that it hears of
+    everything; `start` when the cache has been."""
+
+    def __init__(
+        self,
+        store: Store,
+        cache: Cache,
+        settings: Settings,
+        vault: Vault,
+        installation: str,
+        *,
+        role: str = "engine",
+        service_id: str | None = None,
+    ) -> None:
+        self.ownership = Ownership(store, service_id or new_id(), settings.lease, role=role, on_lost=self._lost)
+        self._tools = Tools(store, cache, settings, vault, self.ownership, installation)
+        self._runners: dict[str, ClusterRunner] = {}
+        self._lock = Lock()
+        self._stop, self._wake = StopEvent(), StopEvent()
+        self._thread = Thread(target=self._run, name="engine", daemon=True)
+        cache.listen(self._heard)
+
+    def start(self) -> None:
+        """Take a lease and begin. Call once."""
+        self.ownership.start()
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Finish what is under way, within `timeout` seconds, and give the clusters back. Idempotent."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        with self._lock:
+            runners, self._runners = list(self._runners.values()), {}
+        for runner in runners:
+            runner.stop()
+        end = time.monotonic() + timeout
+        for runner in runners:
+            runner.join(max(0.1, end - time.monotonic()))
+        self.ownership.stop()
+
+    def runners(self) -> Sequence[ClusterRunner]:
+        """The clusters that run now."""
+        with self._lock:
+            return list(self._runners.values())
+
+    def _run(self) -> None:
+        tidied = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                self._rebalance()
+                if time.monotonic() - tidied > _HOUSEKEEPING:
+                    tidied = time.monotonic()
+                    housekeeping.tidy(self._tools.store, self._tools.cache, self._tools.settings)
+            except StoreError as error:
+                log.warning("store away", error=str(error))
+            except Exception:  # the thread that takes clusters must live
+                log.exception("engine failed")
+            self._wake.wait(1.0)
+            self._wake.clear()
+
+    def _rebalance(self) -> None:
+        clusters = {cast(Cluster, e.value).id: e for e in self._tools.cache.list("intent/cluster/")}
+        owners = {id: self._owner(id) for id in clusters}
+        services = [cast(Service, e.value) for e in self._tools.cache.list("service/")]
+        moves = balance(self.ownership.service_id, owners, living(services))
+        for id in (*moves.release, *(set(self._running()) - set(clusters))):
+            self._end(id)
+        for id in moves.acquire:
+            self.ownership.acquire(id)
+        for id in self.ownership.owned() & set(clusters):
+            self._ensure(clusters[id])
+
+    def _owner(self, cluster: str) -> str | None:
+        entry = self._tools.cache.get(f"owner/{cluster}")
+        return str(entry.value) if entry else None
+
+    def _running(self) -> list[str]:
+        with self._lock:
+            return list(self._runners)
+
+    def _ensure(self, entry: Entry) -> None:
+        """A runner for the cluster, made anew when its registration changed otherwise than by a mark."""
+        cluster = cast(Cluster, entry.value)
+        with self._lock:
+            runner = self._runners.get(cluster.id)
+        if runner is not None and _same(runner.cluster, cluster):
+            return
+        if runner is not None:
+            runner.stop()
+            runner.join(self._tools.settings.backend_timeout)
+        try:
+            credentials = self._tools.vault.open(cluster.credentials) if cluster.credentials else {}
+        except Undecryptable as error:
+            log.error("credentials unreadable", cluster=cluster.name, error=str(error))
+            return
+        connection = Connection.to(cluster, self._tools.installation, credentials, self._tools.settings)
+        runner = ClusterRunner(self._tools, cluster, open_adapter(connection))
+        with self._lock:
+            if self._stop.is_set():
+                return
+            self._runners[cluster.id] = runner
+        runner.start()
+
+    def _end(self, cluster: str) -> None:
+        with self._lock:
+            runner = self._runners.pop(cluster, None)
+        if runner is not None:
+            runner.stop()
+            runner.join(self._tools.settings.backend_timeout)
+        self.ownership.release(cluster)
+
+    def _lost(self, clusters: frozenset[str]) -> None:
+        """The lease is gone: stop at once. What is in flight is refused by the store, or late by one call."""
+        with self._lock:
+            lost = [self._runners.pop(id) for id in clusters if id in self._runners]
+        for runner in lost:
+            runner.stop()
+        self._wake.set()
+
+    def _heard(self, revision: int, updates: Sequence[Update]) -> None:
+        """What the cache calls: intents make keys due, clusters and services wake the engine."""
+        for update in updates:
+            family, _, rest = update.key.partition("/")
+            if family == "intent":
+                self._route(rest.split("/"), update)
+            elif family in ("owner", "service"):
+                self._wake.set()
+            elif family == "status":
+                self._route_volumes(rest.split("/")[0], update)
+
+    def _route(self, parts: Sequence[str], update: Update) -> None:
+        noun, project, id = parts
+        entry = update.after or update.before
+        if noun == "cluster" or entry is None:
+            self._wake.set()
+            runner = self._runner(id)
+            if runner is not None:
+                runner.look()
+        elif noun in _CARRIED:
+            runner = self._runner(cast(Intent, entry.value).cluster)
+            if runner is not None and update.after is not None:
+                runner.add(Key(noun, project, id))
+            elif runner is not None and self._leaves_something(cast(Intent, entry.value)):
+                runner.look()
+
+    def _route_volumes(self, noun: str, update: Update) -> None:
+        """A workload whose instances changed may have made its volumes."""
+        if noun not in ("app", "container") or update.after is None or update.before is not None:
+            return
+        entry = self._tools.cache.get("intent/" + update.key.partition("/")[2])
+        if entry is None:
+            return
+        intent = cast(Intent, entry.value)
+        runner = self._runner(intent.cluster)
+        for id in intent.volumes.values() if runner else ():
+            cast(ClusterRunner, runner).queue.add_after(Key("volume", intent.project, id), 1.0)
+
+    def _leaves_something(self, intent: Intent) -> bool:
+        """Whether what is gone from the records may be in its cluster still, or was all that kept the
+        cluster from being forgotten."""
+        cluster = next((e for e in self._tools.cache.list("intent/cluster/") if e.key.endswith(intent.cluster)), None)
+        leaving = cluster is not None and cast(Cluster, cluster.value).deletion is not None
+        return leaving or bool(intent.deletion and intent.deletion.force)
+
+    def _runner(self, cluster: str) -> ClusterRunner | None:
+        with self._lock:
+            return self._runners.get(cluster)
+
+
+def _same(running: Cluster, now: Cluster) -> bool:
+    fields = ("hosts", "endpoint", "node_endpoint", "namespace", "credentials", "kind")
+    return all(getattr(running, f) == getattr(now, f) for f in fields)

@@ -1,0 +1,117 @@
+"""How the engine writes: always on condition that the cluster is still this process's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar, cast
+
+import msgspec
+
+from zun_coe.config import Settings
+from zun_coe.engine.ownership import Ownership
+from zun_coe.model import Event, Intent, Secret, Value
+from zun_coe.store import At, Condition, Delete, Missing, Operation, Present, Put, Store
+from zun_coe.store.cache import Cache, Entry
+from zun_coe.store.records import (
+    encode,
+    event_key,
+    intent_key,
+    name_key,
+    new_id,
+    status_key,
+    tombstone_key,
+)
+from zun_coe.vault import Vault
+
+V = TypeVar("V", bound=Value)
+# What one transaction of a finalisation may take besides its fixed part; the rest goes in others before.
+_ROOM = 100
+
+
+class Key(NamedTuple):
+    """What a worker works on: something of one cluster (the cluster itself among it)."""
+
+    noun: str
+    project: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the engine works with."""
+
+    store: Store
+    cache: Cache
+    settings: Settings
+    vault: Vault
+    ownership: Ownership
+    installation: str
+
+
+class Ledger:
+    """Reads from the copy and writes to the store, on behalf of one cluster."""
+
+    def __init__(self, tools: Tools, cluster: str) -> None:
+        self._tools, self._cluster = tools, cluster
+        self._store, self._cache = tools.store, tools.cache
+
+    def intent(self, key: Key) -> Entry | None:
+        """What is wanted, as it is in the copy."""
+        return self._cache.get(intent_key(*key))
+
+    def status(self, key: Key, default: V) -> tuple[V, int | None]:
+        """The status and its revision (None: there is none yet, and it is the default)."""
+        entry = self._cache.get(status_key(*key))
+        return (default, None) if entry is None else (cast(V, entry.value), entry.revision)
+
+    def write_status(self, key: Key, status: Value, expected: int | None, events: Sequence[Event] = ()) -> None:
+        """Write a status and its events, if nobody else did meanwhile, what it is of is still there, and
+        the cluster is still ours. Raises `RevisionConflict`, `KeyNotFound`, `Fenced`, `StoreUnavailable`."""
+        write = new_id()
+        target = status_key(*key)
+        conditions: list[Condition] = [
+            self._tools.ownership.guard(self._cluster),
+            Missing(target) if expected is None else At(target, expected),
+            Present(intent_key(*key)),
+        ]
+        marked = msgspec.structs.replace(status, write_id=write)
+        operations: list[Operation] = [Put(target, encode(marked)), *self._told(events, write)]
+        self._commit(conditions, operations)
+
+    def tell(self, *events: Event) -> None:
+        """Events alone."""
+        self._commit([self._tools.ownership.guard(self._cluster)], self._told(events, new_id()))
+
+    def finalise(
+        self, key: Key, entry: Entry, event: Event, *, tombstone: Value | None, extra: list[Operation]
+    ) -> None:
+        """Forget something for good: all of its keys go, its tombstone and its event come, on condition
+        that its mark for deletion is as it was when it was acted on."""
+        record = cast(Intent, entry.value)
+        keys = [e.key for e in self._cache.list(f"revision/{key.project}/{key.id}/")]
+        gone = [intent_key(*key), status_key(*key), name_key(key.noun, key.project, record.name), *keys]
+        operations: list[Operation] = [Delete(k) for k in gone]
+        if tombstone is not None:
+            operations.append(Put(tombstone_key(self._cluster, key.noun, key.id), encode(tombstone)))
+        guard = self._tools.ownership.guard(self._cluster)
+        operations += [*extra[:_ROOM], *self._told([event], new_id())]
+        self._commit([guard, At(entry.key, entry.revision)], operations)
+
+    def commit(self, conditions: list[Condition], operations: list[Operation]) -> None:
+        """Anything else, if the cluster is still ours."""
+        self._commit([self._tools.ownership.guard(self._cluster), *conditions], operations)
+
+    def secret(self, project: str, name: str) -> dict[str, str] | None:
+        """The values of a secret, in plain text; None where there is none."""
+        id = self._cache.get(name_key("secret", project, name))
+        entry = self._cache.get(intent_key("secret", project, str(id.value))) if id else None
+        return self._tools.vault.open(cast(Secret, entry.value).data) if entry else None
+
+    def _commit(self, conditions: list[Condition], operations: list[Operation]) -> None:
+        revision = self._store.transact(conditions, operations)
+        self._cache.wait_for(revision)
+
+    def _told(self, events: Sequence[Event], write: str) -> list[Operation]:
+        numbered = [msgspec.structs.replace(e, n=n) for n, e in enumerate(events)]
+        return [Put(event_key(e.project, write, e.n), encode(e)) for e in numbered]

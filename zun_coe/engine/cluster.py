@@ -1,0 +1,172 @@
+"""A cluster's own record: reaching it, describing it, pinning its identity, forgetting it. One thread's work."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import cast
+
+import msgspec
+
+from zun_coe.adapters import Adapter
+from zun_coe.engine import telling
+from zun_coe.engine.acting import Key, Ledger, Tools
+from zun_coe.errors import BackendError
+from zun_coe.model import Cluster, ClusterInfo, ClusterStatus, Event, Intent
+from zun_coe.store import Delete, Operation
+from zun_coe.store.cache import Entry
+from zun_coe.store.records import utc_now
+
+# How much older than the truth `as_of` may get before it is written for its own sake.
+_STALE = timedelta(seconds=20)
+
+
+class ClusterKeeper:
+    """Keeps the status of one cluster. Used by one thread."""
+
+    def __init__(self, tools: Tools, ledger: Ledger, cluster: Cluster, adapter: Adapter) -> None:
+        self._tools, self._ledger, self._adapter = tools, ledger, adapter
+        self._key = Key("cluster", cluster.project, cluster.id)
+        self._generation = cluster.generation
+
+    @property
+    def record(self) -> Cluster | None:
+        """The registration as it is now; None: it is gone."""
+        entry = self._ledger.intent(self._key)
+        return cast(Cluster, entry.value) if entry else None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing may be applied: another engine answers than the one that was pinned."""
+        return self._status()[0].reason == "BackendChanged"
+
+    def describe(self) -> None:
+        """Ask the cluster what it is and keep the answer. Raises `BackendError` after having kept that."""
+        try:
+            info = self._adapter.describe()
+        except BackendError as error:
+            self.failed(error)
+            raise
+        before, _ = self._status()
+        wrong = self._imposter(before, info)
+        status = msgspec.structs.replace(
+            before,
+            phase="Failed" if wrong else "Ready",
+            observed_generation=self._generation,
+            reachable=True,
+            as_of=utc_now(),
+            reason=wrong[0] if wrong else None,
+            message=wrong[1] if wrong else None,
+            evidence={},
+            info=before.info if wrong else info,
+            identity=before.identity if wrong else self._pinned(before.identity, info.identity),
+        )
+        self._write(status)
+
+    def answered(self) -> None:
+        """The cluster answered just now."""
+        before, _ = self._status()
+        now = utc_now()
+        if not before.reachable or before.as_of is None or now - before.as_of > _STALE:
+            phase = "Ready" if before.phase == "Unreachable" else before.phase
+            calm = before.reason in ("BackendUnreachable", "PermissionDenied")
+            after = msgspec.structs.replace(before, phase=phase, reachable=True, as_of=now)
+            if calm:
+                after = msgspec.structs.replace(after, reason=None, message=None, evidence={})
+            self._write(after)
+
+    def failed(self, error: BackendError) -> None:
+        """The cluster could not be asked. What was known of it stays, with the time when it was known."""
+        before, _ = self._status()
+        self._write(
+            msgspec.structs.replace(
+                before,
+                phase="Unreachable",
+                observed_generation=self._generation,
+                reachable=False,
+                reason=error.reason,
+                message=str(error),
+                evidence=dict(error.evidence),
+            )
+        )
+
+    def forget(self) -> bool:
+        """Forget a cluster that is marked for deletion, if it carries nothing; with force what it carries is
+        forgotten first, without asking it. Whether it is gone."""
+        entry = self._ledger.intent(self._key)
+        if entry is None:
+            return True
+        cluster = cast(Cluster, entry.value)
+        if cluster.deletion is None:
+            return False
+        carried = self._carried(cluster.id)
+        if carried and not cluster.deletion.force:
+            return False
+        for key, found in carried:
+            record = cast(Intent, found.value)
+            event = telling.event(
+                record, key.noun, f"{key.noun.title()}Deleted", "Its cluster was forgotten.", utc_now()
+            )
+            self._ledger.finalise(key, found, event, tombstone=None, extra=[])
+        event = telling.event(cluster, "cluster", "ClusterDeleted", "It is gone.", utc_now())
+        stones = self._tools.cache.list(f"tombstone/{cluster.id}/")
+        extra: list[Operation] = [Delete(e.key) for e in stones]
+        self._ledger.finalise(self._key, entry, event, tombstone=None, extra=extra)
+        return True
+
+    def _carried(self, cluster: str) -> list[tuple[Key, Entry]]:
+        found = []
+        for noun in ("app", "container", "volume"):
+            for entry in self._tools.cache.list(f"intent/{noun}/"):
+                record = cast(Intent, entry.value)
+                if record.cluster == cluster:
+                    found.append((Key(noun, record.project, record.id), entry))
+        return found
+
+    def _status(self) -> tuple[ClusterStatus, int | None]:
+        return self._ledger.status(self._key, ClusterStatus())
+
+    def _write(self, after: ClusterStatus) -> None:
+        before, expected = self._status()
+        entry = self._ledger.intent(self._key)
+        if after == before or entry is None:
+            return
+        self._ledger.write_status(
+            self._key, after, expected, _told(cast(Cluster, entry.value), before, after, utc_now())
+        )
+
+    def _imposter(self, before: ClusterStatus, info: ClusterInfo) -> tuple[str, str] | None:
+        """What is wrong with the identity found: another than the one pinned, or one that another
+        cluster has."""
+        pinned, found = parts(before.identity), parts(info.identity)
+        for name, id in found.items():
+            if pinned.get(name, id) != id:
+                return "BackendChanged", f"{name} was {pinned[name]} and is {id} now; nothing is applied."
+        for entry in self._tools.cache.list("status/cluster/"):
+            if entry.key.endswith(f"/{self._key.id}"):
+                continue
+            taken = set(parts(cast(ClusterStatus, entry.value).identity).values()) & set(found.values())
+            if taken:
+                return "BackendChanged", f"The engine {taken.pop()} is registered as another cluster already."
+        return None
+
+    def _pinned(self, pinned: str | None, found: str) -> str:
+        """The identities kept: those found, and of those not found now the ones still registered."""
+        record = self.record
+        hosts = {h.name for h in record.hosts} if record else set()
+        old = {n: i for n, i in parts(pinned).items() if n in hosts}
+        return "\n".join(f"{n}={i}" for n, i in sorted((old | parts(found)).items()))
+
+
+def parts(identity: str | None) -> dict[str, str]:
+    """An identity is one `name=id` for each engine of a cluster, separated by white space."""
+    pairs = (part.partition("=") for part in (identity or "").split())
+    return {name: id or name for name, _, id in pairs}
+
+
+def _told(cluster: Cluster, before: ClusterStatus, after: ClusterStatus, now: datetime) -> list[Event]:
+    if (before.phase, before.reachable, before.reason) == (after.phase, after.reachable, after.reason):
+        return []
+    level = "info" if after.phase == "Ready" else "warning"
+    message = f"It is {after.phase}." + (f" {after.message}" if after.message else "")
+    type = "BackendChanged" if after.reason == "BackendChanged" else f"Cluster{after.phase}"
+    return [telling.event(cluster, "cluster", type, message, now, level=level, reason=after.reason)]

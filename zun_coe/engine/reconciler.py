@@ -1,0 +1,263 @@
+"""One key, one step: observe, apply, derive the status, write it if it changed.
+
+Level-triggered: it looks at what is wanted and what is there and never at what happened. Killed between
+any two lines it is run again with the same outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+
+from zun_coe.adapters import Adapter, Again, Done, Outcome, Wait
+from zun_coe.engine import telling
+from zun_coe.engine.acting import Key, Ledger, Tools
+from zun_coe.engine.rollout import judge, next_look
+from zun_coe.errors import BackendError, Fenced, Invalid
+from zun_coe.model import (
+    Deletion,
+    Intent,
+    Observation,
+    Revision,
+    Status,
+    Template,
+    Tombstone,
+    Volume,
+    VolumeStatus,
+    Workload,
+    assemble,
+    derive_status,
+    is_finished,
+    ref_of,
+)
+from zun_coe.store import Operation, Put
+from zun_coe.store.cache import Entry
+from zun_coe.store.records import encode, intent_key, revision_key, utc_now
+
+_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Result:
+    """When to look again, in seconds (None: when something happens); `failed`: with growing delays."""
+
+    after: float | None = None
+    failed: bool = False
+
+
+class Reconciler:
+    """Brings the apps, containers and volumes of one cluster to what is wanted. Thread-safe as long as no
+    key is worked on twice at once."""
+
+    def __init__(self, tools: Tools, ledger: Ledger, adapter: Adapter, clock: Callable[[], datetime] = utc_now) -> None:
+        self._tools, self._ledger, self._adapter, self._clock = tools, ledger, adapter, clock
+
+    def reconcile(self, key: Key, seen: Observation | None = None) -> Result:
+        """Work on a key until nothing more can be done now. `seen`: an observation that was just made.
+        Raises `BackendError` where the cluster could not be asked, `StoreError`, `Fenced`."""
+        if key.noun == "volume":
+            return self._volume(key)
+        for _ in range(_STEPS):
+            entry = self._ledger.intent(key)
+            if entry is None:
+                return Result()
+            intent = cast(Intent, entry.value)
+            step = self._remove if intent.deletion else self._converge
+            result = step(key, entry, intent, seen)
+            if result is not None:
+                return result
+            seen = None
+        return Result(after=0.0)
+
+    def _converge(self, key: Key, entry: Entry, intent: Intent, seen: Observation | None) -> Result | None:
+        """One step towards what is wanted; None when another can follow at once."""
+        before, expected = self._ledger.status(key, Status())
+        seen = seen or self._observe(intent)
+        now = self._clock()
+        judged = judge(intent, seen, before, now)
+        outcome, trouble = self._apply(intent, judged, seen)
+        after = self._derived(intent, judged, _with_trouble(seen, outcome, trouble), outcome, now)
+        if after != before:
+            self._ledger.write_status(key, after, expected, telling.tell(intent, before, after, now))
+        if trouble is not None:
+            return Result(after=None if isinstance(trouble, Invalid) else 0.0, failed=True)
+        if isinstance(outcome, Again):
+            return None
+        waits = [s for s in (_seconds(outcome), next_look(intent, after, now)) if s is not None]
+        return Result(after=min(waits, default=None))
+
+    def _apply(self, intent: Intent, status: Status, seen: Observation) -> tuple[Outcome, BackendError | None]:
+        """A backend that refuses one workload is that workload's trouble, and shown in its status."""
+        if is_finished(intent, status) and not seen.instances:
+            return Done(), None
+        self._must_own(intent.cluster)
+        try:
+            return self._adapter.apply(self._workload(intent, status), seen), None
+        except BackendError as error:
+            return Wait(0.0, error.reason, str(error), error.evidence), error
+
+    def _derived(self, intent: Intent, judged: Status, seen: Observation, outcome: Outcome, now: datetime) -> Status:
+        if isinstance(outcome, Done):
+            judged = msgspec.structs.replace(judged, restarted=intent.restarts)
+        status = derive_status(intent, seen, judged, now)
+        if isinstance(outcome, Again):
+            # The step just taken is not seen yet: that it was accepted says nothing about its end.
+            generation = judged.observed_generation
+            status = msgspec.structs.replace(status, observed_generation=generation)
+        return status
+
+    def _remove(self, key: Key, entry: Entry, intent: Intent, seen: Observation | None) -> Result | None:
+        """One step of a deletion: take the native objects away, then forget the rest."""
+        mark = cast(Deletion, intent.deletion)
+        if mark.keep or mark.force:
+            return self._finalise(key, entry, intent)
+        seen = seen or self._observe(intent)
+        self._must_own(intent.cluster)
+        outcome = self._adapter.remove(ref_of(self._tools.installation, intent), seen)
+        if isinstance(outcome, Done):
+            return self._finalise(key, entry, intent)
+        before, expected = self._ledger.status(key, Status())
+        now = self._clock()
+        after = derive_status(intent, seen, before, now)
+        if after != before:
+            self._ledger.write_status(key, after, expected, telling.tell(intent, before, after, now))
+        return None if isinstance(outcome, Again) else Result(after=_seconds(outcome))
+
+    def _finalise(self, key: Key, entry: Entry, intent: Intent) -> Result:
+        now, mark = self._clock(), cast(Deletion, intent.deletion)
+        message = "It is gone." if not mark.keep else "It was let go; what runs is left alone."
+        if mark.force:
+            message = "It was forgotten; what is left of it is removed when its cluster can be reached."
+        event = telling.event(intent, key.noun, f"{key.noun.title()}Deleted", message, now)
+        self._ledger.finalise(
+            key,
+            entry,
+            event,
+            tombstone=_tombstone(intent, key.noun, now, mark.keep),
+            extra=self._volume_marks(intent, now) if mark.volumes else [],
+        )
+        return Result()
+
+    def _volume_marks(self, intent: Intent, now: datetime) -> list[Operation]:
+        """The volumes that go with it: those that nothing else mounts."""
+        marks: list[Operation] = []
+        for id in intent.volumes.values():
+            entry = self._tools.cache.get(intent_key("volume", intent.project, id))
+            if entry is None or self._users(intent.project, id) - {intent.id}:
+                continue
+            volume = cast(Volume, entry.value)
+            deletion = Deletion(at=now, request_id=cast(Deletion, intent.deletion).request_id)
+            marked = msgspec.structs.replace(volume, deletion=deletion, generation=volume.generation + 1)
+            marks.append(Put(entry.key, encode(marked)))
+        return marks
+
+    def _users(self, project: str, volume: str) -> set[str]:
+        entries = [e for noun in ("app", "container") for e in self._tools.cache.list(f"intent/{noun}/{project}/")]
+        return {cast(Intent, e.value).id for e in entries if volume in cast(Intent, e.value).volumes.values()}
+
+    def _volume(self, key: Key) -> Result:
+        """A volume is made by what mounts it, and goes when it is marked."""
+        entry = self._ledger.intent(key)
+        if entry is None:
+            return Result()
+        volume = cast(Volume, entry.value)
+        if volume.deletion is None:
+            return self._volume_status(key)
+        if not volume.deletion.force:
+            self._must_own(volume.cluster)
+            self._adapter.remove_volume(volume.name, volume.id, volume.project)
+        now = self._clock()
+        event = telling.event(volume, "volume", "VolumeDeleted", "It is gone.", now)
+        self._ledger.finalise(key, entry, event, tombstone=None, extra=[])
+        return Result()
+
+    def _volume_status(self, key: Key) -> Result:
+        before, expected = self._ledger.status(key, VolumeStatus())
+        hosts = {
+            i.host
+            for id in self._users(key.project, key.id)
+            for noun in ("app", "container")
+            if (entry := self._tools.cache.get(f"status/{noun}/{key.project}/{id}"))
+            for i in cast(Status, entry.value).instances
+            if i.state in ("running", "exited", "paused")
+        }
+        if not hosts:
+            return Result()
+        host = next(iter(hosts)) if len(hosts) == 1 else None
+        after = msgspec.structs.replace(before, phase="Ready", host=host)
+        if after != before:
+            self._ledger.write_status(key, after, expected)
+        return Result()
+
+    def _workload(self, intent: Intent, status: Status) -> Workload:
+        rollout = status.rollout
+        effective: Template | None = None
+        previous: tuple[Template, str] | None = None
+        if rollout is not None and rollout.from_ is not None:
+            old = self._revision(intent, rollout.from_)
+            if rollout.state == "rolled_back":
+                effective = old
+                previous = (intent.template, rollout.hash)
+            elif old is not None:
+                previous = (old, status.hash)
+        secrets, login = self._secrets(intent, effective or intent.template)
+        return assemble(
+            self._tools.installation,
+            intent,
+            status,
+            effective=effective,
+            previous=previous,
+            secrets=secrets,
+            image_auth=login,
+        )
+
+    def _revision(self, intent: Intent, number: int) -> Template | None:
+        entry = self._tools.cache.get(revision_key(intent.project, intent.id, number))
+        return cast(Revision, entry.value).template if entry else None
+
+    def _secrets(self, intent: Intent, template: Template) -> tuple[dict[str, str], dict[str, str] | None]:
+        values: dict[str, str] = {}
+        for source in template.env_secrets.values():
+            name, _, item = source.partition("/")
+            content = self._ledger.secret(intent.project, name)
+            if content is None or item not in content:
+                raise Invalid(f"The secret {source} is not there any more.", "InvalidSpec", {"secret": source})
+            values[source] = content[item]
+        if template.image_auth is None:
+            return values, None
+        login = self._ledger.secret(intent.project, template.image_auth)
+        if login is None:
+            raise Invalid(f"The secret {template.image_auth} is not there any more.", "InvalidSpec")
+        return values, login
+
+    def _observe(self, intent: Intent) -> Observation:
+        reference = ref_of(self._tools.installation, intent)
+        found = self._adapter.observe(reference)
+        return found[0] if found else Observation(ref=reference)
+
+    def _must_own(self, cluster: str) -> None:
+        """Asked before everything that changes a backend, by this machine's own clock."""
+        if not self._tools.ownership.valid(cluster):
+            raise Fenced(f"this engine no longer has the cluster {cluster}")
+
+
+def _seconds(outcome: Outcome) -> float | None:
+    return outcome.seconds if isinstance(outcome, Wait) else None
+
+
+def _with_trouble(seen: Observation, outcome: Outcome, trouble: BackendError | None) -> Observation:
+    """The observation with what stood in the way of the step, unless the backend told of it itself."""
+    if not isinstance(outcome, Wait) or outcome.reason is None or (seen.reason and trouble is None):
+        return seen
+    return msgspec.structs.replace(
+        seen, reason=outcome.reason, message=outcome.message, evidence=dict(outcome.evidence)
+    )
+
+
+def _tombstone(intent: Any, noun: str, now: datetime, keep: bool) -> Tombstone:
+    return Tombstone(
+        noun=noun, id=intent.id, project=intent.project, name=intent.name, cluster=intent.cluster, at=now, keep=keep
+    )

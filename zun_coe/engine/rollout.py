@@ -1,0 +1,113 @@
+"""Judging rollouts: whether there is progress, whether one has failed, and whether to go back. Pure.
+
+Backends pace the batches; only this decides that a rollout failed. What it remembers is in the status:
+`revision` and `hash` name the template that was last reached in full, `goal` what is being worked
+towards, `best` how near it came, `progressed_at` when it last came nearer."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from zun_coe.model import Instance, Intent, Observation, Rollout, Status, wanted_hash
+from zun_coe.model.status import available
+
+# A backend that refuses the specification for good will not accept it by the deadline.
+_HOPELESS = frozenset({"InvalidSpec"})
+
+
+def judge(intent: Intent, observation: Observation, previous: Status, now: datetime) -> Status:
+    """The previous status with its rollout judged by what was seen now. A container has no rollouts."""
+    if intent.noun != "app":
+        return previous
+    target = wanted_hash(intent)
+    status = _begun(intent, previous, target, now)
+    wanted = intent.replicas if intent.desired_state == "running" else 0
+    live = [i for i in observation.instances if i.state != "removing"]
+    going_back = status.rollout is not None and status.rollout.state == "rolled_back"
+    towards = previous.hash if going_back else target
+    status = _progressed(status, live, towards, wanted, now)
+    if status.rollout is None or going_back:
+        return status
+    if _complete(intent, live, target, wanted, now):
+        return msgspec.structs.replace(status, rollout=None, revision=intent.revision, hash=target)
+    return _decided(intent, observation, status, status.progressed_at == now, now)
+
+
+def next_look(intent: Intent, status: Status, now: datetime) -> float | None:
+    """In how many seconds time alone may change the verdict; None: never."""
+    if status.phase != "Progressing" or status.progressed_at is None:
+        return None
+    left = status.progressed_at + timedelta(seconds=intent.update.deadline) - now
+    seconds = max(left.total_seconds() + 0.05, 0.05)
+    waiting = [i.ready_since for i in status.instances if i.ready_since]
+    if intent.update.min_ready and waiting:
+        ripe = max(waiting) + timedelta(seconds=intent.update.min_ready) - now
+        if ripe.total_seconds() > 0:
+            seconds = min(seconds, ripe.total_seconds() + 0.05)
+    return seconds
+
+
+def _begun(intent: Intent, previous: Status, target: str, now: datetime) -> Status:
+    """The status with a rollout to the wanted template, unless that was reached or is on its way."""
+    current = previous.rollout
+    if current is not None and current.hash == target:
+        return previous
+    if previous.hash == target and previous.revision:
+        return msgspec.structs.replace(previous, rollout=None, revision=intent.revision)
+    rollout = Rollout(from_=previous.revision or None, to=intent.revision, progressed_at=now, hash=target)
+    return msgspec.structs.replace(previous, rollout=rollout, progressed_at=now)
+
+
+def _progressed(status: Status, live: list[Instance], towards: str, wanted: int, now: datetime) -> Status:
+    goal = f"{towards}x{wanted}"
+    updated = [i for i in live if i.hash == towards]
+    kept = min(len(updated), wanted)
+    score = 2 * min(sum(i.ready for i in updated), wanted) + kept - (len(live) - kept)
+    if status.goal == goal and score <= status.best:
+        return status
+    rollout = status.rollout
+    if rollout is not None and rollout.state != "paused":
+        rollout = msgspec.structs.replace(rollout, progressed_at=now)
+    return msgspec.structs.replace(status, goal=goal, best=score, progressed_at=now, rollout=rollout)
+
+
+def _complete(intent: Intent, live: list[Instance], target: str, wanted: int, now: datetime) -> bool:
+    if any(i.hash != target for i in live):
+        return False
+    return sum(available(i, intent.update.min_ready, now) for i in live) >= wanted
+
+
+def _decided(intent: Intent, observation: Observation, status: Status, progressed: bool, now: datetime) -> Status:
+    rollout = status.rollout
+    assert rollout is not None  # the caller made sure
+    since = status.progressed_at or now
+    if intent.update.paused and rollout.from_ is not None:
+        return _with(status, rollout, state="paused", reason=None, message=None)
+    if rollout.state == "paused":
+        status = msgspec.structs.replace(status, progressed_at=now)
+        return _with(status, rollout, state="progressing", progressed_at=now)
+    if rollout.state == "failed":
+        return _with(status, rollout, state="progressing", reason=None, message=None) if progressed else status
+    late = now - since > timedelta(seconds=intent.update.deadline)
+    if not late and observation.reason not in _HOPELESS:
+        return _with(status, rollout, reason=None, message=None)
+    return _failed(intent, status, rollout, late, now)
+
+
+def _failed(intent: Intent, status: Status, rollout: Rollout, late: bool, now: datetime) -> Status:
+    told = f"No progress for {intent.update.deadline} seconds." if late else "The cluster refuses the new template."
+    if intent.update.on_failure == "continue":
+        return _with(status, rollout, reason="RolloutStuck", message=f"{told} It goes on trying.")
+    if intent.update.on_failure == "rollback" and rollout.from_ is not None:
+        message = f"{told} It went back to revision {rollout.from_}."
+        # The way back is a goal of its own, with a deadline of its own.
+        status = msgspec.structs.replace(status, progressed_at=now, goal="", best=0)
+        return _with(status, rollout, state="rolled_back", reason="RolloutStuck", message=message, progressed_at=now)
+    message = told if rollout.from_ is None else f"{told} Nothing more is replaced."
+    return _with(status, rollout, state="failed", reason="RolloutStuck", message=message)
+
+
+def _with(status: Status, rollout: Rollout, **changes: object) -> Status:
+    return msgspec.structs.replace(status, rollout=msgspec.structs.replace(rollout, **changes))

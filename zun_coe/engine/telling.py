@@ -1,0 +1,149 @@
+"""What to tell of a change of status: events, derived from the status before and the one after. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from zun_coe.model import Event, Instance, Intent, Rollout, Status
+
+# So many fit into one transaction with everything else in it; more are told as one event of each type.
+MOST = 90
+_CALM = frozenset({"Running", "Stopped", "Paused", "Exited", "Progressing", "Creating", "Pending", "Deleting"})
+
+
+def tell(intent: Intent, before: Status, after: Status, now: datetime) -> list[Event]:
+    """The events between two statuses, in the order in which they make sense."""
+    instances = list(_instances(before, after))
+    if len(instances) > MOST:
+        instances = _summed(instances)
+    drafts = [*instances, *_rollout(before.rollout, after), *_phase(intent, before, after)]
+    return [_event(intent, draft, now) for draft in drafts]
+
+
+def event(intent: Any, subject: str, type: str, message: str, now: datetime, **fields: Any) -> Event:
+    """An event of something, caused by its last request."""
+    return Event(
+        project=intent.project,
+        type=type,
+        subject=subject,
+        subject_id=intent.id,
+        subject_name=intent.name,
+        at=now,
+        message=message,
+        cluster=getattr(intent, "cluster", None),
+        generation=intent.generation,
+        request_id=intent.request_id or None,
+        **fields,
+    )
+
+
+def _event(intent: Intent, draft: dict[str, Any], now: datetime) -> Event:
+    return event(intent, intent.noun, draft.pop("type"), draft.pop("message"), now, **draft)
+
+
+def _phase(intent: Intent, before: Status, after: Status) -> Iterator[dict[str, Any]]:
+    moved = before.phase != after.phase
+    why = after.reason is not None and (before.reason, before.message) != (after.reason, after.message)
+    if not moved and not why:
+        return
+    noun = intent.noun.title()
+    told = f"{after.reason}: {after.message}" if after.message else after.reason
+    counts = after.replicas
+    ready = f" ({counts.ready} of {counts.desired} ready)" if counts and counts.desired else ""
+    data: dict[str, Any] = (
+        {"phase": after.phase, "evidence": after.evidence} if after.evidence else {"phase": after.phase}
+    )
+    if after.exit_code is not None:
+        data["exit_code"] = after.exit_code
+    level = "info" if after.phase in _CALM and after.reason in (None, "Pulling") else "warning"
+    message = f"It is {after.phase}{ready}." + (f" {told}" if told else "")
+    type = f"{noun}{after.phase}" if moved else f"{noun}{after.reason}"
+    yield {"type": type, "message": message, "level": level, "reason": after.reason, "data": data}
+
+
+def _rollout(before: Rollout | None, status: Status) -> Iterator[dict[str, Any]]:
+    after = status.rollout
+    if after is None:
+        if before is not None and before.from_ is not None and before.state != "rolled_back":
+            yield _rolled("RolloutComplete", before, f"Revision {before.to} is in place.")
+        return
+    same = before is not None and before.hash == after.hash
+    if before is not None and same and before.state == after.state:
+        return
+    told = {
+        "progressing": ("RolloutProgressing", f"Replacing revision {after.from_} by {after.to}."),
+        "paused": ("RolloutPaused", f"The rollout to revision {after.to} is paused."),
+        "failed": ("RolloutFailed", after.message or ""),
+        "rolled_back": ("RolledBack", after.message or ""),
+    }
+    if after.from_ is not None or after.state != "progressing":
+        yield _rolled(*told[after.state][:1], after, told[after.state][1])
+
+
+def _rolled(type: str, rollout: Rollout, message: str) -> dict[str, Any]:
+    level = "warning" if rollout.state in ("failed", "rolled_back") else "info"
+    data = {"from": rollout.from_, "to": rollout.to}
+    return {"type": type, "message": message, "level": level, "reason": rollout.reason, "data": data}
+
+
+def _instances(before: Status, after: Status) -> Iterator[dict[str, Any]]:
+    old = {i.native_id: i for i in before.instances}
+    new = {i.native_id: i for i in after.instances}
+    for id, instance in new.items():
+        yield from _changes(old.get(id), instance)
+    for id, instance in old.items():
+        if id not in new:
+            yield _told("ContainerRemoved", instance, "It was removed.")
+
+
+def _changes(before: Instance | None, after: Instance) -> Iterator[dict[str, Any]]:
+    if before is None:
+        yield _told("ContainerCreated", after, f"It was created on {after.host}." if after.host else "It was created.")
+    was = before.state if before else "creating"
+    if after.state != was:
+        yield from _moved(after)
+    if before and after.restarts > before.restarts:
+        yield _told("ContainerRestarted", after, f"The engine restarted it ({after.restarts} times so far).", "warning")
+    if bool(before and before.ready) != after.ready and after.state == "running":
+        word = "ready" if after.ready else "not ready"
+        level = "info" if after.ready or before is None else "warning"
+        if before is not None or after.ready:
+            yield _told("ContainerReady" if after.ready else "ContainerNotReady", after, f"It is {word}.", level)
+
+
+def _moved(after: Instance) -> Iterator[dict[str, Any]]:
+    match after.state:
+        case "running":
+            yield _told("ContainerStarted", after, "It runs.")
+        case "exited" | "failed" | "restarting":
+            code = "" if after.exit_code is None else f" with exit code {after.exit_code}"
+            told = f" {after.reason}: {after.message}" if after.reason else ""
+            yield _told("ContainerExited", after, f"It ended{code}.{told}", "warning" if after.exit_code else "info")
+        case "paused":
+            yield _told("ContainerPaused", after, "It is paused.")
+        case "unknown":
+            yield _told("ContainerUnknown", after, f"Its host {after.host} is away.", "warning")
+
+
+def _told(type: str, instance: Instance, message: str, level: str = "info") -> dict[str, Any]:
+    data: dict[str, Any] = {"native_id": instance.native_id, "slot": instance.slot, "host": instance.host}
+    if instance.exit_code is not None and type == "ContainerExited":
+        data["exit_code"] = instance.exit_code
+    told = f"{instance.name or instance.slot}: {message}"
+    return {"type": type, "message": told, "level": level, "reason": instance.reason, "data": data}
+
+
+def _summed(drafts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    types = list(dict.fromkeys(d["type"] for d in drafts))
+    return [_sum(type, [d for d in drafts if d["type"] == type]) for type in types]
+
+
+def _sum(type: str, drafts: list[dict[str, Any]]) -> dict[str, Any]:
+    if len(drafts) == 1:
+        return drafts[0]
+    slots = [d["data"]["slot"] for d in drafts]
+    level = max(d["level"] for d in drafts)
+    data = {"count": len(drafts), "slots": slots}
+    return {"type": type, "message": f"{len(drafts)} of its containers.", "level": level, "data": data}

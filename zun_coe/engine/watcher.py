@@ -1,0 +1,238 @@
+"""One cluster's own threads: hints, resync, workers. Nothing of another cluster can delay them.
+
+A hint only makes a key due; that it is lost costs a delay until the next resync, never a wrong state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event as StopEvent
+from threading import Lock, Thread
+from typing import cast
+
+import structlog
+
+from zun_coe.adapters import Adapter, Again
+from zun_coe.engine import telling
+from zun_coe.engine.acting import Key, Ledger, Tools
+from zun_coe.engine.cluster import ClusterKeeper
+from zun_coe.engine.reconciler import Reconciler, Result
+from zun_coe.engine.workqueue import WorkQueue
+from zun_coe.errors import BackendError, Fenced, KeyNotFound, RevisionConflict, StoreError
+from zun_coe.model import Cluster, Intent, Observation, Tombstone
+from zun_coe.store.cache import Entry
+from zun_coe.store.records import intent_key, tombstone_key, utc_now
+
+log = structlog.get_logger()
+
+# An observation from a listing is used by a worker within this time, else it looks for itself.
+_FRESH = 2.0
+_FIRST_PROBE, _LAST_PROBE = 1.0, 15.0
+
+
+class ClusterRunner:
+    """Runs one cluster until it is stopped. `stop` returns at once; the threads end by themselves, each
+    after the call that it is in."""
+
+    def __init__(self, tools: Tools, cluster: Cluster, adapter: Adapter) -> None:
+        self.cluster = cluster
+        self.queue: WorkQueue[Key] = WorkQueue(base=tools.settings.backoff, maximum=tools.settings.max_backoff)
+        self._tools, self._adapter = tools, adapter
+        self._ledger = Ledger(tools, cluster.id)
+        self._reconciler = Reconciler(tools, self._ledger, adapter)
+        self._keeper = ClusterKeeper(tools, self._ledger, cluster, adapter)
+        self._stop, self._wake = StopEvent(), StopEvent()
+        self._seen: dict[Key, tuple[float, Observation]] = {}
+        self._seen_lock = Lock()
+        self._told: set[str] = set()
+        self._reachable = False
+        self._threads: list[Thread] = []
+        self._alive = 0
+
+    def start(self) -> None:
+        """Start the threads. Call once."""
+        jobs: list[tuple[str, Callable[[], None]]] = [("resync", self._resync), ("watch", self._watch)]
+        jobs += [(f"worker-{n}", self._work) for n in range(self._tools.settings.workers)]
+        self._alive = len(jobs)
+        for name, job in jobs:
+            thread = Thread(target=self._until_the_last, args=(job,), name=f"{self.cluster.name}-{name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Start nothing new. Idempotent; does not wait."""
+        self._stop.set()
+        self._wake.set()
+        self.queue.close()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the threads, at most `timeout` seconds in all."""
+        end = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def add(self, key: Key) -> None:
+        """Something of this cluster may be due."""
+        self.queue.add(key)
+
+    def look(self) -> None:
+        """Look at the whole cluster soon."""
+        self._wake.set()
+
+    def _until_the_last(self, job: Callable[[], None]) -> None:
+        """The last thread to end closes the adapter, so that nobody's call is cut off."""
+        try:
+            job()
+        finally:
+            with self._seen_lock:
+                self._alive -= 1
+                last = not self._alive
+            if last:
+                self._adapter.close()
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            key = self.queue.get(timeout=5.0)
+            if key is None:
+                continue
+            try:
+                self._settle(key, self._try(key))
+            finally:
+                self.queue.done(key)
+
+    def _try(self, key: Key) -> Result:
+        """Work on a key; whatever goes wrong, another try follows."""
+        if self._keeper.blocked:
+            return Result()
+        try:
+            return self._reconciler.reconcile(key, self._take(key))
+        except (RevisionConflict, KeyNotFound):
+            return Result(after=0.0)  # the copy was behind; by now it is not
+        except Fenced:
+            return Result()  # whoever has the cluster now goes on
+        except StoreError as error:
+            log.warning("store away", cluster=self.cluster.name, error=str(error))
+            return Result(after=0.0, failed=True)
+        except BackendError as error:
+            self.look()
+            log.info("backend failed", cluster=self.cluster.name, key=key, reason=error.reason, error=str(error))
+            return Result(after=0.0, failed=True)
+        except Exception:  # one workload's bug must not end the worker of all the others
+            log.exception("reconcile failed", cluster=self.cluster.name, key=key)
+            return Result(after=0.0, failed=True)
+
+    def _settle(self, key: Key, result: Result) -> None:
+        if result.failed:
+            if result.after is not None:
+                self.queue.failed(key)
+            return
+        self.queue.forget(key)
+        if result.after is not None:
+            self.queue.add_after(key, result.after)
+
+    def _watch(self) -> None:
+        pause = 0.1
+        while not self._stop.is_set():
+            try:
+                for ref in self._adapter.watch(self._stop):
+                    pause = 0.1
+                    if ref is None:
+                        self.look()
+                    else:
+                        self.queue.add(Key(ref.noun, ref.project, ref.id))
+            except BackendError as error:
+                log.info("watch ended", cluster=self.cluster.name, error=str(error))
+            except Exception:  # hints are a help: without them polling goes on
+                log.exception("watch failed", cluster=self.cluster.name)
+            self._stop.wait(pause)
+            pause = min(pause * 2, 5.0)
+
+    def _resync(self) -> None:
+        """Look at everything, now and then and whenever asked; while the cluster is away, ask it with
+        growing delays."""
+        pause, described = _FIRST_PROBE, float("-inf")
+        settings = self._tools.settings
+        while not self._stop.is_set():
+            self._wake.clear()
+            begun = time.monotonic()
+            try:
+                if begun - described >= settings.describe or not self._reachable:
+                    self._keeper.describe()
+                    described = begun
+                self._look()
+                pause, self._reachable = _FIRST_PROBE, True
+                self._pause(settings.resync)
+            except BackendError as error:
+                self._reachable = False
+                self._away(error)
+                self._stop.wait(pause)
+                pause = min(pause * 2, _LAST_PROBE)
+            except StoreError as error:
+                log.warning("store away", cluster=self.cluster.name, error=str(error))
+                self._stop.wait(_FIRST_PROBE)
+            except Exception:  # the thread that finds out that a cluster is well must live
+                log.exception("resync failed", cluster=self.cluster.name)
+                self._stop.wait(_FIRST_PROBE)
+
+    def _pause(self, seconds: float) -> None:
+        """Until the next resync is due, or somebody asks for one; not more often than every 0.2 s."""
+        self._stop.wait(0.2)
+        self._wake.wait(seconds)
+
+    def _away(self, error: BackendError) -> None:
+        try:
+            self._keeper.failed(error)
+            self._keeper.forget()
+        except StoreError as trouble:
+            log.warning("status not written", cluster=self.cluster.name, error=str(trouble))
+
+    def _look(self) -> None:
+        if self._keeper.forget():
+            return
+        if self._keeper.blocked:
+            return
+        found = self._adapter.observe(None)
+        seen_at = time.monotonic()
+        self._keeper.answered()
+        seen = {Key(o.ref.noun, o.ref.project, o.ref.id): o for o in found}
+        keys = self._wanted()
+        with self._seen_lock:
+            self._seen = {key: (seen_at, o) for key, o in seen.items() if key in keys}
+        for key in sorted(keys):
+            self.queue.add(key)
+        for key, observation in seen.items():
+            if key not in keys:
+                self._stray(key, observation)
+
+    def _take(self, key: Key) -> Observation | None:
+        with self._seen_lock:
+            seen_at, observation = self._seen.pop(key, (0.0, None))
+        return observation if time.monotonic() - seen_at < _FRESH else None
+
+    def _wanted(self) -> set[Key]:
+        keys = set()
+        for noun in ("app", "container", "volume"):
+            for entry in self._tools.cache.list(f"intent/{noun}/"):
+                record = cast(Intent, entry.value)
+                if record.cluster == self.cluster.id:
+                    keys.add(Key(noun, record.project, record.id))
+        return keys
+
+    def _stray(self, key: Key, seen: Observation) -> None:
+        """Something of ours that no record wants: with a tombstone it is removed, unless it was let go;
+        anything else is told of and never touched."""
+        stone: Entry | None = self._tools.cache.get(tombstone_key(self.cluster.id, key.noun, key.id))
+        if stone is None:
+            self._orphan(key, seen)
+        elif not cast(Tombstone, stone.value).keep and self._tools.ownership.valid(self.cluster.id):
+            outcome = self._adapter.remove(seen.ref, seen)
+            if isinstance(outcome, Again):
+                self.look()
+
+    def _orphan(self, key: Key, seen: Observation) -> None:
+        if key.id in self._told or self._tools.cache.get(intent_key(*key)) is not None:
+            return
+        self._told.add(key.id)
+        message = f"{key.noun} {seen.ref.name} carries this gateway's labels and no record knows it; it is left alone."
+        event = telling.event(self.cluster, "cluster", "OrphanFound", message, utc_now(), level="warning")
+        self._ledger.tell(event)
