@@ -331,7 +331,8 @@ def test_effective_hash_is_the_old_one_after_going_back_only() -> None:
 def test_hash_in_effect_is_kept_until_a_rollout_is_complete() -> None:
     moving = Status(hash=OLD, rollout=Rollout(to=2, hash=NEW))
     assert derive_status(app(), seen(up(1), up(2)), moving, NOW).hash == OLD
-    assert derive_status(app(), seen(up(1), up(2)), replace(moving, rollout=None), NOW).hash == NEW
+    reached = replace(moving, rollout=None, hash=NEW)
+    assert derive_status(app(), seen(up(1), up(2)), reached, NOW).hash == NEW
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,96 @@
+"""One process of the gateway without its HTTP side: the store, the copy of it, the use cases, the engine.
+
+`serve` has all of it; `api` has no engine, `engine` has no use cases that anybody calls."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import structlog
+
+from zun_coe.config import ConfigError, Settings
+from zun_coe.engine import Engine
+from zun_coe.errors import KeyExists, OutcomeUnknown, StoreUnavailable
+from zun_coe.gateway import Gateway
+from zun_coe.store import Store, open_store
+from zun_coe.store.cache import Cache
+from zun_coe.store.records import new_id
+from zun_coe.vault import Vault, key_from_file
+
+log = structlog.get_logger()
+
+Role = Literal["serve", "api", "engine"]
+SCHEMA = "1"
+_INSTALLATION, _SCHEMA = "meta/installation", "meta/schema"
+
+
+class Process:
+    """The parts of one process, wired together. `start` blocks until the store was read; `stop` gives back
+    everything, in the order in which it is needed no more."""
+
+    def __init__(self, settings: Settings, role: Role = "serve", store: Store | None = None) -> None:
+        self.settings, self.role, self.id = settings, role, new_id()
+        self.vault = open_vault(settings)
+        self.store = store or open_store(settings.store)
+        self.cache = Cache(self.store)
+        installation = _meta(self.store, _INSTALLATION, new_id())
+        schema = _meta(self.store, _SCHEMA, SCHEMA)
+        if schema != SCHEMA:
+            raise ConfigError(f"The store is of schema {schema}, and this version knows {SCHEMA}.")
+        self.gateway = Gateway(self.store, self.cache, settings, self.vault, installation)
+        self.engine: Engine | None = None
+        if role != "api":
+            self.engine = Engine(
+                self.store, self.cache, settings, self.vault, installation, role=role, service_id=self.id
+            )
+
+    def start(self) -> None:
+        """Read the store, then begin. Raises `StoreUnavailable`."""
+        self.cache.start()
+        if self.engine is not None:
+            self.engine.start()
+        log.info("started", role=self.role, id=self.id, revision=self.cache.revision)
+
+    def stop(self) -> None:
+        """End everything. Idempotent."""
+        if self.engine is not None:
+            self.engine.stop()
+        self.gateway.close()
+        self.cache.close()
+        self.store.close()
+        log.info("stopped", role=self.role, id=self.id)
+
+
+def open_vault(settings: Settings) -> Vault:
+    """The vault with the keys of the settings, or with those of a file beside the embedded store."""
+    keys = [key.strip() for key in settings.encryption_keys.split(",") if key.strip()]
+    if not keys:
+        if not settings.store.startswith("sqlite:"):
+            raise ConfigError("A store that several processes share needs encryption_keys, the same in all of them.")
+        database = Path(urlsplit(settings.store).path)
+        database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keys = [key_from_file(database.with_suffix(".key"))]
+    try:
+        return Vault(keys)
+    except ValueError as error:
+        raise ConfigError(f"encryption_keys: {error}") from error
+
+
+def _meta(store: Store, key: str, value: str) -> str:
+    """What is kept under the key, which is `value` from now on where nothing was."""
+    end = time.monotonic() + 30.0
+    while True:
+        try:
+            record = store.get(key)
+            if record is not None:
+                return record.value.decode()
+            store.create(key, value.encode())
+        except (KeyExists, OutcomeUnknown):
+            continue  # it is there now, or may be: look
+        except StoreUnavailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
