@@ -25,7 +25,7 @@ from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 from docker.utils import convert_filters, parse_repository_tag, version_gte, version_lt
 from requests.adapters import HTTPAdapter
 
-from zun_coe.errors import Unavailable
+from zun_coe.errors import Denied, Unavailable
 from zun_coe.native.docker.failures import translated
 
 NEWEST = "1.45"
@@ -61,7 +61,7 @@ class _UnixConnection(UnixHTTPConnection):
 
 
 class _UnixPool(UnixHTTPConnectionPool):
-    def _new_conn(self) -> _UnixConnection:
+    def _new_conn(self) -> _UnixConnection:  # type: ignore[override]  # the stubs name a protocol that docker-py's own does not meet
         return _UnixConnection(self.base_url, self.socket_path)
 
 
@@ -91,6 +91,8 @@ class Certificates:
         """The TLS configuration, or False where there are no credentials: then the connection is plain."""
         if not any(self._credentials.get(name) for name in ("ca_cert", "client_cert", "client_key")):
             return False
+        if bool(self._credentials.get("client_cert")) != bool(self._credentials.get("client_key")):
+            raise Denied("client_cert and client_key belong together: one of them is missing")
         self._folder = tempfile.mkdtemp(prefix="zun-coe-")
         ca, cert, key = (self._file(name) for name in ("ca_cert", "client_cert", "client_key"))
         return TLSConfig(client_cert=(cert, key) if cert and key else None, ca_cert=ca, verify=True)
@@ -117,7 +119,8 @@ class EngineClient(APIClient):
     requests' errors, as docker-py's own do."""
 
     def __init__(self, endpoint: str, tls: TLSConfig | bool, timeout: float, parallelism: int, newest: str) -> None:
-        super().__init__(endpoint, OLDEST, timeout, tls, max_pool_size=parallelism)  # type: ignore[arg-type]  # seconds may be a fraction; the stubs say int
+        with translated("open"):
+            super().__init__(endpoint, OLDEST, timeout, tls, max_pool_size=parallelism)  # type: ignore[arg-type]  # seconds may be a fraction; the stubs say int
         self.trust_env = False
         self._general_configs: dict[str, Any] = {}
         self._auth_configs = AuthConfig({})
@@ -174,13 +177,15 @@ class EngineClient(APIClient):
 
     def open_logs(self, id: str, params: Mapping[str, Any], *, follow: bool) -> requests.Response:
         """The log as a stream of bytes as the engine frames it."""
-        limits = (self.timeout, None if follow else self.timeout)
-        return self._checked(self.get(self._at("/containers/{0}/logs", id), params=params, stream=True, timeout=limits))
+        url = self._at("/containers/{0}/logs", id)
+        response = self._checked(self.get(url, params=params, stream=True, timeout=self.timeout))
+        return self._endless(response) if follow else response
 
     def open_events(self, filters: Mapping[str, Any]) -> requests.Response:
         """Events as they come, one JSON object after the other."""
         params = {"filters": convert_filters(filters)}
-        return self._checked(self.get(self._at("/events"), params=params, stream=True, timeout=(self.timeout, None)))
+        response = self.get(self._at("/events"), params=params, stream=True, timeout=self.timeout)
+        return self._endless(self._checked(response))
 
     def open_pull(self, image: str, auth: Mapping[str, str] | None, deadline: float) -> requests.Response:
         """A pull under way, as the engine tells of it. Closing the answer ends the pull."""
@@ -191,6 +196,11 @@ class EngineClient(APIClient):
         return self._checked(
             self.post(self._at("/images/create"), params=params, headers=headers, stream=True, timeout=limits)
         )
+
+    def _endless(self, response: requests.Response) -> requests.Response:
+        """The engine answers at once; what follows may take for ever."""
+        self._disable_socket_timeout(self._get_raw_response_socket(response))  # type: ignore[attr-defined]  # docker-py's own, missing in its stubs
+        return response
 
     def _at(self, path: str, *parts: str) -> str:
         return str(self._url(path, *parts))  # type: ignore[attr-defined]  # docker-py's own, missing in its stubs

@@ -83,6 +83,15 @@ def translated(call: str) -> Iterator[None]:
 
 
 @contextmanager
+def ignoring_absent() -> Iterator[None]:
+    """What is gone already is as it should be."""
+    try:
+        yield
+    except Absent:
+        return
+
+
+@contextmanager
 def pull_answered(*, logged_in: bool) -> Iterator[None]:
     """A pull that the engine refused inside leaves as the error of a pull."""
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -26,13 +25,15 @@ _LIMIT = 20_000
 
 @dataclass(frozen=True)
 class Glance:
-    """What a line of the list tells: everything but the time, and the time as a range in seconds."""
+    """What a line of the list tells: everything but the time, and how long it has been so, as a range in
+    seconds. `at`: when it was looked at, on the monotonic clock."""
 
     facts: tuple[Any, ...]
     since: tuple[float, float]
+    at: float
 
 
-def glance(summary: Mapping[str, Any]) -> Glance:
+def glance(summary: Mapping[str, Any], at: float) -> Glance:
     """A line of the list, reduced to what matters."""
     words = str(summary.get("Status") or "")
     span = _duration(words)
@@ -44,39 +45,44 @@ def glance(summary: Mapping[str, Any]) -> Glance:
         tuple(sorted((p.get("PrivatePort"), p.get("PublicPort") or 0, str(p.get("Type"))) for p in _ports(summary))),
         tuple(sorted((name, str((n or {}).get("IPAddress"))) for name, n in networks.items())),
     )
-    return Glance(facts, span)
+    return Glance(facts, span, at)
 
 
-def unchanged(before: Glance, now: Glance, elapsed: float) -> bool:
-    """Whether the second look, `elapsed` seconds after the first, tells of the same run."""
+def unchanged(before: Glance, now: Glance) -> bool:
+    """Whether the second look tells of the same run as the first."""
     if before.facts != now.facts or before.since[0] < _YOUNG:
         return False
+    elapsed = now.at - before.at
     low, high = before.since[0] + elapsed - _SLACK, before.since[1] + elapsed + _SLACK
     return now.since[0] <= high and now.since[1] >= low
 
 
 class Recall:
-    """What was found of each container when it was last inspected. Thread-safe and bounded."""
+    """What was found of each container when it was last inspected. Thread-safe and bounded.
+
+    `turn` counts our own changes: what was looked at before one of them is not remembered after it."""
 
     def __init__(self, limit: int = _LIMIT) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, tuple[Glance | None, float, Found]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[Glance | None, Found]] = OrderedDict()
+        self._changed: dict[str, int] = {}
+        self._floor = 0
+        self.turn = 0
 
     def recall(self, id: str, now: Glance) -> Found | None:
         """What is known of the container, unless the list says that it changed."""
         with self._lock:
-            glanced, at, found = self._known.get(id, (None, 0.0, None))
-        if glanced is None or found is None or not unchanged(glanced, now, time.monotonic() - at):
-            return None
-        return found
+            before, found = self._known.get(id, (None, None))
+        return found if before and unchanged(before, now) else None
 
-    def keep(self, seen: Glance | None, found: Found) -> Found:
-        """Remember it; what was found, with `healthy_since` as early as it was known before."""
+    def keep(self, seen: Glance, found: Found, turn: int) -> Found:
+        """Remember it; `turn` is that of the look. What was found, `healthy_since` as early as was known before."""
         with self._lock:
             known = self._known.pop(found.id, None)
-            found = steadied(known[2], found) if known else found
-            self._known[found.id] = (seen, time.monotonic(), found)
+            found = steadied(known[1], found) if known else found
+            valid = turn >= max(self._floor, self._changed.get(found.id, 0))
+            self._known[found.id] = (seen if valid else None, found)
             while len(self._known) > self._limit:
                 self._known.popitem(last=False)
         return found
@@ -84,17 +90,23 @@ class Recall:
     def forget(self, id: str) -> None:
         """The container was changed by us: inspect it next time."""
         with self._lock:
+            self.turn += 1
+            self._changed[id] = self.turn
             if id in self._known:
-                self._known[id] = (None, *self._known[id][1:])
+                self._known[id] = (None, self._known[id][1])
+            if len(self._changed) > self._limit:
+                self._changed.clear()
+                self._floor = self.turn
 
     def drop_gone(self, labels: Mapping[str, str], there: Iterable[str]) -> None:
         """Of the containers with these labels only those in `there` are left."""
         present = set(there)
         with self._lock:
-            known = [(id, found) for id, (_, _, found) in self._known.items() if id not in present]
+            known = [(id, found) for id, (_, found) in self._known.items() if id not in present]
             for id, found in known:
                 if labels.items() <= found.labels.items():
                     del self._known[id]
+                    self._changed.pop(id, None)
 
     def __len__(self) -> int:
         return len(self._known)

@@ -19,7 +19,7 @@ import requests
 from zun_coe.adapters import LogLine, LogOptions
 from zun_coe.errors import Unavailable
 from zun_coe.native.docker.failures import translated
-from zun_coe.native.docker.translation import moment
+from zun_coe.native.docker.reading import moment
 
 _BLOCK = 1 << 16
 _HEADER = 8

@@ -1,0 +1,98 @@
+"""Networks on an engine's host."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from docker.types import IPAMConfig
+
+from zun_coe.errors import BackendError, Unavailable
+from zun_coe.native.docker.client import EngineClient
+from zun_coe.native.docker.failures import ignoring_absent, translated
+from zun_coe.native.docker.reading import require_labels
+
+
+class Networks:
+    """Bridge networks by name. Thread-safe."""
+
+    def __init__(self, client: EngineClient) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+
+    def ensure(self, name: str, labels: Mapping[str, str]) -> None:
+        """See `Runtime.ensure_network`. Raises `Invalid` where one of that name has not these labels."""
+        with self._lock:
+            there = self._named(name)
+            if not there:
+                self._create(name, labels)
+                there = self._named(name)
+            for network in there:
+                require_labels("network", name, network.get("Labels"), labels)
+            # Two that were created at once have the same name: one goes.
+            for surplus in there[1:]:
+                self._drop(str(surplus["Id"]))
+
+    def names(self, labels: Mapping[str, str]) -> list[str]:
+        """See `Runtime.networks`."""
+        wanted = {"label": [f"{name}={value}" for name, value in labels.items()]}
+        with translated("networks"):
+            return sorted({str(n["Name"]) for n in self._client.ready().networks(filters=wanted)})
+
+    def remove(self, name: str) -> bool:
+        """See `Runtime.remove_network`. A stopped container uses it too, though the engine would not mind."""
+        with translated("list"):
+            users = self._client.ready().containers(all=True, filters={"network": name})
+        return not users and self._drop(name)
+
+    def require(self, name: str) -> None:
+        """The engine would take a name that is not there, and fail at the start."""
+        client = self._client.ready()
+        with translated("network"):
+            client.inspect_network(name)
+
+    def join(self, id: str, networks: Mapping[str, Sequence[str]]) -> None:
+        """Have a container join them all, under the aliases. Idempotent."""
+        for name, aliases in networks.items():
+            try:
+                with translated("connect"):
+                    self._client.ready().connect_container_to_network(id, name, aliases=list(aliases))
+            except BackendError as error:
+                if "already exists in network" not in error.message:
+                    raise
+
+    def _named(self, name: str) -> list[Mapping[str, Any]]:
+        """Oldest first. The engine's filter matches parts of names."""
+        client = self._client.ready()
+        with translated("networks"):
+            named = [n for n in client.networks(names=[name]) if n["Name"] == name]
+        return sorted(named, key=lambda n: (str(n.get("Created")), str(n["Id"])))
+
+    def _create(self, name: str, labels: Mapping[str, str]) -> None:
+        client = self._client.ready()
+        try:
+            with translated("network"):
+                client.create_network(
+                    name,
+                    "bridge",
+                    {},
+                    IPAMConfig(),
+                    check_duplicate=True,
+                    labels=dict(labels),
+                    attachable=False,
+                )
+        except Unavailable as error:
+            if error.evidence.get("status") != 409:
+                raise
+
+    def _drop(self, name: str) -> bool:
+        client = self._client.ready()
+        try:
+            with ignoring_absent(), translated("remove network"):
+                client.remove_network(name)
+        except BackendError as error:
+            if "active endpoints" in error.message:
+                return False
+            raise
+        return True

@@ -1,0 +1,232 @@
+"""What the Docker Engine tells, in our terms. Pure. Podman's service, which words a few things in its own
+way, is understood as well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from zun_coe.adapters import OPERATIONS
+from zun_coe.errors import Invalid
+from zun_coe.model import OperationSupport, Support
+from zun_coe.native.docker.translation import ATTACH, LIFTED_MEMORY, LIFTED_NANO, PERIOD
+from zun_coe.native.runtime import Found, PortBinding, RuntimeInfo, State
+
+_NEVER = datetime(2, 1, 1, tzinfo=UTC)
+_STATES: Mapping[str, State] = {
+    "created": "created",
+    "configured": "created",
+    "initialized": "created",
+    "running": "running",
+    "stopping": "running",
+    "paused": "paused",
+    "restarting": "restarting",
+    "exited": "exited",
+    "stopped": "exited",
+    "removing": "removing",
+    "dead": "dead",
+}
+_NOT_OFFERED = frozenset({"exec", "attach", "stats", "top", "files"})
+
+
+def found(inspected: Mapping[str, Any]) -> Found:
+    """A container as `GET /containers/{id}/json` tells of it."""
+    state, config, host = inspected["State"], inspected["Config"], inspected["HostConfig"]
+    status, health = _state(inspected), _health(inspected)
+    started = moment(state.get("StartedAt"))
+    return Found(
+        id=inspected["Id"],
+        name=inspected["Name"].removeprefix("/"),
+        image=config["Image"],
+        labels=_labels(inspected),
+        state=status,
+        exit_code=_exit_code(status, state),
+        oom_killed=bool(state.get("OOMKilled")),
+        error=state.get("Error") or None,
+        health=health,
+        health_log=tuple(str(r.get("Output") or "") for r in _results(inspected)),
+        restarts=int(inspected.get("RestartCount") or 0),
+        bindings=tuple(_bindings(inspected)),
+        address=_address(inspected),
+        cpu=_cpu(host),
+        memory=_memory(host),
+        created_at=moment(inspected.get("Created")),
+        started_at=started,
+        finished_at=moment(state.get("FinishedAt")),
+        healthy_since=_healthy_since(inspected, status, health, started),
+    )
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time as engines write it (RFC 3339 with nanoseconds, of which microseconds are kept); the year 1 is never."""
+    if not text:
+        return None
+    told = datetime.fromisoformat(text).astimezone(UTC)
+    return None if told < _NEVER else told
+
+
+def runtime_info(info: Mapping[str, Any], version: Mapping[str, Any], negotiated: str, oldest: str) -> RuntimeInfo:
+    """The engine and its host, from `GET /info` and `GET /version`."""
+    told = {"negotiated": negotiated, "supported": f"{oldest} and later", "engine": str(version.get("Version", ""))}
+    return RuntimeInfo(
+        identity=str(info["ID"]),
+        versions={"docker": told},
+        cpus=float(info["NCPU"]) if info.get("NCPU") else None,
+        memory=int(info["MemTotal"]) if info.get("MemTotal") else None,
+        gpus=_gpus(info),
+        operations={name: _operation(name) for name in OPERATIONS},
+        facts=_facts(info),
+    )
+
+
+def labels_of_event(event: Mapping[str, Any]) -> dict[str, str]:
+    """The labels of the container that an event is about: its attributes without the engine's own."""
+    own = {"image", "name", "exitCode", "signal", "execID", "execDuration", "oldName"}
+    attributes = (event.get("Actor") or {}).get("Attributes") or {}
+    return {str(name): str(value) for name, value in attributes.items() if name not in own}
+
+
+def still_to_join(inspected: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The networks that a container was meant to join and hasn't joined. Empty for one that ran already:
+    what was changed since then was changed on purpose."""
+    if not _is_new(inspected):
+        return {}
+    wanted: dict[str, list[str]] = json.loads(_labels(inspected).get(ATTACH) or "{}")
+    joined = inspected["NetworkSettings"].get("Networks") or {}
+    return {name: aliases for name, aliases in wanted.items() if name not in joined}
+
+
+def is_leaving(inspected: Mapping[str, Any]) -> bool:
+    """Whether it is on its way out, so that its name will be free."""
+    return _state(inspected) in ("removing", "dead")
+
+
+def require_labels(kind: str, name: str, there: Mapping[str, str] | None, asked: Mapping[str, str]) -> None:
+    """Raises `Invalid` where something of a name that was asked for has not the labels asked for: it is
+    somebody else's."""
+    if not asked.items() <= (there or {}).items():
+        message = f"there is a {kind} named {name} which is not ours"
+        raise Invalid(message, "Error", {"call": "create", "status": 409, "message": message})
+
+
+def _labels(inspected: Mapping[str, Any]) -> dict[str, str]:
+    return dict(inspected["Config"].get("Labels") or {})
+
+
+def _state(inspected: Mapping[str, Any]) -> State:
+    return _STATES.get(str(inspected["State"].get("Status")).lower(), "dead")
+
+
+def _is_new(inspected: Mapping[str, Any]) -> bool:
+    return _state(inspected) == "created" and moment(inspected["State"].get("StartedAt")) is None
+
+
+def _exit_code(status: State, state: Mapping[str, Any]) -> int | None:
+    code = int(state.get("ExitCode") or 0)
+    if status in ("exited", "restarting", "dead"):
+        return code
+    return code or None if status == "created" else None
+
+
+def _health(inspected: Mapping[str, Any]) -> Any:
+    status = (_health_of(inspected).get("Status") or "").lower()
+    return status if status in ("starting", "healthy", "unhealthy") else None
+
+
+def _health_of(inspected: Mapping[str, Any]) -> Mapping[str, Any]:
+    state = inspected["State"]
+    return cast("Mapping[str, Any]", state.get("Health") or state.get("Healthcheck") or {})
+
+
+def _results(inspected: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return _health_of(inspected).get("Log") or ()
+
+
+def _healthy_since(inspected: Mapping[str, Any], status: State, health: str | None, started: Any) -> datetime | None:
+    if status not in ("running", "paused"):
+        return None
+    if health is None:
+        return cast("datetime | None", started)
+    if health != "healthy":
+        return None
+    retries = (inspected["Config"].get("Healthcheck") or {}).get("Retries") or 3
+    return _recovered(_results(inspected), int(retries)) or cast("datetime | None", started)
+
+
+def _recovered(results: Sequence[Mapping[str, Any]], retries: int) -> datetime | None:
+    """When the first success ended since the last run of failures that was long enough to be unhealthy."""
+    since, failures = None, 0
+    for result in results:
+        if result.get("ExitCode") == 0:
+            since, failures = since or moment(result.get("End")), 0
+        else:
+            failures += 1
+            since = None if failures >= retries else since
+    return since
+
+
+def _bindings(inspected: Mapping[str, Any]) -> Iterable[PortBinding]:
+    """Published ports, each once: engines list the same one for IPv4 and for IPv6, IPv4 first."""
+    for key, bindings in sorted((inspected["NetworkSettings"].get("Ports") or {}).items()):
+        port, _, protocol = key.partition("/")
+        told = sorted(bindings or (), key=lambda b: ":" in (b.get("HostIp") or ""))
+        family = [b for b in told if (":" in (b.get("HostIp") or "")) == (":" in (told[0].get("HostIp") or ""))]
+        for number in dict.fromkeys(int(b["HostPort"]) for b in family if b.get("HostPort")):
+            yield PortBinding(int(port), protocol or "tcp", number)
+
+
+def _address(inspected: Mapping[str, Any]) -> str | None:
+    networks = inspected["NetworkSettings"].get("Networks") or {}
+    main = inspected["HostConfig"].get("NetworkMode")
+    ordered = [networks[main]] if main in networks else []
+    addresses = [(n or {}).get("IPAddress") for n in [*ordered, *networks.values()]]
+    return next((a for a in addresses if a), None)
+
+
+def _cpu(host: Mapping[str, Any]) -> float | None:
+    if nano := int(host.get("NanoCpus") or 0):
+        return None if nano % 10**9 == LIFTED_NANO else nano / 10**9
+    quota, period = int(host.get("CpuQuota") or 0), int(host.get("CpuPeriod") or 0) or PERIOD
+    return quota / period if quota > 0 else None
+
+
+def _memory(host: Mapping[str, Any]) -> int | None:
+    limit = int(host.get("Memory") or 0)
+    return limit if 0 < limit < LIFTED_MEMORY else None
+
+
+def _gpus(info: Mapping[str, Any]) -> int:
+    """As far as the engine tells: devices found by CDI, else generic resources that an operator declared."""
+    devices = [str(d.get("ID")) for d in info.get("DiscoveredDevices") or ()]
+    numbered = [d for d in devices if d.startswith("nvidia.com/gpu=") and d.rpartition("=")[2].isdigit()]
+    if numbered:
+        return len(numbered)
+    return sum(_declared(resource) for resource in info.get("GenericResources") or ())
+
+
+def _declared(resource: Mapping[str, Any]) -> int:
+    named, counted = resource.get("NamedResourceSpec") or {}, resource.get("DiscreteResourceSpec") or {}
+    if "gpu" in str(named.get("Kind", "")).lower():
+        return 1
+    return int(counted.get("Value") or 0) if "gpu" in str(counted.get("Kind", "")).lower() else 0
+
+
+def _operation(name: str) -> OperationSupport:
+    if name in _NOT_OFFERED:
+        return OperationSupport(support=Support.NONE, note="The gateway does not offer this on Docker yet.")
+    return OperationSupport(support=Support.NATIVE)
+
+
+def _facts(info: Mapping[str, Any]) -> dict[str, Any]:
+    names = {
+        "name": "Name",
+        "os": "OperatingSystem",
+        "kernel": "KernelVersion",
+        "architecture": "Architecture",
+        "storage_driver": "Driver",
+        "cgroup_driver": "CgroupDriver",
+        "cgroup_version": "CgroupVersion",
+    }
+    return {ours: info[theirs] for ours, theirs in names.items() if info.get(theirs)}
