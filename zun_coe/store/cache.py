@@ -57,6 +57,7 @@ class Cache:
         self._store = store
         self._entries: SortedDict[str, Entry] = SortedDict()
         self._revision = 0
+        self._told = 0
         self._heard = float("-inf")
         self._moved = threading.Condition()  # guards entries and revision; told when the revision moves
         self._listeners: tuple[Listener, ...] = ()
@@ -96,10 +97,11 @@ class Cache:
             return list(self._entries.values()[first:last])
 
     def wait_for(self, revision: int, timeout: float = 5.0) -> None:
-        """Blocks until the copy has seen a revision: after that it shows the caller's own write. Raises
-        `StoreUnavailable` after `timeout` seconds."""
+        """Blocks until the copy and all listeners have seen a revision: after that they show the caller's
+        own write. Not for listeners, which would wait for themselves. Raises `StoreUnavailable` after
+        `timeout` seconds."""
         with self._moved:
-            if not self._moved.wait_for(lambda: self._revision >= revision, timeout):
+            if not self._moved.wait_for(lambda: self._told >= revision, timeout):
                 raise StoreUnavailable(f"revision {revision} of the store was not seen within {timeout:g} s")
 
     @property
@@ -203,12 +205,14 @@ class Cache:
                     self._entries[update.key] = update.after
             self._revision = revision
             listeners = self._listeners
-            self._moved.notify_all()
         for listener in listeners if updates else ():
             try:
                 listener(revision, updates)
             except Exception:  # one listener's fault must not keep the others from hearing
                 _logger.exception("store.listener", revision=revision)
+        with self._moved:
+            self._told = revision
+            self._moved.notify_all()
 
 
 def _end(prefix: str) -> str:
