@@ -32,7 +32,9 @@ def judge(intent: Intent, observation: Observation, previous: Status, now: datet
         return status
     if _complete(intent, live, target, wanted, now):
         return msgspec.structs.replace(status, rollout=None, revision=intent.revision, hash=target)
-    return _decided(intent, observation, status, status.progressed_at == now, now)
+    decided = _decided(intent, observation, status, status.progressed_at == now, now)
+    # The way back is a goal of its own, with a deadline of its own.
+    return decided if decided.goal else _progressed(decided, live, previous.hash, wanted, now)
 
 
 def next_look(intent: Intent, status: Status, now: datetime) -> float | None:
@@ -102,7 +104,6 @@ def _failed(intent: Intent, status: Status, rollout: Rollout, late: bool, now: d
         return _with(status, rollout, reason="RolloutStuck", message=f"{told} It goes on trying.")
     if intent.update.on_failure == "rollback" and rollout.from_ is not None:
         message = f"{told} It went back to revision {rollout.from_}."
-        # The way back is a goal of its own, with a deadline of its own.
         status = msgspec.structs.replace(status, progressed_at=now, goal="", best=0)
         return _with(status, rollout, state="rolled_back", reason="RolloutStuck", message=message, progressed_at=now)
     message = told if rollout.from_ is None else f"{told} Nothing more is replaced."

@@ -1,0 +1,219 @@
+"""Judging rollouts and telling of changes: examples of each verdict, and what holds for all of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from zun_coe.engine.rollout import judge, next_look
+from zun_coe.engine.telling import MOST, tell
+from zun_coe.model import (
+    Instance,
+    Intent,
+    Observation,
+    Rollout,
+    Status,
+    Template,
+    Update,
+    assemble,
+    derive_status,
+    ref_of,
+    wanted_hash,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+OLD_TEMPLATE, NEW_TEMPLATE = Template(image="old"), Template(image="new")
+
+
+def intent(**changes: object) -> Intent:
+    base = Intent(
+        noun="app",
+        id="00000000-0000-4000-8000-000000000001",
+        project="p",
+        name="web",
+        cluster="c",
+        template=NEW_TEMPLATE,
+        created_at=NOW,
+        updated_at=NOW,
+        generation=2,
+        revision=2,
+        replicas=2,
+        update=Update(deadline=60),
+    )
+    return replace(base, **changes)
+
+
+OLD = wanted_hash(intent(template=OLD_TEMPLATE))
+NEW = wanted_hash(intent())
+REACHED = Status(phase="Running", revision=1, hash=OLD, settled=1, observed_generation=1)
+
+
+def seen(*instances: Instance, **changes: object) -> Observation:
+    return Observation(ref=ref_of("i", intent()), instances=instances, **changes)
+
+
+def one(slot: int, hash: str, ready: bool = True) -> Instance:
+    return Instance(native_id=f"{slot}-{hash[:4]}", slot=slot, hash=hash, state="running", ready=ready)
+
+
+def later(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def stuck(update: Update, after: float = 61.0) -> Status:
+    """A rollout that began now and was looked at again `after` seconds later, without progress."""
+    wanted = intent(update=update)
+    begun = judge(wanted, seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
+    return judge(wanted, seen(one(1, OLD), one(2, OLD)), begun, later(after))
+
+
+def test_new_template_begins_a_rollout_from_the_revision_reached() -> None:
+    status = judge(intent(), seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
+    assert status.rollout == Rollout(from_=1, to=2, state="progressing", progressed_at=NOW, hash=NEW)
+    assert (status.revision, status.hash) == (1, OLD)
+
+
+def test_rollout_ends_when_all_are_new_and_ready() -> None:
+    begun = judge(intent(), seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
+    half = judge(intent(), seen(one(1, NEW), one(2, OLD)), begun, later(1))
+    assert half.rollout is not None
+    done = judge(intent(), seen(one(1, NEW), one(2, NEW)), half, later(2))
+    assert (done.rollout, done.revision, done.hash) == (None, 2, NEW)
+
+
+def test_old_ones_that_remain_keep_it_going() -> None:
+    begun = judge(intent(), seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
+    assert judge(intent(), seen(one(1, NEW), one(2, NEW), one(3, OLD)), begun, later(1)).rollout is not None
+
+
+def test_readiness_counts_after_min_ready_only() -> None:
+    wanted = intent(update=Update(min_ready=10))
+    fresh = [replace(one(slot, NEW), ready_since=NOW) for slot in (1, 2)]
+    begun = judge(wanted, seen(*fresh), REACHED, later(5))
+    assert begun.rollout is not None
+    derived = derive_status(wanted, seen(*fresh), begun, later(5))
+    assert next_look(wanted, derived, later(5)) == pytest.approx(5.05)
+    assert judge(wanted, seen(*fresh), begun, later(10)).rollout is None
+
+
+def test_progress_moves_the_deadline() -> None:
+    begun = judge(intent(), seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
+    moved = judge(intent(), seen(one(1, NEW), one(2, OLD)), begun, later(50))
+    assert moved.progressed_at == later(50)
+    assert judge(intent(), seen(one(1, NEW), one(2, OLD)), moved, later(100)).rollout.state == "progressing"  # type: ignore[union-attr]  # it would fail here
+    assert judge(intent(), seen(one(1, NEW), one(2, OLD)), moved, later(111)).rollout.state == "failed"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "state", "halted"),
+    [("pause", "failed", True), ("rollback", "rolled_back", False), ("continue", "progressing", False)],
+)
+def test_each_on_failure_after_the_deadline(on_failure: str, state: str, halted: bool) -> None:
+    update = Update(deadline=60, on_failure=on_failure)  # type: ignore[arg-type]  # the parameters are its values
+    status = stuck(update)
+    assert status.rollout is not None
+    assert (status.rollout.state, status.rollout.reason) == (state, "RolloutStuck")
+    assert assemble("i", intent(update=update), status).halted is halted
+
+
+def test_the_first_rollout_has_nothing_to_go_back_to_and_is_never_halted() -> None:
+    wanted = intent(revision=1, update=Update(deadline=60, on_failure="rollback"))
+    begun = judge(wanted, seen(), Status(), NOW)
+    failed = judge(wanted, seen(), begun, later(61))
+    assert failed.rollout is not None
+    assert (failed.rollout.state, failed.rollout.from_) == ("failed", None)
+    assert assemble("i", wanted, failed).halted is False
+
+
+def test_going_back_stays_until_something_else_is_wanted() -> None:
+    wanted = intent(update=Update(deadline=60, on_failure="rollback"))
+    back = stuck(wanted.update)
+    again = judge(wanted, seen(one(1, OLD), one(2, OLD)), back, later(300))
+    assert again.rollout is not None
+    assert again.rollout.state == "rolled_back"
+    assert derive_status(wanted, seen(one(1, OLD), one(2, OLD)), again, later(300)).phase == "Running"
+    other = replace(wanted, template=Template(image="third"), revision=3)
+    assert judge(other, seen(one(1, OLD), one(2, OLD)), again, later(301)).rollout.to == 3  # type: ignore[union-attr]
+
+
+def test_a_failed_rollout_goes_on_when_its_cause_goes_away() -> None:
+    failed = stuck(Update(deadline=60))
+    healed = judge(intent(), seen(one(1, NEW), one(1, OLD), one(2, OLD)), failed, later(90))
+    assert healed.rollout is not None
+    assert healed.rollout.state == "progressing"
+
+
+def test_what_the_backend_refuses_for_good_fails_at_once() -> None:
+    begun = judge(intent(), seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
+    refused = seen(one(1, OLD), one(2, OLD), reason="InvalidSpec", message="no such command")
+    assert judge(intent(), refused, begun, later(1)).rollout.state == "failed"  # type: ignore[union-attr]
+
+
+def test_paused_stops_the_clock() -> None:
+    wanted = intent(update=Update(deadline=60, paused=True))
+    paused = judge(wanted, seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
+    assert paused.rollout is not None
+    assert paused.rollout.state == "paused"
+    assert judge(wanted, seen(one(1, OLD), one(2, OLD)), paused, later(999)).rollout == paused.rollout
+    on = judge(intent(), seen(one(1, OLD), one(2, OLD)), paused, later(999))
+    assert on.rollout is not None
+    assert (on.rollout.state, on.progressed_at) == ("progressing", later(999))
+
+
+def test_back_to_the_template_reached_is_no_rollout() -> None:
+    begun = judge(intent(), seen(one(1, NEW), one(2, OLD)), REACHED, NOW)
+    back = judge(intent(template=OLD_TEMPLATE, revision=3), seen(one(1, NEW), one(2, OLD)), begun, later(1))
+    assert (back.rollout, back.revision) == (None, 3)
+
+
+def test_scaling_is_no_rollout_and_has_a_deadline_of_its_own() -> None:
+    wanted = intent(template=OLD_TEMPLATE, revision=1, replicas=3)
+    scaled = judge(wanted, seen(one(1, OLD), one(2, OLD)), replace(REACHED, goal=f"{OLD}x2", best=6), NOW)
+    assert scaled.rollout is None
+    assert scaled.progressed_at == NOW
+    assert derive_status(wanted, seen(one(1, OLD), one(2, OLD)), scaled, later(1)).phase == "Progressing"
+    assert derive_status(wanted, seen(one(1, OLD), one(2, OLD)), scaled, later(61)).phase == "Degraded"
+
+
+instances = st.lists(
+    st.builds(one, st.integers(1, 4), st.sampled_from([OLD, NEW]), st.booleans()),
+    max_size=5,
+    unique_by=lambda i: i.native_id,
+)
+
+
+@given(
+    st.lists(st.tuples(instances, st.floats(0, 100)), min_size=1, max_size=8),
+    st.sampled_from(["pause", "rollback", "continue"]),
+)
+def test_judging_twice_at_the_same_moment_changes_nothing(
+    history: list[tuple[list[Instance], float]], on_failure: str
+) -> None:
+    wanted = intent(update=Update(deadline=60, on_failure=on_failure))  # type: ignore[arg-type]
+    status, now = REACHED, NOW
+    for found, wait in history:
+        now += timedelta(seconds=wait)
+        status = derive_status(wanted, seen(*found), judge(wanted, seen(*found), status, now), now)
+        assert derive_status(wanted, seen(*found), judge(wanted, seen(*found), status, now), now) == status
+
+
+@given(instances, instances)
+def test_nothing_is_told_of_nothing_and_every_appearance_is_told(before: list[Instance], after: list[Instance]) -> None:
+    old = derive_status(intent(), seen(*before), REACHED, NOW)
+    new = derive_status(intent(), seen(*after), old, NOW)
+    assert tell(intent(), old, old, NOW) == []
+    told = [e.data["native_id"] for e in tell(intent(), old, new, NOW) if e.type == "ContainerCreated"]
+    assert sorted(told) == sorted({i.native_id for i in after} - {i.native_id for i in before})
+
+
+def test_many_changes_are_told_as_one_event_of_each_type() -> None:
+    many = [one(slot, NEW) for slot in range(1, MOST + 2)]
+    new = derive_status(intent(), seen(*many), REACHED, NOW)
+    events = tell(intent(), REACHED, new, NOW)
+    created = [e for e in events if e.type == "ContainerCreated"]
+    assert [e.data["count"] for e in created] == [len(many)]
+    assert len(events) < 10
