@@ -58,7 +58,7 @@ _BY_STATUS: dict[int, tuple[type[BackendError], str]] = {
     504: (TimedOut, "BackendUnreachable"),
 }
 
-_DENIED = r"unauthorized|authentication required|no basic auth|incorrect username|access .* denied|denied:"
+_DENIED = r"unauthorized|authentication required|no basic auth|incorrect username|access (.* )?denied|denied:"
 _MISSING = r"manifest unknown|name unknown|manifest for .* not found|no matching manifest|repository .* not found"
 _PULL_ANONYMOUS = _rules(
     (_MISSING, Invalid, "ImageNotFound"),

@@ -12,6 +12,7 @@ from zun_coe.errors import BackendError, Unavailable
 from zun_coe.native.docker.client import EngineClient
 from zun_coe.native.docker.failures import ignoring_absent, translated
 from zun_coe.native.docker.reading import require_labels
+from zun_coe.native.docker.translation import labelled
 
 
 class Networks:
@@ -36,9 +37,8 @@ class Networks:
 
     def names(self, labels: Mapping[str, str]) -> list[str]:
         """See `Runtime.networks`."""
-        wanted = {"label": [f"{name}={value}" for name, value in labels.items()]}
         with translated("networks"):
-            return sorted({str(n["Name"]) for n in self._client.ready().networks(filters=wanted)})
+            return sorted({str(n["Name"]) for n in self._client.ready().networks(filters=labelled(labels))})
 
     def remove(self, name: str) -> bool:
         """See `Runtime.remove_network`. A stopped container uses it too, though the engine would not mind."""

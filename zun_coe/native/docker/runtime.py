@@ -76,11 +76,12 @@ class DockerRuntime:
 
     def find(self, labels: Mapping[str, str], *, exact: bool = True) -> list[Found]:
         """Containers with these labels: one call for the list and one for each that has to be inspected."""
-        wanted = {"label": [f"{name}={value}" for name, value in labels.items()]}
         client = self._client.ready()
         turn, at = self._recall.turn, time.monotonic()
         with translated("list"):
-            listed = {str(s["Id"]): glance(s, at) for s in client.containers(all=True, filters=wanted)}
+            listed = {
+                str(s["Id"]): glance(s, at) for s in client.containers(all=True, filters=translation.labelled(labels))
+            }
         self._recall.drop_gone(labels, listed)
         known = {} if exact else {id: f for id, g in listed.items() if (f := self._recall.recall(id, g))}
         found = known | self._look({id: g for id, g in listed.items() if id not in known}, turn)
@@ -190,9 +191,8 @@ class DockerRuntime:
 
     def volumes(self, labels: Mapping[str, str]) -> list[FoundVolume]:
         """See `Runtime.volumes`."""
-        wanted = {"label": [f"{name}={value}" for name, value in labels.items()]}
         with translated("volumes"):
-            listed = self._client.ready().volumes(filters=wanted)["Volumes"] or []
+            listed = self._client.ready().volumes(filters=translation.labelled(labels))["Volumes"] or []
             return [FoundVolume(str(v["Name"]), dict(v.get("Labels") or {})) for v in listed]
 
     def remove_volume(self, name: str) -> None:
@@ -213,11 +213,7 @@ class DockerRuntime:
 
     def events(self, labels: Mapping[str, str], stop: StopEvent) -> Iterator[Mapping[str, str]]:
         """See `Runtime.events`. Raises when it can't be opened, ends when the connection is dropped."""
-        wanted = {
-            "type": ["container"],
-            "event": _EVENTS,
-            "label": [f"{name}={value}" for name, value in labels.items()],
-        }
+        wanted = {"type": ["container"], "event": _EVENTS, **translation.labelled(labels)}
         with translated("events"):
             stream = Stream("events", self._streaming.ready().open_events(wanted))
         closing(stream, stop)

@@ -6,7 +6,7 @@ is written out, so that the same specification gives the same container on every
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from docker.utils import version_gte
@@ -68,6 +68,11 @@ def wants_no_arguments(spec: ContainerSpec) -> bool:
 def joins_later(spec: ContainerSpec) -> dict[str, list[str]]:
     """The networks besides the main one, with the aliases on them."""
     return {name: list(spec.aliases) for name in spec.networks[1:]}
+
+
+def labelled(labels: Mapping[str, str]) -> dict[str, list[str]]:
+    """The filter for whatever has all of these labels."""
+    return {"label": [f"{name}={value}" for name, value in labels.items()]}
 
 
 def limits_body(cpu: float | None, memory: int | None, host_cpus: int, api: str) -> dict[str, Any]:
