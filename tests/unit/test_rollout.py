@@ -206,7 +206,7 @@ def test_nothing_is_told_of_nothing_and_every_appearance_is_told(before: list[In
     old = derive_status(intent(), seen(*before), REACHED, NOW)
     new = derive_status(intent(), seen(*after), old, NOW)
     assert tell(intent(), old, old, NOW) == []
-    told = [e.data["native_id"] for e in tell(intent(), old, new, NOW) if e.type == "ContainerCreated"]
+    told = [e.data["native_id"] for e in tell(intent(), old, new, NOW) if e.type == "InstanceCreated"]
     assert sorted(told) == sorted({i.native_id for i in after} - {i.native_id for i in before})
 
 
@@ -214,6 +214,6 @@ def test_many_changes_are_told_as_one_event_of_each_type() -> None:
     many = [one(slot, NEW) for slot in range(1, MOST + 2)]
     new = derive_status(intent(), seen(*many), REACHED, NOW)
     events = tell(intent(), REACHED, new, NOW)
-    created = [e for e in events if e.type == "ContainerCreated"]
+    created = [e for e in events if e.type == "InstanceCreated"]
     assert [e.data["count"] for e in created] == [len(many)]
     assert len(events) < 10

@@ -95,41 +95,41 @@ def _instances(before: Status, after: Status) -> Iterator[dict[str, Any]]:
         yield from _changes(old.get(id), instance)
     for id, instance in old.items():
         if id not in new:
-            yield _told("ContainerRemoved", instance, "It was removed.")
+            yield _told("InstanceRemoved", instance, "It was removed.")
 
 
 def _changes(before: Instance | None, after: Instance) -> Iterator[dict[str, Any]]:
     if before is None:
-        yield _told("ContainerCreated", after, f"It was created on {after.host}." if after.host else "It was created.")
+        yield _told("InstanceCreated", after, f"It was created on {after.host}." if after.host else "It was created.")
     was = before.state if before else "creating"
     if after.state != was:
         yield from _moved(after)
     if before and after.restarts > before.restarts:
-        yield _told("ContainerRestarted", after, f"The engine restarted it ({after.restarts} times so far).", "warning")
+        yield _told("InstanceRestarted", after, f"The engine restarted it ({after.restarts} times so far).", "warning")
     if bool(before and before.ready) != after.ready and after.state == "running":
         word = "ready" if after.ready else "not ready"
         level = "info" if after.ready or before is None else "warning"
         if before is not None or after.ready:
-            yield _told("ContainerReady" if after.ready else "ContainerNotReady", after, f"It is {word}.", level)
+            yield _told("InstanceReady" if after.ready else "InstanceNotReady", after, f"It is {word}.", level)
 
 
 def _moved(after: Instance) -> Iterator[dict[str, Any]]:
     match after.state:
         case "running":
-            yield _told("ContainerStarted", after, "It runs.")
+            yield _told("InstanceStarted", after, "It runs.")
         case "exited" | "failed" | "restarting":
             code = "" if after.exit_code is None else f" with exit code {after.exit_code}"
             told = f" {after.reason}: {after.message}" if after.reason else ""
-            yield _told("ContainerExited", after, f"It ended{code}.{told}", "warning" if after.exit_code else "info")
+            yield _told("InstanceExited", after, f"It ended{code}.{told}", "warning" if after.exit_code else "info")
         case "paused":
-            yield _told("ContainerPaused", after, "It is paused.")
+            yield _told("InstancePaused", after, "It is paused.")
         case "unknown":
-            yield _told("ContainerUnknown", after, f"Its host {after.host} is away.", "warning")
+            yield _told("InstanceUnknown", after, f"Its host {after.host} is away.", "warning")
 
 
 def _told(type: str, instance: Instance, message: str, level: str = "info") -> dict[str, Any]:
     data: dict[str, Any] = {"native_id": instance.native_id, "slot": instance.slot, "host": instance.host}
-    if instance.exit_code is not None and type == "ContainerExited":
+    if instance.exit_code is not None and type == "InstanceExited":
         data["exit_code"] = instance.exit_code
     told = f"{instance.name or instance.slot}: {message}"
     return {"type": type, "message": told, "level": level, "reason": instance.reason, "data": data}
