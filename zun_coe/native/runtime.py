@@ -178,6 +178,9 @@ class Runtime(Protocol):
         and maybe server. Raises `Invalid` with ImageNotFound, `Denied` with ImagePullFailed where the
         login is wrong, `Unavailable` with ImagePullFailed for the rest."""
 
+    def import_image(self, image: str, archive: bytes) -> None:
+        """Make an image of a root file system (a tar), without a command of its own. Idempotent."""
+
     def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
         """A bridge network of that name. Idempotent, also when called twice at once."""
 

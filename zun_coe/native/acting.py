@@ -1,0 +1,185 @@
+"""Carries out actions on hosts. Every one of them may be cut off at any point and be done again: what it
+made is found by its name, and what it began is taken up by the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from zun_coe.adapters import Wait
+from zun_coe.errors import Absent, BackendError, Unavailable
+from zun_coe.model import Template, Workload, WorkloadRef
+from zun_coe.native import containers, naming, pause
+from zun_coe.native.background import Jobs
+from zun_coe.native.hosts import NativeHost
+from zun_coe.native.naming import INFRA, MAIN
+from zun_coe.native.replicas import Replica, leading, missing, orphaned, stale
+from zun_coe.native.runtime import ContainerSpec, Found
+
+# How long a step waits, at most, for something in the background that tells when it ends.
+UNTIL_TOLD = 5.0
+
+
+class Acting:
+    """The actions of steps on the hosts' runtimes. `hint` is called when something in the background has
+    ended. Thread-safe. Methods return None when they are done, or what is being waited for."""
+
+    def __init__(self, hint: Callable[[WorkloadRef], None]) -> None:
+        self._hint = hint
+        self._jobs = Jobs(limit=256)
+        self._failed: dict[str, BackendError] = {}
+        self.restarted: dict[str, int] = {}
+        self.stopped: set[str] = set()
+
+    def removing(self, host: str) -> frozenset[str]:
+        """The ids of containers of a host that are on their way out."""
+        keys = (key for key in self._jobs.under_way() if isinstance(key, tuple) and key[:2] == ("remove", host))
+        return frozenset(str(key[2]) for key in keys)
+
+    def create(self, host: NativeHost, workload: Workload, template: Template, hash_: str, slot: int) -> str:
+        """Create and start every container of a replica that is missing; the id of the main one.
+        Idempotent. Raises `Absent` with ImageNotFound, or what the runtime refused."""
+        specs = containers.specs(workload, template, hash_, slot)
+        self._prepare(host, workload, template)
+        try:
+            return self._create_all(host, template, specs)
+        except Absent as error:
+            if error.reason == "ImageNotFound":
+                raise
+            host.forget_networks(containers.networks(workload, template))
+            self._prepare(host, workload, template)
+            return self._create_all(host, template, specs)
+
+    def mend(self, host: NativeHost, workload: Workload, replica: Replica) -> Wait | None:
+        """Bring a replica to run again: make what is missing of it, start what ended. Idempotent."""
+        parts, hash_ = replica.parts, replica.instance.hash
+        template = containers.template_of(workload, hash_)
+        if orphaned(parts) or any(part.state == "dead" for part in parts.values()):
+            self._discard(host, parts)
+            return None
+        if behind := stale(parts):
+            waits = [self.restart(host, replica.ref, part) for part in behind]
+            return waits[0]
+        if missing(parts) and template is not None:
+            self.create(host, workload, template, hash_, replica.instance.slot)
+            return None
+        for role in sorted(parts, key=lambda role: role != INFRA):
+            self._start(host, template, parts[role])
+        return None
+
+    def remove(self, host: NativeHost, replica: Replica) -> Wait | None:
+        """Stop a replica within its grace, in the background, and remove it. Idempotent."""
+        parts = replica.parts
+        if all(part.state in ("created", "exited", "dead") for part in parts.values()):
+            self._discard(host, parts)
+            return None
+        key = ("remove", host.name, leading(parts).id)
+        return self._background(key, replica.ref, lambda: self._stop_and_discard(host, parts), leading(parts).id)
+
+    def stop(self, host: NativeHost, replica: Replica) -> Wait | None:
+        """Stop a container in the background. Idempotent."""
+        part = leading(replica.parts)
+
+        def call() -> None:
+            host.runtime.stop(part.id, _grace(part))
+            self.stopped.add(part.id)
+
+        return self._background(("stop", host.name, part.id), replica.ref, call, part.id)
+
+    def restart(self, host: NativeHost, ref: WorkloadRef, part: Found, number: int | None = None) -> Wait | None:
+        """Stop and start a container in the background; `number`: which of its restarts this carries out."""
+
+        def call() -> None:
+            host.runtime.restart(part.id, _grace(part))
+            self.stopped.discard(part.id)
+            if number is not None:
+                self.restarted[part.id] = number
+
+        return self._background(("restart", host.name, part.id), ref, call, part.id)
+
+    def start(self, host: NativeHost, workload: Workload, replica: Replica) -> None:
+        """Start a container where it is. Idempotent."""
+        part = leading(replica.parts)
+        self._start(host, workload.template, part)
+        self.stopped.discard(part.id)
+
+    def kill_off(self, host: NativeHost, replica: Replica) -> None:
+        """Remove a replica now, without grace. Idempotent."""
+        self._discard(host, replica.parts)
+
+    def forget(self, replica: Replica) -> None:
+        """Its containers are gone: drop what was remembered of them."""
+        for part in replica.parts.values():
+            self.restarted.pop(part.id, None)
+            self.stopped.discard(part.id)
+
+    def _prepare(self, host: NativeHost, workload: Workload, template: Template) -> None:
+        """What a replica's containers need to be there before them."""
+        ref = workload.ref
+        labels = naming.of_project(ref.installation, ref.cluster, ref.project)
+        for name in containers.networks(workload, template):
+            host.ensure_network(name, labels)
+        for native, name in containers.volumes(workload, template).items():
+            told = labels | {naming.VOLUME: name, naming.ID: workload.volumes[name]}
+            host.runtime.ensure_volume(native, told, None, None)
+        if template.sidecars and not host.runtime.has_image(pause.IMAGE):
+            machine = str(host.info.facts.get("architecture", "x86_64")) if host.info else "x86_64"
+            host.runtime.import_image(pause.IMAGE, pause.archive(machine))
+
+    def _create_all(self, host: NativeHost, template: Template, specs: Mapping[str, ContainerSpec]) -> str:
+        ids: dict[str, str] = {}
+        for role, spec in specs.items():
+            join = ids[INFRA] if INFRA in specs and role != INFRA else None
+            ids[role] = host.runtime.create(replace(spec, join=join))
+            self._started(host, template, ids[role], fresh=True)
+        return ids[MAIN]
+
+    def _start(self, host: NativeHost, template: Template | None, part: Found) -> None:
+        if part.state == "paused":
+            host.runtime.unpause(part.id)
+        elif part.state in ("created", "exited"):
+            self._started(host, template, part.id, fresh=part.state == "created")
+
+    def _started(self, host: NativeHost, template: Template | None, id: str, *, fresh: bool) -> None:
+        """Start it. A new one whose port is taken by something else is removed, to be placed elsewhere."""
+        try:
+            host.runtime.start(id)
+        except Unavailable as error:
+            fixed = containers.fixed_ports(template) if template else frozenset()
+            if error.reason == "PortConflict" and fixed and fresh:
+                host.conflicting(fixed)
+                host.runtime.remove(id)
+            raise
+
+    def _discard(self, host: NativeHost, parts: Mapping[str, Found]) -> None:
+        for role in sorted(parts, key=lambda role: role == INFRA):
+            host.runtime.remove(parts[role].id)
+
+    def _stop_and_discard(self, host: NativeHost, parts: Mapping[str, Found]) -> None:
+        running = [part for role, part in parts.items() if role != INFRA and part.state != "created"]
+        with ThreadPoolExecutor(max(1, len(running))) as pool:
+            list(pool.map(lambda part: self._stop_now(host, part), running))
+        self._discard(host, parts)
+
+    def _stop_now(self, host: NativeHost, part: Found) -> None:
+        if part.state == "paused":
+            host.runtime.unpause(part.id)
+        host.runtime.stop(part.id, _grace(part))
+
+    def _background(self, key: tuple[str, ...], ref: WorkloadRef, call: Callable[[], None], id: str) -> Wait | None:
+        """Start a job, or wait for the one that is running. Raises, once, what the last one failed with."""
+        if (error := self._failed.pop(id, None)) is not None:
+            raise error
+
+        def ended(failure: BackendError | None) -> None:
+            if failure is not None:
+                self._failed[id] = failure
+            self._hint(ref)
+
+        self._jobs.start(key, call, ended)
+        return Wait(UNTIL_TOLD)
+
+
+def _grace(part: Found) -> int:
+    return int(part.labels.get(naming.STOP_TIMEOUT, "10"))

@@ -1,0 +1,280 @@
+"""The native COE as an adapter: slots, steps, rollouts and probes over bare runtimes.
+
+All that it must know is on the hosts, in names and labels. What it keeps in memory (pulls, delays, probes,
+what hosts last had) may be lost at any time and only costs a little time."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from threading import Event as StopEvent
+from threading import Lock
+from typing import Any, ClassVar
+
+from zun_coe.adapters import Adapter, Connection, Done, LogOptions, LogStream, Outcome, Wait
+from zun_coe.adapters.fields import Accounting
+from zun_coe.errors import Absent, FieldProblem, Invalid, Unavailable
+from zun_coe.model import ClusterInfo, Observation, Workload, WorkloadRef
+from zun_coe.native import containers, describing, naming, registration, standalone, steps, watching
+from zun_coe.native.acting import Acting
+from zun_coe.native.background import Pulls, Relapses
+from zun_coe.native.fields import FIELDS
+from zun_coe.native.health import Prober
+from zun_coe.native.hints import Hints
+from zun_coe.native.hosts import NativeHost
+from zun_coe.native.naming import MAIN
+from zun_coe.native.placement import Refused
+from zun_coe.native.replicas import Replica, leading
+from zun_coe.native.runtimes import open_runtime
+from zun_coe.native.stepping import POLL, RETRY, Step
+from zun_coe.native.steps import Plan
+from zun_coe.native.survey import Survey
+
+# How soon a running replica that is not ready is looked at again, in seconds, besides all hints.
+PROOF = 2.0
+
+
+class NativeAdapter(Adapter):
+    """Hosts with a bare runtime each. Thread-safe as long as no workload is applied twice at once."""
+
+    fields: ClassVar[Accounting] = FIELDS
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._hosts = {
+            host.name: NativeHost(host, open_runtime(host, connection), connection.parallelism)
+            for host in connection.hosts
+        }
+        self._hints = Hints()
+        self._acting = Acting(self._hints.put)
+        self._pulls = Pulls(self._hints.put)
+        self._relapses = Relapses()
+        self._prober = Prober(self._hints.put)
+        self._survey = Survey(connection, self._hosts, self._prober, self._acting)
+        self._observed: dict[str, tuple[Observation, list[Replica]]] = {}
+        self._refused: dict[str, Invalid] = {}
+        self._planning = Lock()
+        self._opened_at = datetime.now(UTC)
+
+    @classmethod
+    def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
+        """See `Adapter.check_registration`."""
+        return registration.problems(cluster, admin=admin)
+
+    def describe(self) -> ClusterInfo:
+        """See `Adapter.describe`. Raises `Invalid` where two hosts are the same engine."""
+        answers = self._survey.ask(lambda host: host.runtime.info())
+        for name, info in answers.items():
+            self._hosts[name].info = info
+        return describing.cluster_info(self._hosts.values(), frozenset(answers))
+
+    def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
+        """See `Adapter.observe`. Of a host that is away, what was last seen there comes as "unknown" until
+        the grace is over."""
+        connection = self.connection
+        labels = naming.ours(connection.installation, connection.cluster)
+        if ref is not None:
+            labels |= {naming.ID: ref.id}
+        groups: dict[WorkloadRef, list[Replica]] = defaultdict(list)
+        for replica in self._survey.look(labels, exact=ref is not None):
+            groups[replica.ref].append(replica)
+        if ref is not None:
+            # Whatever a label says of the name, these are the replicas of the id that was asked for.
+            return [self._observation(ref, [r for found in groups.values() for r in found])]
+        return [self._observation(found, replicas) for found, replicas in groups.items()]
+
+    def apply(self, workload: Workload, seen: Observation | None) -> Outcome:
+        """See `Adapter.apply`. Whatever can be done at once is done at once, on all hosts."""
+        replicas = self._replicas(workload.ref, seen)
+        self._prepare(workload, replicas)
+        replace, pending = self._relapsed(workload, replicas)
+        step = Step(workload, self._hosts, replicas, self._acting, self._pulls, self._relapses)
+        with self._planning:
+            plan = self._plan(workload, replicas, replace)
+            step.claim(plan)
+        try:
+            outcome = step.take(plan)
+        except Invalid as error:
+            self._refuse(workload.ref, error)
+            raise
+        self._refused.pop(workload.ref.id, None)
+        if isinstance(outcome, Done) and pending is not None:
+            return Wait(pending)
+        return outcome
+
+    def remove(self, ref: WorkloadRef, seen: Observation | None) -> Outcome:
+        """See `Adapter.remove`. Waits for hosts that are away, since they may have something of it."""
+        replicas = self._replicas(ref, seen)
+        present = [r for r in replicas if r.instance.state != "unknown"]
+        results = [future.result() for future in [self._removal(replica) for replica in present]]
+        if any(result is not None for result in results):
+            return Wait(POLL)
+        away = [host.name for host in self._hosts.values() if not host.reachable]
+        if away:
+            return Wait(RETRY, "BackendUnreachable", f"The host {away[0]} is away and may have something of it.")
+        self._tidy(ref)
+        for replica in present:
+            self._acting.forget(replica)
+        self._observed.pop(ref.id, None)
+        self._refused.pop(ref.id, None)
+        return Done()
+
+    def remove_volume(self, name: str, id: str, project: str) -> None:
+        """See `Adapter.remove_volume`. Raises `Unavailable` also while a host that may have it is away."""
+        native = naming.volume_name(id)
+        self._survey.ask(lambda host: host.runtime.remove_volume(native))
+        away = [h.name for h in self._hosts.values() if not h.reachable and (h.volumes is None or native in h.volumes)]
+        if away:
+            raise Unavailable(f"The host {away[0]} is away and may have the volume {name}.", "VolumeUnavailable")
+
+    def watch(self, stop: StopEvent) -> Iterator[WorkloadRef | None]:
+        """See `Adapter.watch`: events of all hosts, ends of pulls and stops, changes of health."""
+        labels = naming.ours(self.connection.installation, self.connection.cluster)
+        return watching.watch(self._hosts.values(), labels, self._hints, stop)
+
+    def render(self, workload: Workload) -> list[dict[str, Any]]:
+        """See `Adapter.render`. Secrets are masked; ids that are known only later are left out."""
+        return containers.render(workload)
+
+    def logs(self, ref: WorkloadRef, native_id: str, options: LogOptions) -> LogStream:
+        """See `adapters.Logs`."""
+        host, replica = self._locate(ref, native_id)
+        role = naming.sidecar_role(options.container) if options.container else MAIN
+        part = replica.parts.get(role)
+        if part is None:
+            raise Absent(f"{replica.instance.name} has no container {options.container or MAIN}.")
+        return host.call(lambda: host.runtime.logs(part.id, replica.instance.name, options))
+
+    def kill(self, ref: WorkloadRef, native_id: str, signal: str) -> None:
+        """See `adapters.Kill`. The signal goes to the main container."""
+        host, replica = self._locate(ref, native_id)
+        host.call(lambda: host.runtime.kill(leading(replica.parts).id, signal))
+
+    def delete_instance(self, ref: WorkloadRef, native_id: str) -> None:
+        """See `adapters.DeleteInstance`. Without grace."""
+        try:
+            host, replica = self._locate(ref, native_id)
+        except Absent:
+            return
+        host.call(lambda: self._acting.kill_off(host, replica))
+        self._hints.put(ref)
+
+    def close(self) -> None:
+        """See `Adapter.close`. What runs in the background ends by itself."""
+        self._prober.close()
+        for host in self._hosts.values():
+            host.close()
+
+    def _observation(self, ref: WorkloadRef, replicas: list[Replica]) -> Observation:
+        instances = sorted((r.instance for r in replicas), key=lambda i: (i.slot, i.created_at is None, i.name))
+        hashes = Counter(i.hash for i in instances)
+        refused = self._refused.get(ref.id)
+        observation = Observation(
+            ref=ref,
+            native=tuple(part.name for r in replicas for part in r.parts.values()),
+            hash=hashes.most_common(1)[0][0] if hashes else "",
+            instances=tuple(instances),
+            reason=refused.reason if refused else None,
+            message=refused.message if refused else None,
+            evidence=dict(refused.evidence) if refused else {},
+        )
+        self._observed[ref.id] = observation, replicas
+        self._look_again(replicas)
+        return observation
+
+    def _look_again(self, replicas: Sequence[Replica]) -> None:
+        """A replica that has to prove itself first turns ready by the passing of time alone."""
+        for replica in replicas:
+            instance = replica.instance
+            if instance.state == "running" and not instance.ready and instance.health != "unhealthy":
+                self._hints.put_after(replica.ref, PROOF)
+
+    def _replicas(self, ref: WorkloadRef, seen: Observation | None) -> list[Replica]:
+        """The replicas behind an observation; a new look where it is not the last one of this adapter."""
+        known = self._observed.get(ref.id)
+        if seen is None or known is None or known[0] is not seen:
+            self.observe(ref)
+            known = self._observed[ref.id]
+        return known[1]
+
+    def _prepare(self, workload: Workload, replicas: Sequence[Replica]) -> None:
+        """Ask the hosts for what placement must know, where something is to be placed."""
+        there = sum(r.instance.hash == workload.hash or workload.standalone for r in replicas)
+        if there >= workload.wanted:
+            return
+        self._survey.complete()
+        if containers.volumes(workload, workload.template):
+            self._survey.volumes()
+
+    def _plan(self, workload: Workload, replicas: Sequence[Replica], replace: frozenset[str]) -> Plan:
+        views = [host.view() for host in self._hosts.values()]
+        instances = [r.instance for r in replicas]
+        if not workload.standalone:
+            return steps.plan(workload, instances, views, datetime.now(UTC), replace)
+        if not instances and (unheard := self._unheard()):
+            return Plan(waiting=True, blocked=Refused("BackendUnreachable", f"Nothing was heard of {unheard} yet."))
+        memory = standalone.Memory(dict(self._acting.restarted), frozenset(self._acting.stopped))
+        return standalone.plan(workload, instances, views, memory)
+
+    def _unheard(self) -> str | None:
+        """A host that may have a container and had no time to say so since this adapter was opened."""
+        if (datetime.now(UTC) - self._opened_at).total_seconds() > self.connection.host_grace:
+            return None
+        return next((host.name for host in self._hosts.values() if host.away_for() is None), None)
+
+    def _relapsed(self, workload: Workload, replicas: Sequence[Replica]) -> tuple[frozenset[str], float | None]:
+        """The unhealthy instances to replace now, and in how many seconds the next one is due."""
+        if workload.standalone:
+            return frozenset(), None
+        now = datetime.now(UTC)
+        due: set[str] = set()
+        pending: list[float] = []
+        for instance in (r.instance for r in replicas):
+            key = workload.ref.id, instance.slot
+            if instance.ready and instance.ready_since is not None:
+                self._relapses.well(key, (now - instance.ready_since).total_seconds())
+            elif instance.health == "unhealthy":
+                left = self._relapses.due(key)
+                due.update({instance.native_id} if left <= 0 else ())
+                pending += [left] if left > 0 else []
+        return frozenset(due), min(pending, default=None)
+
+    def _refuse(self, ref: WorkloadRef, error: Invalid) -> None:
+        """Have the next observation tell of it, and that one made soon."""
+        before = self._refused.get(ref.id)
+        self._refused[ref.id] = error
+        if before is None or before.message != error.message:
+            self._hints.put(ref)
+
+    def _removal(self, replica: Replica) -> Future[Wait | None]:
+        host = self._hosts[replica.instance.host or ""]
+        return host.submit(lambda: self._acting.remove(host, replica))
+
+    def _tidy(self, ref: WorkloadRef) -> None:
+        """Remove the networks of its project that nothing uses any more."""
+        labels = naming.of_project(ref.installation, ref.cluster, ref.project)
+
+        def call(host: NativeHost) -> None:
+            names = host.runtime.networks(labels)
+            host.forget_networks(names)
+            for name in names:
+                host.runtime.remove_network(name)
+
+        self._survey.ask(call)
+
+    def _locate(self, ref: WorkloadRef, native_id: str) -> tuple[NativeHost, Replica]:
+        """Where an instance is. Raises `Absent`."""
+        known = self._observed.get(ref.id, (None, []))[1]
+        found = _with_id(known, native_id)
+        if found is None:
+            self.observe(ref)
+            found = _with_id(self._observed[ref.id][1], native_id)
+        if found is None:
+            raise Absent(f"{ref.name} has no instance {native_id}.")
+        return self._hosts[found.instance.host or ""], found
+
+
+def _with_id(replicas: Sequence[Replica], native_id: str) -> Replica | None:
+    return next((r for r in replicas if r.instance.native_id == native_id), None)

@@ -1,0 +1,200 @@
+"""What takes long: pulls, and stops that wait for a process. Each runs in a thread of its own, so that a
+step of a workload never waits for it, and tells when it has ended."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import structlog
+
+from zun_coe.adapters import Wait
+from zun_coe.errors import BackendError, Invalid, Unavailable
+from zun_coe.model import WorkloadRef
+from zun_coe.native.runtime import Runtime
+
+_log = structlog.get_logger(__name__)
+
+FIRST_RETRY = 5.0
+LAST_RETRY = 300.0
+
+Ended = Callable[[BackendError | None], None]
+
+
+class Jobs:
+    """Slow calls, at most one for each key and `limit` at once. The threads do not hold up the end of the
+    process: what is cut off is found half done and taken up again."""
+
+    def __init__(self, limit: int) -> None:
+        self._running: set[Hashable] = set()
+        self._lock = threading.Lock()
+        self._places = threading.Semaphore(limit)
+
+    def start(self, key: Hashable, call: Callable[[], None], ended: Ended) -> bool:
+        """Whether it was started: not when one with this key is running. `ended` is called in the
+        job's thread, with the error or None, once the key is free again."""
+        with self._lock:
+            if key in self._running:
+                return False
+            self._running.add(key)
+        threading.Thread(target=self._run, args=(key, call, ended), name=f"job {key}", daemon=True).start()
+        return True
+
+    def running(self, key: Hashable) -> bool:
+        """Whether a job with this key has not ended."""
+        with self._lock:
+            return key in self._running
+
+    def under_way(self) -> frozenset[Hashable]:
+        """The keys of all that has not ended."""
+        with self._lock:
+            return frozenset(self._running)
+
+    def _run(self, key: Hashable, call: Callable[[], None], ended: Ended) -> None:
+        error: BackendError | None = None
+        try:
+            with self._places:
+                call()
+        except BackendError as failure:
+            error = failure
+        except Exception as failure:  # noqa: BLE001  # whatever it is, the key must become free and somebody must hear of it
+            _log.exception("job failed", key=str(key))
+            error = Unavailable(f"{type(failure).__name__}: {failure}", "Error")
+        with self._lock:
+            self._running.discard(key)
+        ended(error)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """An image that a template of a workload needs on a host."""
+
+    host: str
+    image: str
+    policy: str
+    ref: WorkloadRef
+    hash: str
+    auth: Mapping[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """One pull at a time for each host, image and login."""
+        login = hashlib.sha256(msgspec.json.encode(self.auth, order="sorted")).hexdigest() if self.auth else ""
+        return self.host, self.image, login
+
+    @property
+    def who(self) -> tuple[str, str]:
+        """Whose demand it is; another template of the same workload asks anew."""
+        return self.ref.id, self.hash
+
+
+@dataclass
+class _Record:
+    waiting: dict[tuple[str, str], WorkloadRef] = field(default_factory=dict)
+    served: set[tuple[str, str]] = field(default_factory=set)
+    tried: set[tuple[str, str]] = field(default_factory=set)
+    failures: int = 0
+    error: BackendError | None = None
+    retry_at: float = 0.0
+
+
+class Pulls:
+    """Images on their way to hosts, and how it went. In memory: after a start of the process a pull is
+    simply asked for again. Thread-safe."""
+
+    def __init__(self, hint: Callable[[WorkloadRef], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._hint, self._clock = hint, clock
+        self._jobs = Jobs(limit=8)
+        self._records: dict[tuple[str, str, str], _Record] = {}
+        self._lock = threading.Lock()
+
+    def want(self, demand: Demand, runtime: Runtime) -> Wait | None:
+        """None when the image is there as the policy asks, else what is being waited for: the pull, or the
+        time to try again after one that failed. Starts the pull; does not wait for it. Raises `Invalid`
+        when it is not there and is never to be pulled."""
+        with self._lock:
+            if demand.policy == "always" and demand.who in self._record(demand).served:
+                return None
+        if demand.policy != "always" and runtime.has_image(demand.image):
+            return None
+        if demand.policy == "never":
+            message = f"The image {demand.image} is not on {demand.host}, and pull is never."
+            raise Invalid(message, "ImageNotFound", {"image": demand.image, "host": demand.host})
+        return self._pull(demand, runtime)
+
+    def forget(self, demand: Demand) -> None:
+        """The image is not there although it was pulled: pull it again when it is wanted next."""
+        with self._lock:
+            self._record(demand).served.discard(demand.who)
+
+    def _pull(self, demand: Demand, runtime: Runtime) -> Wait:
+        with self._lock:
+            record = self._record(demand)
+            left = record.retry_at - self._clock()
+            if record.error is not None and left > 0 and demand.who in record.tried:
+                return Wait(left, record.error.reason, record.error.message, _evidence(demand, record.error))
+            if demand.who not in record.tried:
+                record.failures = 0
+            record.tried.add(demand.who)
+            record.waiting[demand.who] = demand.ref
+        self._jobs.start(
+            demand.key, lambda: runtime.pull(demand.image, demand.auth), lambda error: self._ended(demand, error)
+        )
+        return Wait(FIRST_RETRY, "Pulling", f"Pulling {demand.image} on {demand.host}.")
+
+    def _ended(self, demand: Demand, error: BackendError | None) -> None:
+        with self._lock:
+            record = self._record(demand)
+            waiting, record.waiting = record.waiting, {}
+            record.error = error
+            if error is None:
+                record.failures, record.tried = 0, set()
+                record.served |= waiting.keys()
+            else:
+                delay = min(LAST_RETRY, FIRST_RETRY * 2**record.failures)
+                record.retry_at, record.failures = self._clock() + delay, record.failures + 1
+        for ref in waiting.values():
+            self._hint(ref)
+
+    def _record(self, demand: Demand) -> _Record:
+        return self._records.setdefault(demand.key, _Record())
+
+
+def _evidence(demand: Demand, error: BackendError) -> dict[str, Any]:
+    return {"image": demand.image, "host": demand.host, **error.evidence}
+
+
+@dataclass(frozen=True)
+class _Relapse:
+    count: int = 0
+    not_before: float = 0.0
+
+
+class Relapses:
+    """When an unhealthy instance may be replaced: at once the first time, then after delays that double
+    from 1 second to 5 minutes, until it has been well for 10 minutes. In memory. Thread-safe."""
+
+    WELL = 600.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[Hashable, _Relapse] = {}
+
+    def due(self, key: Hashable) -> float:
+        """In how many seconds what has this key may be replaced; 0 or less: now."""
+        return self._known.get(key, _Relapse()).not_before - self._clock()
+
+    def replaced(self, key: Hashable) -> None:
+        """It was replaced just now."""
+        count = self._known.get(key, _Relapse()).count
+        self._known[key] = _Relapse(count + 1, self._clock() + min(LAST_RETRY, 2.0**count))
+
+    def well(self, key: Hashable, seconds: float) -> None:
+        """It has been healthy for so long."""
+        if seconds >= self.WELL:
+            self._known.pop(key, None)

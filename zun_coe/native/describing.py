@@ -1,0 +1,67 @@
+"""A native cluster as it describes itself: the sum of what its hosts say. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from zun_coe.adapters import OPERATIONS
+from zun_coe.errors import Invalid
+from zun_coe.model import ClusterInfo, Node, OperationSupport, Support
+from zun_coe.native.hosts import NativeHost
+from zun_coe.native.runtime import RuntimeInfo
+
+_RANK = {Support.NONE: 0, Support.EMULATED: 1, Support.NATIVE: 2}
+
+
+def cluster_info(hosts: Iterable[NativeHost], answered: frozenset[str]) -> ClusterInfo:
+    """The cluster. Its identity is a line `name=identity` for each host that ever answered. Raises `Invalid` where
+    two hosts have the same identity, since then everything would be counted twice."""
+    hosts = list(hosts)
+    known = {host.name: host.info for host in hosts if host.info is not None}
+    owners: dict[str, str] = {}
+    for name, info in sorted(known.items()):
+        other = owners.setdefault(info.identity, name)
+        if other != name:
+            raise Invalid(f"The hosts {other} and {name} are the same engine.", evidence={"identity": info.identity})
+    return ClusterInfo(
+        identity="\n".join(f"{name}={info.identity}" for name, info in sorted(known.items())),
+        versions=_versions(list(known.values())),
+        nodes=tuple(_node(host, host.name in answered) for host in hosts),
+        operations={name: _weakest([info.operations.get(name) for info in known.values()]) for name in OPERATIONS},
+    )
+
+
+def _node(host: NativeHost, answered: bool) -> Node:
+    info = host.info
+    versions = info.versions.get(host.host.runtime, {}) if info else {}
+    return Node(
+        name=host.name,
+        address=host.address,
+        labels=host.host.labels,
+        schedulable=host.host.schedulable,
+        reachable=answered,
+        local=host.local,
+        cpus=info.cpus if info else None,
+        memory=info.memory if info else None,
+        gpus=info.gpus if info else 0,
+        version=versions.get("engine") or versions.get("negotiated"),
+        message=None if answered else host.trouble,
+        facts={"runtime": host.host.runtime} | (dict(info.facts) | {"identity": info.identity} if info else {}),
+    )
+
+
+def _versions(infos: Sequence[RuntimeInfo]) -> dict[str, dict[str, str]]:
+    """The versions of all hosts; where they differ, every one that there is."""
+    told: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for info in infos:
+        for api, versions in info.versions.items():
+            for name, version in versions.items():
+                told[api][name].add(version)
+    return {api: {name: ", ".join(sorted(seen)) for name, seen in of.items()} for api, of in told.items()}
+
+
+def _weakest(supports: Sequence[OperationSupport | None]) -> OperationSupport:
+    """What every host can do, since nobody knows beforehand which of them it will be."""
+    lacking = OperationSupport(support=Support.NONE, note="A host's runtime does not offer it.")
+    return min((s or lacking for s in supports), key=lambda s: _RANK[s.support], default=lacking)

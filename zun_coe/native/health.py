@@ -1,0 +1,167 @@
+"""Probes over HTTP and TCP, which a bare runtime does not have: run by the gateway, with the meaning that
+Docker gives to interval, timeout, retries and start period.
+
+A container is `starting` until a probe succeeds. It is `unhealthy` after `retries` failures one after the other,
+`interval` seconds apart; those within `start_period` seconds of its start do not count. While it is starting it
+is probed more often than that, so that it is seen soon, but only one failure for each interval counts."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import httpx
+
+from zun_coe.model import Health, WorkloadRef
+from zun_coe.native.replicas import Probed
+
+_FIRST_DELAY = 0.2
+_AT_ONCE = 64
+
+Changed = Callable[[WorkloadRef], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to probe: a container in this run (`started_at`), at an address and port."""
+
+    id: str
+    host: str
+    ref: WorkloadRef
+    started_at: datetime | None
+    address: str
+    port: int
+    health: Health
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a container has done so far. `failures` counts those that count; times are seconds of the
+    loop's clock: `began` and `counted_at`, when the last failure counted."""
+
+    began: float
+    counted_at: float
+    failures: int = 0
+    probed: Probed = field(default_factory=Probed)
+
+    def after(self, error: str | None, health: Health, clock: float, now: datetime) -> Score:
+        """The score after one more probe; `error` None: it succeeded. Pure."""
+        if error is None:
+            since = self.probed.since if self.probed.health == "healthy" else now
+            return replace(self, failures=0, counted_at=clock, probed=Probed("healthy", since))
+        told = replace(self.probed, output=error)
+        early = clock - self.began < health.start_period
+        starting = self.probed.health == "starting"
+        if starting and (early or clock - self.counted_at < health.interval):
+            return replace(self, probed=told)
+        failures = self.failures + 1
+        if failures >= health.retries:
+            told = Probed("unhealthy", now if self.probed.health != "unhealthy" else self.probed.since, error)
+        return replace(self, failures=failures, counted_at=clock, probed=told)
+
+
+class Prober:
+    """Probes containers in a thread of its own, which is started with the first target. Thread-safe."""
+
+    def __init__(self, changed: Changed) -> None:
+        self._changed = changed
+        self._tasks: dict[str, tuple[Target, asyncio.Task[None]]] = {}
+        self._scores: dict[str, Probed] = {}
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def results(self) -> Mapping[str, Probed]:
+        """What is known now, by the container's id."""
+        with self._lock:
+            return dict(self._scores)
+
+    def watch(self, targets: Iterable[Target], within: Callable[[Target], bool]) -> None:
+        """Probe these, and of what is `within` nothing else any more. One that was started anew since
+        begins anew. Returns at once."""
+        wanted = {target.id: target for target in targets}
+        with self._lock:
+            if wanted and self._loop is None:
+                self._start()
+            loop = self._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(self._arrange, wanted, within)
+
+    def close(self) -> None:
+        """End all probing and the thread. Idempotent."""
+        with self._lock:
+            loop, thread, self._loop = self._loop, self._thread, None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+
+    def _start(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, args=(self._loop,), name="probes", daemon=True)
+        self._thread.start()
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = httpx.AsyncClient(
+            trust_env=False, follow_redirects=False, limits=httpx.Limits(max_keepalive_connections=0)
+        )
+        self._free = asyncio.Semaphore(_AT_ONCE)
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(self._client.aclose())
+        loop.close()
+
+    def _arrange(self, wanted: Mapping[str, Target], within: Callable[[Target], bool]) -> None:
+        for target, task in list(self._tasks.values()):
+            if wanted.get(target.id) != target and (target.id in wanted or within(target)):
+                task.cancel()
+                del self._tasks[target.id]
+                with self._lock:
+                    self._scores.pop(target.id, None)
+        for target in wanted.values():
+            if target.id not in self._tasks:
+                self._tasks[target.id] = target, asyncio.get_running_loop().create_task(self._follow(target))
+
+    async def _follow(self, target: Target) -> None:
+        """Probe one container for as long as it is wanted."""
+        clock = asyncio.get_running_loop().time
+        score = Score(clock(), clock())
+        delay = _FIRST_DELAY
+        while True:
+            async with self._free:
+                error = await self._probe(target)
+            before, score = score, score.after(error, target.health, clock(), datetime.now(UTC))
+            with self._lock:
+                self._scores[target.id] = score.probed
+            if before.probed.health != score.probed.health:
+                self._changed(target.ref)
+            delay = min(delay * 1.5, target.health.interval)
+            await asyncio.sleep(delay if score.probed.health == "starting" else target.health.interval)
+
+    async def _probe(self, target: Target) -> str | None:
+        """None for success, else what went wrong."""
+        try:
+            async with asyncio.timeout(target.health.timeout):
+                if target.health.http is not None:
+                    return await self._get(target, target.health.http.path)
+                return await self._connect(target)
+        except TimeoutError:
+            return f"no answer within {target.health.timeout:g} s"
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            return str(error) or type(error).__name__
+
+    async def _get(self, target: Target, path: str) -> str | None:
+        host = f"[{target.address}]" if ":" in target.address else target.address
+        url = f"http://{host}:{target.port}/{path.removeprefix('/')}"
+        async with self._client.stream("GET", url, timeout=target.health.timeout) as answer:
+            return None if 200 <= answer.status_code < 400 else f"HTTP status {answer.status_code}"
+
+    async def _connect(self, target: Target) -> str | None:
+        _, writer = await asyncio.open_connection(target.address, target.port)
+        writer.close()
+        return None

@@ -1,0 +1,46 @@
+"""Hints that a workload may have changed: from hosts, pulls and probes to whoever watches."""
+
+from __future__ import annotations
+
+import time
+from threading import Condition
+
+from zun_coe.model import WorkloadRef
+
+
+class Hints:
+    """A queue of workloads without doubles; None stands for all of them. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._due: dict[WorkloadRef | None, None] = {}
+        self._later: dict[WorkloadRef | None, float] = {}
+        self._changed = Condition()
+
+    def put(self, ref: WorkloadRef | None) -> None:
+        """It may have changed now."""
+        with self._changed:
+            self._due[ref] = None
+            self._changed.notify()
+
+    def put_after(self, ref: WorkloadRef | None, seconds: float) -> None:
+        """It will be worth a look in so many seconds; an earlier time that was told before stays."""
+        with self._changed:
+            due = time.monotonic() + seconds
+            self._later[ref] = min(due, self._later.get(ref, due))
+            self._changed.notify()
+
+    def take(self, timeout: float) -> list[WorkloadRef | None]:
+        """All that is due, in order; waits up to `timeout` seconds for the first."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while not self._ripe() and (now := time.monotonic()) < deadline:
+                self._changed.wait(max(0.0, min([deadline, *self._later.values()]) - now))
+            taken, self._due = list(self._due), {}
+        return taken
+
+    def _ripe(self) -> bool:
+        now = time.monotonic()
+        for ref in [ref for ref, due in self._later.items() if due <= now]:
+            self._due[ref] = None
+            del self._later[ref]
+        return bool(self._due)

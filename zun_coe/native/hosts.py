@@ -1,0 +1,184 @@
+"""One host of a cluster: the connection to its runtime, whether it answers, and what was last seen on it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cached_property
+from threading import Lock
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from zun_coe.errors import BackendError, Denied, Unavailable
+from zun_coe.model import Host
+from zun_coe.native import naming
+from zun_coe.native.placement import Claim, HostView, Ports
+from zun_coe.native.runtime import Found, Runtime, RuntimeInfo
+
+T = TypeVar("T")
+
+# How long a port that was found taken by somebody else is not tried again.
+CONFLICT_FOR = 30.0
+# How long a host that hung is left alone, so that not every step waits for it.
+HUNG_FOR = 5.0
+
+
+class NativeHost:
+    """A host. Calls go through `call`, which notes whether the host answers. Thread-safe."""
+
+    def __init__(self, host: Host, runtime: Runtime, parallelism: int) -> None:
+        self.host, self.runtime = host, runtime
+        self.name = host.name
+        self.info: RuntimeInfo | None = None
+        self.volumes: frozenset[str] | None = None
+        self.answered_at: float | None = None
+        self.surveyed = False
+        self._networks: set[str] = set()
+        self._seen: dict[str, Found] = {}
+        self._claims: dict[str, Claim] = {}
+        self._conflicts: dict[tuple[int, str], float] = {}
+        self._away: BackendError | None = None
+        self._hung_until = 0.0
+        self._lock = Lock()
+        self._pool = ThreadPoolExecutor(parallelism, thread_name_prefix=f"host {host.name}")
+
+    @cached_property
+    def local(self) -> bool:
+        """Whether it is this machine, so that the addresses of its containers can be reached."""
+        return self.host.endpoint.startswith("unix://") or is_own_address(urlsplit(self.host.endpoint).hostname or "")
+
+    @property
+    def address(self) -> str:
+        """Where its published ports are reached."""
+        if self.host.address:
+            return self.host.address
+        return "127.0.0.1" if self.local else urlsplit(self.host.endpoint).hostname or self.name
+
+    @property
+    def reachable(self) -> bool:
+        """Whether it answered when it was last asked (and was asked)."""
+        return self.answered_at is not None and self._away is None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it did not answer when it was last asked."""
+        return self._away.message if self._away is not None else None
+
+    def away_for(self) -> float | None:
+        """Seconds since it last answered; None: it never did."""
+        return None if self.answered_at is None else time.monotonic() - self.answered_at
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Run a call in one of the host's threads."""
+        return self._pool.submit(self.call, call)
+
+    def call(self, call: Callable[[], T]) -> T:
+        """Make a call in this thread. Raises `Unavailable` at once while the host is known to hang."""
+        if self._away is not None and time.monotonic() < self._hung_until:
+            raise Unavailable(self._away.message, self._away.reason, self._away.evidence)
+        started = time.monotonic()
+        try:
+            result = call()
+        except (Unavailable, Denied) as error:
+            if error.reason in ("BackendUnreachable", "PermissionDenied"):
+                self._failed(error, time.monotonic() - started)
+            raise
+        self._away, self.answered_at = None, time.monotonic()
+        return result
+
+    def _failed(self, error: BackendError, took: float) -> None:
+        self._away = error
+        if took >= 1.0:
+            self._hung_until = time.monotonic() + HUNG_FOR
+
+    def saw(self, found: Iterable[Found], labels: Mapping[str, str]) -> None:
+        """This is now all that there is on the host with these labels."""
+        containers = {container.id: container for container in found}
+        names = {container.name for container in containers.values()}
+        with self._lock:
+            kept = {id: f for id, f in self._seen.items() if not labels.items() <= f.labels.items()}
+            self._seen = kept | containers
+            self._claims = {name: claim for name, claim in self._claims.items() if name not in names}
+
+    def last_seen(self, labels: Mapping[str, str]) -> list[Found]:
+        """What was there with these labels when it last answered."""
+        with self._lock:
+            return [f for f in self._seen.values() if labels.items() <= f.labels.items()]
+
+    def claim(self, name: str, claim: Claim) -> None:
+        """Something is about to be created here, by this name."""
+        with self._lock:
+            self._claims[name] = claim
+
+    def unclaim(self, name: str) -> None:
+        """It was not created after all."""
+        with self._lock:
+            self._claims.pop(name, None)
+
+    def conflicting(self, ports: Ports) -> None:
+        """One of these ports is taken by something that is not ours."""
+        with self._lock:
+            self._conflicts |= dict.fromkeys(ports, time.monotonic() + CONFLICT_FOR)
+
+    def view(self) -> HostView:
+        """The host as placement sees it."""
+        now = time.monotonic()
+        info = self.info
+        with self._lock:
+            claims = (*map(_claim_of, self._seen.values()), *self._claims.values())
+            conflicts = frozenset(port for port, until in self._conflicts.items() if until > now)
+        return HostView(
+            name=self.name,
+            labels=self.host.labels,
+            schedulable=self.host.schedulable,
+            reachable=self.reachable,
+            cpus=info.cpus if info else None,
+            memory=info.memory if info else None,
+            gpus=info.gpus if info else 0,
+            claims=claims,
+            conflicts=conflicts,
+            volumes=self.volumes,
+        )
+
+    def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
+        """A network of that name is on the host; the runtime is asked once."""
+        if name not in self._networks:
+            self.runtime.ensure_network(name, labels)
+            self._networks.add(name)
+
+    def forget_networks(self, names: Iterable[str]) -> None:
+        """These may be gone: make sure of them again when they are needed."""
+        self._networks.difference_update(names)
+
+    def close(self) -> None:
+        """Let go of threads and connections; calls under way end at their deadline. Idempotent."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.runtime.close()
+
+
+def is_own_address(address: str) -> bool:
+    """Whether an address is one of this machine. Names are not resolved, apart from localhost."""
+    if address == "localhost":
+        return True
+    with suppress(ValueError, OSError):
+        family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+            return True
+    return False
+
+
+def _claim_of(found: Found) -> Claim:
+    """What a container that is there takes of its host."""
+    return Claim(
+        workload=found.labels.get(naming.ID, ""),
+        slot=int(found.labels.get(naming.SLOT, "1")),
+        hash=found.labels.get(naming.HASH, ""),
+        memory=found.memory or 0,
+        ports=frozenset((b.host_port, b.protocol) for b in found.bindings if b.host_port),
+        leading=found.labels.get(naming.ROLE, naming.MAIN) == naming.MAIN,
+    )

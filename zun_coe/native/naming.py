@@ -1,0 +1,110 @@
+"""Names and labels of native objects. Names follow from ids, so that what a lost step made is found again
+and never made twice; labels say whose an object is. Neither holds a generation, since neither can change.
+
+Two labels besides the owner's carry what an observation needs and a runtime does not keep: the probe that the
+gateway runs, and the grace of a stop. Both follow from the template, as the hash does."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from zun_coe.model import Health, WorkloadRef
+
+INSTALLATION = "zun.installation"
+CLUSTER = "zun.cluster"
+PROJECT = "zun.project"
+NOUN = "zun.noun"
+ID = "zun.id"
+NAME = "zun.name"
+SLOT = "zun.slot"
+HASH = "zun.hash"
+ROLE = "zun.role"
+PARTS = "zun.parts"
+HEALTH = "zun.health"
+STOP_TIMEOUT = "zun.stop_timeout"
+VOLUME = "zun.volume"
+
+MAIN = "main"
+INFRA = "infra"
+
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def sidecar_role(name: str) -> str:
+    """The role of the sidecar with this name."""
+    return f"sidecar:{name}"
+
+
+def ours(installation: str, cluster: str) -> dict[str, str]:
+    """The labels that everything of one cluster has."""
+    return {INSTALLATION: installation, CLUSTER: cluster}
+
+
+def of_project(installation: str, cluster: str, project: str) -> dict[str, str]:
+    """The labels that everything of one project has, networks and volumes too."""
+    return ours(installation, cluster) | {PROJECT: project}
+
+
+def of_workload(ref: WorkloadRef) -> dict[str, str]:
+    """The labels that every container of one workload has."""
+    owner = of_project(ref.installation, ref.cluster, ref.project)
+    return owner | {NOUN: ref.noun, ID: ref.id, NAME: ref.name}
+
+
+def ref_of(labels: Mapping[str, str]) -> WorkloadRef | None:
+    """Whose a container is, None where its labels do not say."""
+    try:
+        return msgspec.convert(
+            {name: labels[f"zun.{name}"] for name in ("installation", "cluster", "project", "noun", "id", "name")},
+            type=WorkloadRef,
+        )
+    except (KeyError, msgspec.ValidationError):
+        return None
+
+
+def container_name(ref: WorkloadRef, slot: int, hash_: str, role: str = MAIN) -> str:
+    """The name of one container of one replica: at most one can have it on a host."""
+    own = f"zun-{ref.name}-{_digits(ref.id, 12)}"
+    if ref.noun == "container":
+        return own
+    replica = f"{own}-{slot}-{hash_[:8]}"
+    return replica if role == MAIN else f"{replica}-{role.removeprefix('sidecar:')}"
+
+
+def network_name(installation: str, project: str, network: str | None = None) -> str:
+    """The network of a project on a host, or one of its further ones. A dot parts the two, which neither
+    has, so that no two projects can ever mean the same network."""
+    name = f"zun-{_digits(installation, 8)}-{_safe(project)}"
+    return name if network is None else f"{name}.{_safe(network)}"
+
+
+def volume_name(id: str) -> str:
+    """The native name of a volume."""
+    return f"zun-{id}"
+
+
+def health_label(health: Health | None) -> dict[str, str]:
+    """The probe that the gateway runs, as a label; nothing for what the runtime checks itself."""
+    if health is None or health.exec is not None:
+        return {}
+    return {HEALTH: msgspec.json.encode(health, order="deterministic").decode()}
+
+
+def probe_of(labels: Mapping[str, str]) -> Health | None:
+    """The probe that a container's label asks for."""
+    text = labels.get(HEALTH)
+    return msgspec.json.decode(text, type=Health) if text else None
+
+
+def _digits(id: str, count: int) -> str:
+    return id.replace("-", "")[:count].lower()
+
+
+def _safe(name: str) -> str:
+    if _PLAIN.fullmatch(name):
+        return name
+    return "_" + hashlib.sha256(name.encode()).hexdigest()[:24]

@@ -1,0 +1,249 @@
+"""From containers to replicas: what a host has, as the instances that everything else sees. Pure.
+
+A replica is one container, or several that share a network; it is as ready as the least ready of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from zun_coe.model import Endpoint, Instance, WorkloadRef
+from zun_coe.model.observation import InstanceState
+from zun_coe.native import naming
+from zun_coe.native.naming import INFRA, MAIN
+from zun_coe.native.runtime import Found, State
+
+# Docker takes a run of ten seconds for a success, and starts its delays between restarts anew.
+STEADY = timedelta(seconds=10)
+CRASHES = 3
+# A process that was started again is given a moment to show that it stays.
+RECOVERY = timedelta(seconds=2)
+
+_STATES: dict[State, InstanceState] = {
+    "created": "creating",
+    "running": "running",
+    "paused": "paused",
+    "restarting": "restarting",
+    "exited": "exited",
+    "removing": "removing",
+    "dead": "failed",
+}
+# A replica is in the state of that of its containers which is furthest from running.
+_FURTHEST: tuple[InstanceState, ...] = (
+    "removing",
+    "failed",
+    "creating",
+    "exited",
+    "restarting",
+    "paused",
+    "running",
+)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What the gateway's own probe of a container found, since when, and what it last said."""
+
+    health: Literal["starting", "healthy", "unhealthy"] = "starting"
+    since: datetime | None = None
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A host as it bears on what is on it. `reachable` False: this is what was last seen there.
+    `removing`: ids of containers on their way out. `probed`: results of our own probes by id."""
+
+    name: str
+    address: str = "127.0.0.1"
+    reachable: bool = True
+    removing: frozenset[str] = frozenset()
+    probed: Mapping[str, Probed] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One instance and the containers that it consists of, by role."""
+
+    ref: WorkloadRef
+    instance: Instance
+    parts: Mapping[str, Found]
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    reason: str
+    message: str
+    evidence: dict[str, Any]
+
+
+def gather(found: Iterable[Found], place: Place, now: datetime) -> list[Replica]:
+    """The replicas that these containers of one host make up. What has not our labels is left out."""
+    groups: dict[tuple[WorkloadRef, str, str], dict[str, Found]] = defaultdict(dict)
+    for container in found:
+        if ref := naming.ref_of(container.labels):
+            key = ref, container.labels.get(naming.SLOT, "1"), container.labels.get(naming.HASH, "")
+            groups[key][container.labels.get(naming.ROLE, MAIN)] = container
+    return [_replica(ref, int(slot), hash_, parts, place, now) for (ref, slot, hash_), parts in groups.items()]
+
+
+def stale(parts: Mapping[str, Found]) -> list[Found]:
+    """Containers that run in a network that is gone, since the one that holds it was started after them."""
+    infra = parts.get(INFRA)
+    if infra is None or infra.started_at is None:
+        return []
+    others = (part for role, part in parts.items() if role != INFRA and part.state == "running")
+    return [part for part in others if part.started_at is not None and part.started_at < infra.started_at]
+
+
+def orphaned(parts: Mapping[str, Found]) -> bool:
+    """Whether the container that held the network is gone, so that the others can only be made anew."""
+    return INFRA not in parts and any(naming.PARTS in part.labels for part in parts.values())
+
+
+def missing(parts: Mapping[str, Found]) -> set[str]:
+    """The roles that a replica should have and has no container for."""
+    told = next((part.labels[naming.PARTS] for part in parts.values() if naming.PARTS in part.labels), "")
+    return set(filter(None, told.split(","))) - parts.keys()
+
+
+def leading(parts: Mapping[str, Found]) -> Found:
+    """The container that stands for its replica: the main one, or whichever there is."""
+    return parts.get(MAIN) or parts[min(parts)]
+
+
+def ready_since(container: Found, probed: Probed | None, now: datetime) -> datetime | None:
+    """Since when a container serves, None while it does not."""
+    if container.state != "running":
+        return None
+    if probed is not None:
+        return probed.since if probed.health == "healthy" else None
+    if container.health is not None:
+        return (container.healthy_since or container.started_at) if container.health == "healthy" else None
+    proof = STEADY if container.restarts >= CRASHES else RECOVERY if container.restarts else timedelta()
+    started = container.started_at or now
+    return started if now - started >= proof else None
+
+
+def _replica(ref: WorkloadRef, slot: int, hash_: str, parts: dict[str, Found], place: Place, now: datetime) -> Replica:
+    probed = {role: _probed(part, place) for role, part in parts.items()}
+    state = _state(parts, place)
+    since = [ready_since(part, probed[role], now) for role, part in parts.items()]
+    known = [moment for moment in since if moment is not None]
+    ready = state == "running" and len(known) == len(since)
+    main = leading(parts)
+    trouble = _trouble(parts, probed, now) if state != "unknown" else None
+    instance = Instance(
+        native_id=main.id,
+        name=main.name,
+        slot=slot,
+        hash=hash_,
+        state=state,
+        ready=ready,
+        health=_health(parts, probed),
+        exit_code=main.exit_code if main.state != "running" or main.restarts else None,
+        restarts=sum(part.restarts for part in parts.values()),
+        host=place.name,
+        address=parts.get(INFRA, main).address,
+        reason=trouble.reason if trouble else None,
+        message=trouble.message if trouble else None,
+        evidence=trouble.evidence if trouble else {},
+        endpoints=_endpoints(parts, place),
+        cpu=main.cpu,
+        memory=main.memory,
+        created_at=main.created_at,
+        started_at=main.started_at,
+        finished_at=main.finished_at,
+        ready_since=max(known) if ready else None,
+    )
+    return Replica(ref, instance, parts)
+
+
+def _state(parts: Mapping[str, Found], place: Place) -> InstanceState:
+    if not place.reachable:
+        return "unknown"
+    if any(part.id in place.removing for part in parts.values()):
+        return "removing"
+    if orphaned(parts) or stale(parts):
+        return "failed"
+    states = {_STATES[part.state] for part in parts.values()}
+    if missing(parts):
+        states.add("creating")
+    if any(_unstartable(part) for part in parts.values()):
+        states.add("failed")
+    return min(states, key=_FURTHEST.index)
+
+
+def _unstartable(part: Found) -> bool:
+    return part.state == "created" and bool(part.error)
+
+
+def _health(
+    parts: Mapping[str, Found], probed: Mapping[str, Probed | None]
+) -> Literal["starting", "healthy", "unhealthy"] | None:
+    """The worst health of all that is checked, None where nothing is."""
+    order: tuple[Literal["unhealthy", "starting", "healthy"], ...] = ("unhealthy", "starting", "healthy")
+    told = {_checked(part, probed[role]) for role, part in parts.items()}
+    return next((health for health in order if health in told), None)
+
+
+def _checked(part: Found, probed: Probed | None) -> str | None:
+    return probed.health if probed is not None else part.health
+
+
+def _probed(part: Found, place: Place) -> Probed | None:
+    """The result of our probe; "starting" where there is a probe and no result yet."""
+    if naming.HEALTH not in part.labels:
+        return None
+    return place.probed.get(part.id, Probed())
+
+
+def _endpoints(parts: Mapping[str, Found], place: Place) -> tuple[Endpoint, ...]:
+    bindings = (b for part in parts.values() for b in part.bindings if b.host_port)
+    return tuple(
+        Endpoint(address=place.address, port=b.host_port or 0, target=b.port, protocol=b.protocol)
+        for b in sorted(bindings, key=lambda b: (b.port, b.protocol))
+    )
+
+
+def _trouble(parts: Mapping[str, Found], probed: Mapping[str, Probed | None], now: datetime) -> _Trouble | None:
+    """What is wrong with a replica: of its first container that has something wrong."""
+    for role, part in parts.items():
+        if told := _wrong(part, probed[role], now):
+            who = {} if role == MAIN else {"container": role.removeprefix("sidecar:")}
+            return _Trouble(told.reason, told.message, told.evidence | who)
+    return None
+
+
+def _wrong(part: Found, probed: Probed | None, now: datetime) -> _Trouble | None:
+    evidence = {"exit_code": part.exit_code, "restarts": part.restarts, "error": part.error}
+    told = {name: value for name, value in evidence.items() if value is not None}
+    if part.oom_killed and part.state != "running":
+        return _Trouble("OutOfMemory", "It used more memory than its limit and was killed.", told)
+    if part.restarts >= CRASHES and _short_lived(part, now):
+        return _Trouble("CrashLoop", f"It ended {part.restarts} times, last with exit code {part.exit_code}.", told)
+    if part.error and part.state in ("created", "exited", "dead"):
+        return _Trouble(reason_of(part.error), part.error, told)
+    if part.state == "running" and _checked(part, probed) == "unhealthy":
+        said = probed.output if probed else (part.health_log[-1] if part.health_log else "")
+        return _Trouble("HealthCheckFailing", f"Its health check fails: {said.strip()[:500]}", {"output": said[:2000]})
+    return None
+
+
+def _short_lived(part: Found, now: datetime) -> bool:
+    if part.state == "restarting":
+        return True
+    return part.state == "running" and part.started_at is not None and now - part.started_at < STEADY
+
+
+def reason_of(error: str) -> str:
+    """The reason, of our vocabulary, for what a runtime said when it could not start a container."""
+    words = error.lower()
+    if "port is already allocated" in words or "address already in use" in words:
+        return "PortConflict"
+    if "executable file not found" in words or "no such file or directory" in words or "permission denied" in words:
+        return "InvalidSpec"
+    return "Error"

@@ -1,0 +1,211 @@
+"""One step of one workload: carries a plan out on the hosts, all of it at once, and says what comes next.
+
+What fails for one host or one replica does not keep the others from going on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+
+from zun_coe.adapters import Again, Done, Outcome, Wait
+from zun_coe.errors import Absent, BackendError, Invalid
+from zun_coe.model import Template, Workload
+from zun_coe.native import containers
+from zun_coe.native.acting import Acting
+from zun_coe.native.background import Demand, Pulls, Relapses
+from zun_coe.native.hosts import NativeHost
+from zun_coe.native.naming import container_name
+from zun_coe.native.placement import Needs
+from zun_coe.native.replicas import Replica, leading
+from zun_coe.native.steps import (
+    Action,
+    Create,
+    Mend,
+    Pause,
+    Plan,
+    Remove,
+    Resize,
+    Restart,
+    Start,
+    Stop,
+    Unpause,
+)
+
+# How soon to look again where only something unforeseen can help, or nothing tells of the change.
+RETRY = 10.0
+POLL = 5.0
+SOON = 1.0
+
+Result = Wait | BackendError | None
+
+
+class Step:
+    """Carries out the plan of one workload. Used once, by one thread."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        hosts: Mapping[str, NativeHost],
+        replicas: Sequence[Replica],
+        acting: Acting,
+        pulls: Pulls,
+        relapses: Relapses,
+    ) -> None:
+        self._workload, self._hosts, self._acting = workload, hosts, acting
+        self._pulls, self._relapses = pulls, relapses
+        self._replicas = {r.instance.native_id: r for r in replicas}
+        self._images: dict[tuple[str, str], Future[Wait | None]] = {}
+
+    def claim(self, plan: Plan) -> None:
+        """Hold what new replicas take of their hosts, before anybody else plans."""
+        for create in [a for a in plan.actions if isinstance(a, Create)]:
+            needs = self._needs(create.hash)
+            self._hosts[create.host].claim(self._name(create), needs.claim(create.slot))
+
+    def take(self, plan: Plan) -> Outcome:
+        """Do all that the plan says. Raises the worst `BackendError` where nothing of it could be done and
+        nothing is under way."""
+        for action in plan.actions:
+            self._fetch(action)
+        futures = [self._submit(action) for action in plan.actions]
+        return outcome(plan, [_result(future) for future in futures])
+
+    def _submit(self, action: Action) -> Future[Result]:
+        return self._host(action).submit(lambda: self._carry_out(action))
+
+    def _carry_out(self, action: Action) -> Result:
+        key = self._image_key(action)
+        try:
+            wait = self._images[key].result() if key is not None else None
+            if wait is None:
+                return self._act(action)
+        except Absent as error:
+            return self._absent(action, error)
+        except BackendError:
+            self._give_up(action)
+            raise
+        self._give_up(action)
+        return wait
+
+    def _act(self, action: Action) -> Result:
+        host, workload = self._host(action), self._workload
+        if isinstance(action, Create):
+            id = self._acting.create(host, workload, self._template(action.hash), action.hash, action.slot)
+            if workload.standalone:
+                self._acting.restarted[id] = workload.restarts
+            return None
+        replica = self._replicas[action.instance.native_id]
+        match action:
+            case Remove():
+                return self._remove(host, replica)
+            case Mend():
+                return self._acting.mend(host, workload, replica)
+            case Stop():
+                return self._acting.stop(host, replica)
+            case Restart():
+                return self._acting.restart(host, workload.ref, leading(replica.parts), action.number)
+            case _:
+                self._at_once(host, action, replica)
+                return None
+
+    def _at_once(self, host: NativeHost, action: Start | Pause | Unpause | Resize, replica: Replica) -> None:
+        """What needs no waiting, on a container of its own."""
+        id = leading(replica.parts).id
+        match action:
+            case Start():
+                self._acting.start(host, self._workload, replica)
+            case Pause():
+                host.runtime.pause(id)
+            case Unpause():
+                host.runtime.unpause(id)
+            case Resize():
+                host.runtime.resize(id, action.cpu, action.memory)
+
+    def _remove(self, host: NativeHost, replica: Replica) -> Wait | None:
+        if replica.instance.health == "unhealthy":
+            self._relapses.replaced((replica.ref.id, replica.instance.slot))
+        return self._acting.remove(host, replica)
+
+    def _absent(self, action: Action, error: Absent) -> Result:
+        """What the action was about is gone, so the next observation will see; or its image is."""
+        self._give_up(action)
+        if error.reason != "ImageNotFound":
+            return None
+        if isinstance(action, Create):
+            for demand in self._demands(action.host, action.hash):
+                self._pulls.forget(demand)
+        return Wait(SOON, "Pulling", error.message, error.evidence)
+
+    def _fetch(self, action: Action) -> None:
+        """See to the images of what is new, and of what takes the place of something: once for each host."""
+        key = self._image_key(action)
+        if key is not None and key not in self._images:
+            host_name, hash_ = key
+            host = self._hosts[host_name]
+            self._images[key] = host.submit(lambda: self._have(host, hash_))
+
+    def _have(self, host: NativeHost, hash_: str) -> Wait | None:
+        waits = [self._pulls.want(demand, host.runtime) for demand in self._demands(host.name, hash_)]
+        return next((wait for wait in waits if wait is not None), None)
+
+    def _demands(self, host: str, hash_: str) -> list[Demand]:
+        auth = self._workload.image_auth
+        named = containers.images(self._template(hash_))
+        return [Demand(host, image, policy, self._workload.ref, hash_, auth) for image, policy in named]
+
+    def _image_key(self, action: Action) -> tuple[str, str] | None:
+        if isinstance(action, Create):
+            return action.host, action.hash
+        if isinstance(action, Remove) and action.update:
+            return self._host(action).name, self._workload.hash
+        return None
+
+    def _give_up(self, action: Action) -> None:
+        if isinstance(action, Create):
+            self._hosts[action.host].unclaim(self._name(action))
+
+    def _host(self, action: Action) -> NativeHost:
+        name = action.host if isinstance(action, Create) else action.instance.host
+        return self._hosts[name or ""]
+
+    def _template(self, hash_: str) -> Template:
+        return containers.template_of(self._workload, hash_) or self._workload.template
+
+    def _needs(self, hash_: str) -> Needs:
+        template = self._template(hash_)
+        volumes = containers.volumes(self._workload, template)
+        return Needs.of(self._workload.ref.id, hash_, template, self._workload.placement, volumes)
+
+    def _name(self, create: Create) -> str:
+        return container_name(self._workload.ref, create.slot, create.hash)
+
+
+def outcome(plan: Plan, results: Sequence[Result]) -> Outcome:
+    """What a step comes to. Pure. Raises the worst error where it stands alone."""
+    errors = [r for r in results if isinstance(r, BackendError)]
+    waits = [r for r in results if isinstance(r, Wait)]
+    moved = any(r is None for r in results)
+    if errors:
+        error = min(errors, key=lambda e: not isinstance(e, Invalid))
+        if not moved and not waits and not plan.waiting:
+            raise error
+        return Wait(POLL, error.reason, error.message, error.evidence)
+    if waits:
+        told = next((w for w in waits if w.reason not in (None, "Pulling")), None) or _telling(waits)
+        return Wait(min(w.seconds for w in waits), told.reason, told.message, told.evidence)
+    if moved:
+        return Again()
+    if plan.blocked is not None:
+        return Wait(RETRY, plan.blocked.reason, plan.blocked.message)
+    return Wait(POLL if plan.due is None else plan.due) if plan.waiting else Done()
+
+
+def _telling(waits: Sequence[Wait]) -> Wait:
+    return next((w for w in waits if w.reason), waits[0])
+
+
+def _result(future: Future[Result]) -> Result:
+    try:
+        return future.result()
+    except BackendError as error:
+        return error

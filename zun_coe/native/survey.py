@@ -1,0 +1,140 @@
+"""Looks at all hosts at once: what replicas there are, and which hosts do not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Late
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from zun_coe.adapters import Connection
+from zun_coe.errors import BackendError, TimedOut
+from zun_coe.model import Health
+from zun_coe.native import naming
+from zun_coe.native.acting import Acting
+from zun_coe.native.health import Prober, Target
+from zun_coe.native.hosts import NativeHost
+from zun_coe.native.replicas import Place, Replica, gather
+from zun_coe.native.runtime import Found
+
+T = TypeVar("T")
+
+
+class Survey:
+    """What there is on the hosts of one cluster. Thread-safe."""
+
+    def __init__(self, connection: Connection, hosts: Mapping[str, NativeHost], prober: Prober, acting: Acting) -> None:
+        self._connection, self._hosts = connection, hosts
+        self._prober, self._acting = prober, acting
+
+    def ask(self, call: Callable[[NativeHost], T]) -> dict[str, T]:
+        """What each host answers, by its name, asked all at once; those that fail are left out. Raises the
+        first error when none answers."""
+        futures = {name: self._submit(host, call) for name, host in self._hosts.items()}
+        answers: dict[str, T] = {}
+        errors: list[BackendError] = []
+        for name, future in futures.items():
+            try:
+                answers[name] = self._result(name, future)
+            except BackendError as error:
+                errors.append(error)
+        if errors and not answers:
+            raise errors[0]
+        return answers
+
+    def look(self, labels: Mapping[str, str], *, exact: bool) -> list[Replica]:
+        """All replicas with these labels, those last seen on hosts that are away among them. Raises
+        `Unavailable` when no host answers."""
+        found = self.ask(lambda host: host.runtime.find(labels, exact=exact))
+        for name, containers in found.items():
+            self._hosts[name].saw(containers, labels)
+        now, probed = datetime.now(UTC), self._prober.results()
+        replicas: list[Replica] = []
+        for name, host in self._hosts.items():
+            removing = self._acting.removing(name)
+            place = Place(name, host.address, name in found, removing, probed)
+            known = found[name] if name in found else self._remembered(host, labels)
+            replicas += gather(known, place, now)
+        self._probe(replicas, labels, frozenset(found))
+        return replicas
+
+    def complete(self) -> None:
+        """Make sure that every host that answers was looked at as a whole, so that placement knows what is
+        there, and how large it is. Asks those only that were not yet."""
+        ours = naming.ours(self._connection.installation, self._connection.cluster)
+        if all(host.surveyed and host.info is not None for host in self._hosts.values()):
+            return
+
+        def call(host: NativeHost) -> None:
+            if host.info is None:
+                host.info = host.runtime.info()
+            if not host.surveyed:
+                host.saw(host.runtime.find(ours, exact=False), ours)
+                host.surveyed = True
+
+        self.ask(call)
+
+    def volumes(self) -> None:
+        """Ask every host which volumes of ours it has; of one that is away, what it last said stands."""
+        ours = naming.ours(self._connection.installation, self._connection.cluster)
+        for name, volumes in self.ask(lambda host: host.runtime.volumes(ours)).items():
+            self._hosts[name].volumes = frozenset(volume.name for volume in volumes)
+
+    def _submit(self, host: NativeHost, call: Callable[[NativeHost], T]) -> Future[T]:
+        return host.submit(lambda: call(host))
+
+    def _result(self, name: str, future: Future[T]) -> T:
+        try:
+            return future.result(self._connection.timeout + 1)
+        except Late as error:
+            future.cancel()
+            raise TimedOut(f"The host {name} did not answer in time.", evidence={"host": name}) from error
+
+    def _remembered(self, host: NativeHost, labels: Mapping[str, str]) -> list[Found]:
+        """Of a host that is away: its replicas until the grace is over; containers of their own for good."""
+        away = host.away_for()
+        if away is None:
+            return []
+        known = host.last_seen(labels)
+        if away <= self._connection.host_grace:
+            return known
+        return [found for found in known if found.labels.get(naming.NOUN) == "container"]
+
+    def _probe(self, replicas: Sequence[Replica], labels: Mapping[str, str], answered: frozenset[str]) -> None:
+        targets = [t for replica in replicas for t in self._targets(replica, answered)]
+        about = labels.get(naming.ID)
+        self._prober.watch(targets, lambda t: t.host in answered and (about is None or t.ref.id == about))
+
+    def _targets(self, replica: Replica, answered: frozenset[str]) -> list[Target]:
+        host = self._hosts[replica.instance.host or ""]
+        if host.name not in answered:
+            return []
+        targets = []
+        for part in replica.parts.values():
+            health = naming.probe_of(part.labels)
+            if health is not None and part.state == "running":
+                where = _reached_at(host, replica, port_of(health))
+                if where is not None:
+                    targets.append(Target(part.id, host.name, replica.ref, part.started_at, *where, health))
+        return targets
+
+
+def port_of(health: Health) -> int:
+    """The port that a probe over the network goes to."""
+    probe = health.http or health.tcp
+    assert probe is not None  # only these two are probed by the gateway
+    return probe.port
+
+
+def _reached_at(host: NativeHost, replica: Replica, port: int) -> tuple[str, int] | None:
+    """Where the gateway reaches a port of a replica: at its own address on this machine, else where it is
+    published, None where it is not."""
+    own = replica.instance.address
+    bindings = [b for part in replica.parts.values() for b in part.bindings]
+    if host.local:
+        return own or "127.0.0.1", port
+    published = next((b.host_port for b in bindings if b.port == port and b.host_port), None)
+    if published is None and own is None:
+        published = port
+    return (host.address, published) if published else None
