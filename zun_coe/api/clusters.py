@@ -1,0 +1,37 @@
+"""Clusters: each operation of the contract, as a call of its use case."""
+
+from __future__ import annotations
+
+import flask
+
+from zun_coe.api.exchange import body, call, gateway, query, respond
+
+
+def list() -> flask.Response:
+    """GET /v1/clusters."""
+    return respond(gateway().clusters.list(call(), query()))
+
+
+def create() -> flask.Response:
+    """POST /v1/clusters."""
+    return respond(gateway().clusters.create(call(), body()))
+
+
+def show(cluster: str) -> flask.Response:
+    """GET /v1/clusters/{cluster}."""
+    return respond(gateway().clusters.show(call(), cluster))
+
+
+def patch(cluster: str) -> flask.Response:
+    """PATCH /v1/clusters/{cluster}."""
+    return respond(gateway().clusters.patch(call(), cluster, body()))
+
+
+def delete(cluster: str, force: bool) -> flask.Response:
+    """DELETE /v1/clusters/{cluster}."""
+    return respond(gateway().clusters.delete(call(), cluster, force=force))
+
+
+def capabilities(cluster: str) -> flask.Response:
+    """GET /v1/clusters/{cluster}/capabilities."""
+    return respond(gateway().clusters.capabilities(call(), cluster))

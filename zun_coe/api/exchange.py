@@ -1,0 +1,105 @@
+"""One request and its response, as the parts of the ASGI stack hand it to each other and to the handlers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import flask
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from zun_coe.auth import Principal
+from zun_coe.errors import Unauthenticated
+from zun_coe.gateway import Answer, Call, Gateway, Query, Settle
+
+KEY = "zun_coe"
+"""Where the exchange is among the scope's extensions, and the gateway among Flask's."""
+_PAGING = frozenset({"limit", "marker", "sort", "all_projects"})
+_FILTERS = frozenset(
+    {"name", "cluster", "phase", "app", "label", "subject", "resource", "type", "level", "reason", "request_id"}
+)
+
+
+@dataclass
+class Exchange:
+    """What is known of a request by now. `params`: parameters by name, checked, with defaults; `body`: the
+    JSON, checked; `settle`: what there is to wait for once the handler has answered."""
+
+    request_id: str
+    params: dict[str, Any] = field(default_factory=dict)
+    body: Any = None
+    settle: Settle | None = None
+    principal: Principal | None = None
+    operation: str = ""
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """The exchange that the outermost layer began."""
+    return cast(Exchange, scope["extensions"][KEY])
+
+
+def call_of(scope: Scope) -> Call:
+    """Who asks, and under which conditions. Raises `Unauthenticated` where no security was checked."""
+    exchange, headers = exchange_of(scope), Headers(scope=scope)
+    if exchange.principal is None:
+        raise Unauthenticated("Nobody is known to have asked.")
+    return Call(
+        principal=exchange.principal,
+        request_id=exchange.request_id,
+        if_match=headers.get("if-match"),
+        if_none_match=headers.get("if-none-match"),
+        idempotency_key=headers.get("idempotency-key"),
+        fresh="no-cache" in headers.get("cache-control", ""),
+    )
+
+
+def query_of(params: dict[str, Any]) -> Query:
+    """The page that the parameters ask for."""
+    paging = {k: v for k, v in params.items() if k in _PAGING}
+    if "marker" in paging:
+        paging["marker"] = str(paging["marker"])
+    filters = {k: str(v) for k, v in params.items() if k in _FILTERS}
+    return Query(**paging, filters=filters)
+
+
+# For handlers, which run in a thread of their own inside Flask:
+
+
+def gateway() -> Gateway:
+    """The use cases."""
+    return cast(Gateway, flask.current_app.extensions[KEY])
+
+
+def call() -> Call:
+    """Who asks, and under which conditions."""
+    return call_of(_scope())
+
+
+def query() -> Query:
+    """The page that is asked for."""
+    return query_of(params())
+
+
+def params() -> dict[str, Any]:
+    """The parameters by name, checked, with defaults."""
+    return exchange_of(_scope()).params
+
+
+def body() -> Any:
+    """The JSON body, checked."""
+    return exchange_of(_scope()).body
+
+
+def respond(answer: Answer) -> flask.Response:
+    """An answer as a response; what there is to wait for is left in the exchange."""
+    exchange_of(_scope()).settle = answer.settle
+    kind = None if answer.body is None else "application/json"
+    response = flask.Response(answer.body or b"", answer.status, dict(answer.headers), content_type=kind)
+    if answer.body is None:
+        response.headers.pop("Content-Type", None)
+    return response
+
+
+def _scope() -> Scope:
+    return cast(Scope, flask.request.environ["asgi.scope"])

@@ -1,0 +1,137 @@
+"""What is wrong with a value, in sentences that say what to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, cast
+
+from jsonschema import Draft4Validator, ValidationError
+
+from zun_coe.errors import FieldProblem
+
+MOST = 50
+"""The most problems that are told of one value."""
+_TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+_BOUNDS = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "minLength": "must have at least {} characters",
+    "maxLength": "must have at most {} characters",
+    "minItems": "must have at least {} entries",
+    "maxItems": "must have at most {} entries",
+    "minProperties": "must have at least {} entries",
+    "maxProperties": "must have at most {} entries",
+}
+
+
+def explain(validator: Draft4Validator, value: Any) -> list[FieldProblem]:
+    """Everything that is wrong with a value, in the order of the document, each pointer once."""
+    found: dict[str, FieldProblem] = {}
+    for error in validator.iter_errors(value):
+        for problem in _problems(error):
+            found.setdefault(problem.pointer, problem)
+            if len(found) == MOST:
+                return list(found.values())
+    return list(found.values())
+
+
+def pointer(path: Iterable[Any]) -> str:
+    """A JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """` did you mean "replicas"?`, or what there is, or nothing where there is nothing."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    if close:
+        return f'; did you mean "{close[0]}"?'
+    return f"; there are {', '.join(names)}" if names else ""
+
+
+def summary(problems: Sequence[FieldProblem], what: str = "The body") -> str:
+    """One sentence for all of the problems."""
+    first = problems[0]
+    told = f"{first.pointer or what}: {first.detail}" + ("" if first.detail.endswith("?") else ".")
+    more = len(problems) - 1
+    return told + (f" And {more} more." if more else "")
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in a word or two."""
+    for kind, word in ((bool, "true or false"), (str, "text"), ((int, float), "a number"), (dict, "an object")):
+        if isinstance(value, kind):
+            return word
+    return "null" if value is None else "a list"
+
+
+def _problems(error: ValidationError) -> Iterable[FieldProblem]:
+    path, schema = list(error.absolute_path), cast("dict[str, Any]", error.schema)
+    value, wanted = cast(Any, error.instance), cast(Any, error.validator_value)
+    if error.validator == "required":
+        missing = [name for name in wanted if name not in value]
+        return [FieldProblem(pointer([*path, name]), "is required") for name in missing]
+    if error.validator == "additionalProperties":
+        return [_unknown(path, name, schema) for name in _extra(value, schema)]
+    return [FieldProblem(pointer(path), _sentence(str(error.validator), wanted, value, schema) or error.message)]
+
+
+def _extra(value: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    if "x-key-pattern" in schema:
+        fitting = Draft4Validator({"pattern": schema["x-key-pattern"]})
+        return [name for name in value if not fitting.is_valid(name)]
+    return [name for name in value if name not in schema.get("properties", ())]
+
+
+def _unknown(path: Sequence[Any], name: str, schema: Mapping[str, Any]) -> FieldProblem:
+    where = pointer([*path, name])
+    if "x-key-pattern" in schema:
+        return FieldProblem(where, f'"{_short(name)}" is no name that can be used here: {schema["x-key-means"]}')
+    return FieldProblem(where, f'unknown field "{_short(name)}"' + suggestion(name, schema.get("properties", ())))
+
+
+def _sentence(keyword: str, wanted: Any, value: Any, schema: Mapping[str, Any]) -> str | None:
+    if keyword == "type":
+        types = [wanted] if isinstance(wanted, str) else wanted
+        return f"must be {' or '.join(_TYPES[t] for t in types)}, not {_shown(value)}"
+    if keyword == "enum":
+        told = ", ".join(str(v) for v in wanted if v is not None)
+        return f"must be one of {told}, not {_shown(value)}"
+    if keyword in _BOUNDS:
+        return _BOUNDS[keyword].format(wanted) + ("" if isinstance(value, str | list | dict) else f", not {value}")
+    if keyword == "uniqueItems":
+        return "must not have the same entry twice"
+    if keyword == "oneOf":
+        return _choice(value, schema)
+    return f"must be {schema['x-means']}, not {_shown(value)}" if "x-means" in schema else None
+
+
+def _choice(value: Any, schema: Mapping[str, Any]) -> str:
+    """Of alternatives that are fields of one object: which are there. Of others: what they mean."""
+    names = [each["required"][0] for each in schema["oneOf"] if "required" in each]
+    if not names:
+        return f"must be {schema['x-means']}, not {_shown(value)}"
+    told = " and ".join(n for n in names if n in value) or "none of them"
+    return f"must have exactly one of {', '.join(names[:-1])} and {names[-1]}; it has {told}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower().replace("none", "null")
+    if isinstance(value, int | float):
+        return str(value) if len(str(value)) < 40 else "such a number"
+    return f'"{_short(value)}"' if isinstance(value, str) else kind_of(value)
+
+
+def _short(text: str) -> str:
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:60])
+    return clean + ("…" if len(text) > 60 else "")

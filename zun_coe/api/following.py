@@ -1,0 +1,56 @@
+"""Events as `text/event-stream`: in order, none missed, none twice, resumable.
+
+A stream remembers where in the order it is, and reads on from there whenever something happened. Nothing
+is kept for a client that reads slowly: what it has not read yet is in the store's copy anyway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from zun_coe.api.wakeups import Wakeups, events_of
+from zun_coe.gateway import Call, Gateway, Query, StoredEvent, fits, order_of
+
+HEARTBEAT = 15.0
+"""Seconds of silence after which a comment is sent."""
+RECENT = 1000
+"""How many events are kept as they go out, since many clients follow the same ones."""
+MEDIA_TYPE = "text/event-stream; charset=utf-8"
+
+
+class Follower:
+    """Makes streams of events."""
+
+    def __init__(self, gateway: Gateway, wakeups: Wakeups, heartbeat: float = HEARTBEAT) -> None:
+        self._gateway, self._wakeups, self._heartbeat = gateway, wakeups, heartbeat
+        self._recent: dict[tuple[int, int], bytes] = {}
+
+    async def follow(self, call: Call, query: Query, last_id: str | None) -> AsyncGenerator[bytes, None]:
+        """What happens behind the event `last_id` (None: from now on). The first chunk names the place it
+        begins at. Raises, before anything, `Malformed` for an id that is none, `Gone` where events behind
+        it are no longer kept, `Forbidden`."""
+        project = self._gateway.events.project(call, query.all_projects)
+        last = order_of(last_id) if last_id is not None else self._gateway.events.latest(project)
+        with self._wakeups.waiting(events_of(project)) as waiter:
+            pending = self._gateway.events.after(project, last)
+            yield f": following\nid: {last[0]}-{last[1]}\n\n".encode()
+            while True:
+                for stored in pending:
+                    last = stored.order
+                    if fits(stored.event, query.filters):
+                        yield self._chunk(stored)
+                if self._wakeups.closing:
+                    return
+                if not await waiter.wait(self._heartbeat):
+                    yield b": heartbeat\n\n"
+                pending = self._gateway.events.after(project, last)
+
+    def _chunk(self, stored: StoredEvent) -> bytes:
+        """An event as it goes out; written once for all who follow."""
+        chunk = self._recent.get(stored.order)
+        if chunk is None:
+            head = f"id: {stored.id}\nevent: {stored.event.type}\ndata: ".encode()
+            chunk = head + self._gateway.events.body(stored) + b"\n\n"
+            if len(self._recent) >= RECENT:
+                self._recent.clear()
+            self._recent[stored.order] = chunk
+        return chunk

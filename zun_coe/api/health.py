@@ -1,0 +1,27 @@
+"""For those who look after the process: is it alive, can it serve, how is it doing."""
+
+from __future__ import annotations
+
+import flask
+import msgspec
+
+from zun_coe import __version__
+from zun_coe.api import exchange
+from zun_coe.api.metrics import Metrics
+from zun_coe.gateway import Answer
+
+
+def live() -> flask.Response:
+    """The process runs; nothing else is asked."""
+    return exchange.respond(Answer(200, msgspec.json.encode({"status": "alive", "version": __version__})))
+
+
+def ready() -> flask.Response:
+    """Requests can be served."""
+    return exchange.respond(exchange.gateway().ready())
+
+
+def metrics() -> flask.Response:
+    """Everything that is counted, for Prometheus."""
+    counted: Metrics = flask.current_app.extensions["zun_coe.metrics"]
+    return flask.Response(counted.text(), 200, content_type="text/plain; charset=utf-8")

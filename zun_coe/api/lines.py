@@ -1,0 +1,122 @@
+"""Log lines as they go out, and what a client may ask of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from zun_coe.adapters import LogLine, LogOptions
+from zun_coe.api.tailing import Ended, Item, Line
+from zun_coe.errors import BackendError, FieldProblem, Malformed
+from zun_coe.gateway import LogSources
+from zun_coe.model import Instance
+from zun_coe.model.value import timestamp
+
+TEXT = "text/plain; charset=utf-8"
+NDJSON = "application/x-ndjson"
+EPOCH = datetime.fromtimestamp(0, UTC)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for. `merged`: of an app, so that each line of text begins with its container."""
+
+    noun: str
+    ref: str
+    options: LogOptions
+    merged: bool
+    timestamps: bool
+    ndjson: bool
+
+    @property
+    def media_type(self) -> str:
+        """The content type of the answer."""
+        return NDJSON if self.ndjson else TEXT
+
+
+def wanted_of(noun: str, params: Mapping[str, Any], accept: str, now: datetime) -> Wanted:
+    """What the parameters ask for. Raises `Malformed` for a time that is none."""
+    container = params.get("container")
+    options = LogOptions(
+        follow=params["follow"],
+        tail=params.get("tail"),
+        since=since_of(params["since"], now) if "since" in params else None,
+        stream=params.get("stream"),
+        container=None if container == "main" else container,
+    )
+    return Wanted(
+        noun=noun,
+        ref=params[noun],
+        options=options,
+        merged=noun == "app",
+        timestamps=params["timestamps"],
+        ndjson=NDJSON in accept,
+    )
+
+
+def since_of(text: str, now: datetime) -> datetime:
+    """A time (RFC 3339), or how long ago: `90`, `90s`, `10m`, `2h`, `1d`."""
+    try:
+        if "-" in text[1:]:
+            return datetime.fromisoformat(text.upper())
+        unit = _UNITS.get(text[-1])
+        return now - timedelta(seconds=float(text[:-1]) * unit if unit else float(text))
+    except OverflowError:
+        return EPOCH
+    except ValueError as error:
+        detail = f"{text} is no time; use one such as 2026-03-01T12:00:00Z, or how long ago, such as 10m"
+        raise Malformed(f"/since: {detail}.", [FieldProblem("/since", detail)]) from error
+
+
+class Writer:
+    """Lines as they go out."""
+
+    def __init__(self, wanted: Wanted, sources: LogSources) -> None:
+        self._wanted, self._sources = wanted, sources
+
+    def line(self, instance: Instance, line: LogLine) -> bytes:
+        """One line of a container."""
+        if self._wanted.ndjson:
+            return self._json(instance, line)
+        before = f"{self._name(instance)} " if self._wanted.merged else ""
+        if self._wanted.timestamps and line.at is not None:
+            before += f"{timestamp(line.at.astimezone(UTC))} "
+        return before.encode() + line.text + (b"" if line.partial and not before else b"\n")
+
+    def failure(self, instance: Instance, error: BackendError) -> bytes:
+        """That a container can't be read, in the place of its lines."""
+        if self._wanted.ndjson:
+            return msgspec.json.encode({"container": self._name(instance), "error": error.message}) + b"\n"
+        return f"[{self._name(instance)} can't be read: {error.message}]\n".encode()
+
+    def _json(self, instance: Instance, line: LogLine) -> bytes:
+        told: dict[str, Any] = {"container": self._name(instance), "stream": line.stream}
+        if line.at is not None:
+            told["time"] = timestamp(line.at.astimezone(UTC))
+        told["text"] = line.text.decode("utf-8", "replace")
+        return msgspec.json.encode(told | ({"partial": True} if line.partial else {})) + b"\n"
+
+    def _name(self, instance: Instance) -> str:
+        ref = self._sources.ref
+        return f"{ref.name}-{instance.slot}" if ref.noun == "app" else ref.name
+
+
+def must_be_readable(heads: Sequence[Item]) -> None:
+    """Raises the error of the first where not one of them can be read."""
+    failed = [head.error for head in heads if isinstance(head, Ended) and head.error is not None]
+    if failed and len(failed) == len(heads):
+        raise failed[0]
+
+
+def written(item: Item, writer: Writer) -> bytes:
+    """An item as it goes out: nothing for what only tells how a stream goes."""
+    if isinstance(item, Line):
+        return writer.line(item.instance, item.line)
+    if isinstance(item, Ended) and item.error is not None:
+        return writer.failure(item.instance, item.error)
+    return b""

@@ -1,0 +1,162 @@
+"""What each error of the tree is over HTTP: a status, and a body of `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from connexion.exceptions import ProblemException
+from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+from starlette.exceptions import HTTPException
+
+from zun_coe import errors
+
+BASE = "https://zun-coe.dev/problems/"
+"""What the types of problems begin with. They are names; nothing need be there."""
+MEDIA_TYPE = "application/problem+json"
+
+_logger = structlog.get_logger(__name__)
+
+
+class BodyTooLarge(errors.Malformed):
+    """The body is larger than `Settings.max_body`."""
+
+    slug, title = "body-too-large", "The body is too large"
+
+
+class UnsupportedMediaType(errors.Malformed):
+    """The body's content type or encoding is not one that the operation takes."""
+
+    slug, title = "unsupported-media-type", "Unsupported content type"
+
+
+class TooManyStreams(errors.RequestError):
+    """As many streams are open as `Settings.max_streams` allows."""
+
+    slug, title = "too-many-streams", "Too many streams"
+
+
+# The first that an error is an instance of counts, so the special ones come before the general ones.
+STATUSES: tuple[tuple[type[errors.ZunCoeError], int], ...] = (
+    (BodyTooLarge, 413),
+    (UnsupportedMediaType, 415),
+    (TooManyStreams, 429),
+    (errors.Malformed, 400),
+    (errors.Unauthenticated, 401),
+    (errors.Forbidden, 403),
+    (errors.NotFound, 404),
+    (errors.Conflict, 409),
+    (errors.Gone, 410),
+    (errors.PreconditionFailed, 412),
+    (errors.Unprocessable, 422),
+    (errors.RequestError, 400),
+    (errors.RevisionConflict, 409),
+    (errors.KeyExists, 409),
+    (errors.StoreError, 503),
+    (errors.TimedOut, 504),
+    (errors.Absent, 409),
+    (errors.BackendError, 502),
+)
+_WORDS: tuple[tuple[type[errors.ZunCoeError], str, str], ...] = (
+    (errors.OutcomeUnknown, "outcome-unknown", "It is not known whether it happened"),
+    (errors.RevisionConflict, "conflict", "Conflict"),
+    (errors.KeyExists, "conflict", "Conflict"),
+    (errors.StoreError, "store-unavailable", "The state store is away"),
+    (errors.TimedOut, "cluster-timed-out", "The cluster did not answer in time"),
+    (errors.Unavailable, "cluster-unavailable", "The cluster can't be reached"),
+    (errors.Denied, "cluster-denied", "The cluster does not allow this"),
+    (errors.Absent, "instance-gone", "Nothing of it is there now"),
+    (errors.BackendError, "cluster-failed", "The cluster failed"),
+)
+RETRY_AFTER = 2
+"""Seconds after which something that is away for now is worth another try."""
+
+
+def status_of(error: errors.ZunCoeError) -> int:
+    """The status code that an error gets."""
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+
+
+def problem_of(error: errors.ZunCoeError) -> dict[str, Any]:
+    """The body that tells of an error. What a backend said is part of it; where the store is, is not."""
+    if isinstance(error, errors.RequestError):
+        body = _body(error.slug, error.title, status_of(error), error.detail)
+        if error.problems:
+            body["errors"] = [{"pointer": p.pointer, "detail": p.detail} for p in error.problems]
+        return body | {k: v for k, v in error.extra.items() if v is not None}
+    slug, title = next(((s, t) for kind, s, t in _WORDS if isinstance(error, kind)), ("internal", "Internal error"))
+    if isinstance(error, errors.BackendError):
+        body = _body(slug, title, status_of(error), error.message) | {"reason": error.reason}
+        return body | ({"evidence": dict(error.evidence)} if error.evidence else {})
+    return _body(slug, title, status_of(error), _store_words(error))
+
+
+def headers_of(status: int) -> dict[str, str]:
+    """The headers that belong to a status besides those that every response has."""
+    return {"Retry-After": str(RETRY_AFTER)} if status in (429, 503) else {}
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """A problem as it goes out. Evidence may hold what JSON can't say; it is told as text."""
+    return msgspec.json.encode(body, enc_hook=str)
+
+
+def handlers() -> Mapping[type[Exception], Any]:
+    """Connexion's error handlers for everything that may be raised."""
+    return {
+        errors.ZunCoeError: _ours,
+        ProblemException: _connexions,
+        HTTPException: _starlettes,
+        Exception: _unexpected,
+    }
+
+
+def response(body: Mapping[str, Any], headers: Mapping[str, str]) -> ConnexionResponse:
+    """A response that tells of a problem."""
+    return ConnexionResponse(status_code=body["status"], mimetype=MEDIA_TYPE, body=encode(body), headers=dict(headers))
+
+
+async def _ours(request: ConnexionRequest, error: errors.ZunCoeError) -> ConnexionResponse:
+    if status_of(error) >= 500:
+        _logger.warning("request.failed", error=str(error), kind=type(error).__name__)
+    body = problem_of(error)
+    return response(body, headers_of(body["status"]))
+
+
+async def _connexions(request: ConnexionRequest, error: ProblemException) -> ConnexionResponse:
+    return response(_plain(error.status, error.detail), error.headers or {})
+
+
+async def _starlettes(request: ConnexionRequest, error: HTTPException) -> ConnexionResponse:
+    told = {
+        404: f"There is nothing at {request.scope['path']}.",
+        405: f"{request.scope['method']} does not apply to {request.scope['path']}.",
+    }
+    return response(_plain(error.status_code, told.get(error.status_code, error.detail)), error.headers or {})
+
+
+async def _unexpected(request: ConnexionRequest, error: Exception) -> ConnexionResponse:
+    # without the values of variables, which a logger may print with a traceback: there are secrets among them
+    _logger.error("request.crashed", error=repr(error), traceback="".join(traceback.format_exception(error)))
+    return response(_body("internal", "Internal error", 500, "The gateway failed; its log tells more."), {})
+
+
+def _plain(status: int, detail: str) -> dict[str, Any]:
+    phrase = HTTPStatus(status).phrase
+    return _body(phrase.lower().replace(" ", "-"), phrase, status, detail)
+
+
+def _body(slug: str, title: str, status: int, detail: str) -> dict[str, Any]:
+    return {"type": BASE + slug, "title": title, "status": status, "detail": detail}
+
+
+def _store_words(error: errors.ZunCoeError) -> str:
+    if isinstance(error, errors.OutcomeUnknown):
+        return "The state store did not confirm the change. Read again to see whether it happened."
+    if isinstance(error, errors.RevisionConflict | errors.KeyExists):
+        return "Somebody else changed it at the same time. Try again."
+    return "The state store can't be reached right now; nothing happened. Try again."

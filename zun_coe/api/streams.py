@@ -1,0 +1,69 @@
+"""The answers that take long, served on the ASGI side so that none of them holds a thread of Flask.
+
+The layer sits behind connexion's routing, security and validation, and takes the operations of streams out
+of Flask's hands; `zun_coe.api.waiting` does the same for `?wait`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+
+from prometheus_client import Gauge
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from zun_coe.api import following, lines
+from zun_coe.api.delivering import deliver
+from zun_coe.api.exchange import call_of, exchange_of, query_of
+from zun_coe.api.following import Follower
+from zun_coe.api.logs import LogServer
+from zun_coe.api.tailing import Places
+
+PACKAGE = "zun_coe.api."
+"""What connexion puts before the contract's short names of operations."""
+_LOGS = {"apps.logs": "app", "containers.logs": "container"}
+
+
+class Streams:
+    """The layer. `open_streams` counts those that are open, by kind."""
+
+    def __init__(
+        self, app: ASGIApp, *, follower: Follower, logs: LogServer, places: Places, open_streams: Gauge
+    ) -> None:
+        self._app, self._follower, self._logs = app, follower, logs
+        self._places, self._open = places, open_streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange, accept = exchange_of(scope), Headers(scope=scope).get("accept", "")
+        exchange.operation = (scope["extensions"]["connexion_routing"]["operation_id"] or "").removeprefix(PACKAGE)
+        if exchange.operation in _LOGS:
+            await self._send_logs(_LOGS[exchange.operation], accept, scope, receive, send)
+        elif exchange.operation == "events.list" and "text/event-stream" in accept:
+            await self._send_events(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _send_logs(self, noun: str, accept: str, scope: Scope, receive: Receive, send: Send) -> None:
+        wanted = lines.wanted_of(noun, exchange_of(scope).params, accept, datetime.now(UTC))
+        chunks = self._logs.stream(call_of(scope), wanted)
+        await self._send("logs", chunks, wanted.media_type, receive, send)
+
+    async def _send_events(self, scope: Scope, receive: Receive, send: Send) -> None:
+        params = exchange_of(scope).params
+        last_id = params.get("Last-Event-ID") or params.get("after") or params.get("marker")
+        chunks = self._follower.follow(call_of(scope), query_of(params), last_id)
+        self._places.take()
+        try:
+            await self._send("events", chunks, following.MEDIA_TYPE, receive, send)
+        finally:
+            self._places.give()
+
+    async def _send(
+        self, kind: str, chunks: AsyncGenerator[bytes, None], media_type: str, receive: Receive, send: Send
+    ) -> None:
+        with self._open.labels(kind).track_inprogress():
+            await deliver(chunks, media_type, receive, send)

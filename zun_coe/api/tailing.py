@@ -1,0 +1,151 @@
+"""Log streams that block, read by threads of their own and handed to the event loop.
+
+One thread reads one instance. It is held back when nobody takes what it has read, and ended when the
+client goes: memory is bounded whatever a container writes and however slowly a client reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Condition, Thread
+
+from zun_coe.adapters import LogLine, LogOptions, LogStream
+from zun_coe.api.problems import TooManyStreams
+from zun_coe.api.wakeups import Waiter
+from zun_coe.errors import BackendError, Unavailable
+from zun_coe.gateway import LogSources
+from zun_coe.model import Instance
+
+BUFFER = 1000
+"""Lines that are read ahead for one client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The stream of an instance is there; its lines follow."""
+
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of an instance."""
+
+    instance: Instance
+    line: LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The stream of an instance has ended, with an error where it could not be read."""
+
+    instance: Instance
+    error: BackendError | None = None
+
+
+Item = Opened | Line | Ended
+
+
+class Channel:
+    """From threads that put to one coroutine that takes. Bounded: `put` blocks while it is full.
+    `waiter` is woken when there is something to take."""
+
+    def __init__(self, waiter: Waiter, size: int = BUFFER) -> None:
+        self._waiter, self._size = waiter, size
+        self._items: list[Item] = []
+        self._room = Condition()
+        self._closed = False
+
+    def put(self, item: Item) -> bool:
+        """Whether anybody still takes. Blocks while there is no room; for reading threads."""
+        with self._room:
+            self._room.wait_for(lambda: self._closed or len(self._items) < self._size)
+            if self._closed:
+                return False
+            self._items.append(item)
+            first = len(self._items) == 1
+        if first:
+            self._waiter.wake()
+        return True
+
+    def take(self) -> list[Item]:
+        """Everything that is there by now."""
+        with self._room:
+            items, self._items = self._items, []
+            self._room.notify_all()
+        return items
+
+    async def next(self) -> list[Item]:
+        """Everything that is there, as soon as there is anything."""
+        while not (items := self.take()):
+            await self._waiter.wait(None)
+        return items
+
+    def close(self) -> None:
+        """Nobody takes any more. Idempotent."""
+        with self._room:
+            self._closed = True
+            self._room.notify_all()
+
+
+class Places:
+    """How many streams may be open at once in this process. For the event loop only."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = self.limit = limit
+
+    def check(self, number: int) -> None:
+        """Raises `TooManyStreams` when there are not so many left."""
+        if number > self._free:
+            raise TooManyStreams("This gateway has as many streams open as it may. Try again later.")
+
+    def take(self, number: int = 1) -> None:
+        """Raises `TooManyStreams` when there are not so many left."""
+        self.check(number)
+        self._free -= number
+
+    @property
+    def free(self) -> int:
+        """How many are left."""
+        return self._free
+
+    def give(self, number: int = 1) -> None:
+        """Give places back."""
+        self._free += number
+
+
+class Reader:
+    """A thread that reads one instance into a channel."""
+
+    def __init__(self, instance: Instance, sources: LogSources, options: LogOptions, channel: Channel) -> None:
+        self.instance, self._sources, self._options, self._channel = instance, sources, options, channel
+        self._stream: LogStream | None = None
+        self._thread = Thread(target=self._run, name=f"logs-{instance.native_id[:12]}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End it, also while it waits for a line. To be called after the channel was closed."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def _run(self) -> None:
+        error: BackendError | None = None
+        try:
+            self._read()
+        except BackendError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001  # whatever it is, the client is told that the lines end here
+            error = Unavailable(f"Its log can't be read: {raised}")
+        self._channel.put(Ended(self.instance, error))
+
+    def _read(self) -> None:
+        stream = self._stream = self._sources.open(self.instance, self._options)
+        try:
+            if self._channel.put(Opened(self.instance)):
+                for line in stream:
+                    if not self._channel.put(Line(self.instance, line)):
+                        return
+        finally:
+            stream.close()

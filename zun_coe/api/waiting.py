@@ -1,0 +1,99 @@
+"""`?wait`: holding an answer until what it tells of has settled, without holding a thread.
+
+The handler has answered 202 and its thread is free again when the waiting begins."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import cast
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from zun_coe.api.delivering import departed
+from zun_coe.api.exchange import Exchange, exchange_of
+from zun_coe.api.wakeups import Wakeups, resource
+from zun_coe.errors import NotFound
+from zun_coe.gateway import Answer, Gateway, Settle
+
+
+class Waiting:
+    """The layer that waits. `max_wait` in seconds."""
+
+    def __init__(self, app: ASGIApp, *, gateway: Gateway, wakeups: Wakeups, max_wait: float) -> None:
+        self._app, self._gateway, self._wakeups, self._max_wait = app, gateway, wakeups, max_wait
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or not exchange_of(scope).params.get("wait"):
+            await self._app(scope, receive, send)
+            return
+        held = _Held()
+        await self._app(scope, receive, held)
+        exchange = exchange_of(scope)
+        settled = await self._settled(exchange, receive) if held.accepted else None
+        for message in held.messages if settled is None else _messages(settled, held):
+            await send(message)
+
+    async def _settled(self, exchange: Exchange, receive: Receive) -> Answer | None:
+        if exchange.settle is None:
+            return None
+        seconds = min(exchange.params["wait"], self._max_wait)
+        gone = asyncio.ensure_future(departed(receive))
+        waiting = asyncio.ensure_future(self._until(exchange.settle, seconds))
+        try:
+            await asyncio.wait({gone, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else None
+        finally:
+            gone.cancel()
+            waiting.cancel()
+            await asyncio.gather(gone, waiting, return_exceptions=True)
+
+    async def _until(self, settle: Settle, seconds: float) -> Answer | None:
+        deadline = time.monotonic() + seconds
+        with self._wakeups.waiting(resource(settle.noun, settle.id)) as waiter:
+            while not self._wakeups.closing:
+                answer = self._gateway.settled(settle)
+                if answer is not None:
+                    return answer
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not await waiter.wait(remaining):
+                    return self._gateway.settled(settle)
+        return None
+
+
+class _Held:
+    """A response that is kept back."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    async def __call__(self, message: Message) -> None:
+        self.messages.append(message)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether there is anything to wait for."""
+        return bool(self.messages) and self.messages[0]["status"] == 202
+
+    def header(self, name: bytes) -> bytes | None:
+        """A header of the response."""
+        found = (value for key, value in self.messages[0]["headers"] if key == name)
+        return cast("bytes | None", next(found, None))
+
+
+def _messages(answer: Answer, held: _Held) -> list[Message]:
+    """The response that takes the place of the one that was held."""
+    if answer.status == 404:
+        raise NotFound("It was deleted while it was waited for.")
+    headers = {k.lower().encode(): v.encode() for k, v in answer.headers.items()}
+    if location := held.header(b"location"):
+        headers.setdefault(b"location", location)
+    if answer.body is None:
+        headers.pop(b"location", None)
+    else:
+        headers |= {b"content-type": b"application/json", b"content-length": str(len(answer.body)).encode()}
+    return [
+        {"type": "http.response.start", "status": answer.status, "headers": list(headers.items())},
+        {"type": "http.response.body", "body": answer.body or b""},
+    ]

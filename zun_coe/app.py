@@ -1,0 +1,183 @@
+"""The composition of the REST service, and the only place that touches connexion's internals."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from functools import partial
+from threading import Thread
+from typing import Any, cast
+
+import uvicorn
+from a2wsgi import WSGIMiddleware
+from connexion import FlaskApp
+from connexion.middleware import MiddlewarePosition
+from connexion.options import SwaggerUIOptions
+from connexion.resolver import RelativeResolver
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from zun_coe.api import problems
+from zun_coe.api.contract import document
+from zun_coe.api.envelope import Envelope
+from zun_coe.api.exchange import KEY
+from zun_coe.api.following import Follower
+from zun_coe.api.logs import LogServer
+from zun_coe.api.metrics import Metrics
+from zun_coe.api.reading import AnyJson, Parameters
+from zun_coe.api.responses import JsonResponse
+from zun_coe.api.security import token_handler
+from zun_coe.api.streams import Streams
+from zun_coe.api.tailing import Places
+from zun_coe.api.waiting import Waiting
+from zun_coe.api.wakeups import Wakeups
+from zun_coe.auth import Authenticator
+from zun_coe.config import ConfigError, Settings
+from zun_coe.gateway import Gateway
+from zun_coe.process import Process, Role
+
+GRACE = 2
+"""Seconds that requests have to end when the process stops."""
+
+
+OPENAPI = "/v1/openapi.json"
+"""Where the page for people finds the contract; it is an operation of it."""
+
+
+class App:
+    """The REST service as an ASGI application."""
+
+    def __init__(self, asgi: ASGIApp, gateway: Gateway, wakeups: Wakeups) -> None:
+        self._asgi, self._gateway, self._wakeups = asgi, gateway, wakeups
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        await self._asgi(scope, receive, send)
+
+    def close(self) -> None:
+        """End every stream and every wait. Idempotent; from any thread."""
+        self._wakeups.close()
+        self._gateway.cache.unlisten(self._wakeups.listener)
+
+
+def create_app(gateway: Gateway, settings: Settings, *, validate_responses: bool = False) -> App:
+    """The REST service over the use cases. Calls neither the store nor a backend. `validate_responses`:
+    whether each response is checked against the contract, which is for tests."""
+    logging.getLogger("connexion").setLevel(logging.ERROR)  # what it would say, the access log says
+    metrics, wakeups = Metrics(), Wakeups()
+    gateway.cache.listen(wakeups.listener)
+    app = FlaskApp("zun_coe", server_args={"static_folder": None})
+    app.app.extensions |= {KEY: gateway, "zun_coe.metrics": metrics}
+    _serve_in_threads(app, settings.threads)
+    _add_layers(app, gateway, wakeups, metrics, settings)
+    for kind, handler in problems.handlers().items():
+        app.add_error_handler(kind, handler)
+    app.add_api(
+        document(),
+        resolver=RelativeResolver("zun_coe.api"),
+        validator_map=_validators(settings),
+        security_map={"apiKey": token_handler(Authenticator(settings))},
+        swagger_ui_options=SwaggerUIOptions(serve_spec=False, spec_path=OPENAPI, swagger_ui_path="/v1/ui"),
+        validate_responses=validate_responses,
+    )
+    return App(Envelope(cast(ASGIApp, app), max_body=settings.max_body, report=metrics.report), gateway, wakeups)
+
+
+def _serve_in_threads(app: FlaskApp, threads: int) -> None:
+    """Connexion gives Flask ten threads and no way to say otherwise, so the adapter is put in its place."""
+    inner: Any = app._middleware_app
+    inner.asgi_app = WSGIMiddleware(app.app.wsgi_app, workers=threads)
+
+
+def _add_layers(app: FlaskApp, gateway: Gateway, wakeups: Wakeups, metrics: Metrics, settings: Settings) -> None:
+    """Behind routing, security and validation, before Flask: first the streams, then `?wait`."""
+    places = Places(settings.max_streams)
+    follower, logs = Follower(gateway, wakeups), LogServer(gateway, wakeups, places)
+    position = MiddlewarePosition.BEFORE_CONTEXT
+    streams = partial(Streams, follower=follower, logs=logs, places=places, open_streams=metrics.streams)
+    app.add_middleware(cast(Any, streams), position)
+    waiting = partial(Waiting, gateway=gateway, wakeups=wakeups, max_wait=settings.max_wait)
+    app.add_middleware(cast(Any, waiting), position)
+
+
+def _validators(settings: Settings) -> dict[str, Any]:
+    json = {"application/json": JsonResponse, problems.MEDIA_TYPE: JsonResponse}
+    return {"parameter": Parameters, "body": AnyJson(settings.max_depth), "response": json}
+
+
+class Server:
+    """An HTTP server for an application. `listen`: ADDRESS:PORT (port 0: any free one) or unix:PATH. It
+    listens once it is made: `ConfigError` says that it can't."""
+
+    def __init__(self, app: App, listen: str) -> None:
+        self._app, self._socket = app, _bound(listen)
+        config = uvicorn.Config(
+            cast(Any, app), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=GRACE
+        )
+        self._uvicorn = _Uvicorn(config, app)
+        self._thread = Thread(target=self.run, name="http", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        if self._socket.family == socket.AF_UNIX:
+            return f"unix:{self._socket.getsockname()}"
+        host, port = self._socket.getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT (in the main thread), or `stop`. Blocks."""
+        self._uvicorn.run(sockets=[self._socket])
+
+    def start(self) -> None:
+        """Serve in a thread. Requests are taken at once, and answered when the thread is ready."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End streams, let requests end for a moment, and serve no more. Blocks; idempotent."""
+        self._uvicorn.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join()
+        self._socket.close()
+
+
+class _Uvicorn(uvicorn.Server):
+    """A server that ends its streams before it waits for them to end."""
+
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.close()
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings, role: Role = "serve") -> None:
+    """Run the gateway until SIGTERM or SIGINT. Blocks. Raises `ConfigError`, `StoreUnavailable`."""
+    process = Process(settings, role)
+    app = create_app(process.gateway, settings)
+    server = Server(app, settings.listen)
+    process.start()
+    try:
+        server.run()
+    finally:
+        process.stop()
+
+
+def _bound(listen: str) -> socket.socket:
+    try:
+        if listen.startswith("unix:"):
+            return _local(listen.removeprefix("unix:"))
+        host, _, port = listen.rpartition(":")
+        address = (host.strip("[]"), int(port))
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        return socket.create_server(address, family=family, backlog=2048)
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigError(f"The gateway can't listen at {listen}: {error}") from error
+
+
+def _local(path: str) -> socket.socket:
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(path)
+    bound.listen(2048)
+    return bound
