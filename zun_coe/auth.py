@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from zun_coe.config import Settings
+from zun_coe.config import ConfigError, Settings
 from zun_coe.errors import Forbidden, Unauthenticated
 
 ROLES = frozenset({"reader", "member", "admin"})
@@ -40,7 +40,7 @@ class Authenticator:
 
     def __init__(self, settings: Settings) -> None:
         if settings.auth != "none":
-            raise ValueError(f"auth = {settings.auth!r} is not known: use none")
+            raise ConfigError(f"auth = {settings.auth!r} is not known: use none")
         self._headers = settings.dev_headers
 
     def authenticate(self, headers: Mapping[str, str]) -> Principal:

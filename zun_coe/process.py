@@ -34,7 +34,7 @@ class Process:
     def __init__(self, settings: Settings, role: Role = "serve", store: Store | None = None) -> None:
         self.settings, self.role, self.id = settings, role, new_id()
         self.vault = open_vault(settings)
-        self.store = store or open_store(settings.store)
+        self.store = store or _opened(settings.store)
         self.cache = Cache(self.store)
         installation = _meta(self.store, _INSTALLATION, new_id())
         schema = _meta(self.store, _SCHEMA, SCHEMA)
@@ -77,6 +77,13 @@ def open_vault(settings: Settings) -> Vault:
         return Vault(keys)
     except ValueError as error:
         raise ConfigError(f"encryption_keys: {error}") from error
+
+
+def _opened(url: str) -> Store:
+    try:
+        return open_store(url)
+    except ValueError as error:
+        raise ConfigError(f"store: {error}") from error
 
 
 def _meta(store: Store, key: str, value: str) -> str:
