@@ -46,7 +46,7 @@ def _event(intent: Intent, draft: dict[str, Any], now: datetime) -> Event:
 def _phase(intent: Intent, before: Status, after: Status) -> Iterator[dict[str, Any]]:
     moved = before.phase != after.phase
     why = after.reason is not None and (before.reason, before.message) != (after.reason, after.message)
-    if not moved and not why:
+    if not (moved or why) or after.phase == "Deleting":  # whoever marked it told of that
         return
     noun = intent.noun.title()
     told = f"{after.reason}: {after.message}" if after.message else after.reason
