@@ -61,6 +61,8 @@ class Group:
         """Follow this from now on. Idempotent."""
         self.workload, self.erased = workload, False
         self._templates[workload.hash] = workload.template
+        if workload.standalone and not self._live():
+            self._create(1, workload.hash, now)
         if workload.previous and workload.previous_hash:
             self._templates[workload.previous_hash] = workload.previous
         self.reconcile(now)
@@ -122,13 +124,12 @@ class Group:
 
     def _move(self, now: float) -> bool:
         """One round of moves; whether there was any."""
-        live = self._live()
         if self.workload.standalone:
-            moves = Plan() if live else Plan(create=((1, self.workload.hash),))
-        else:
-            patience = self.workload.update.min_ready
-            available = [c.ready and now >= c.ready_since + patience for c in live]
-            moves = plan(self.workload, live, available, len(self.containers) - len(live))
+            return False
+        live = self._live()
+        patience = self.workload.update.min_ready
+        available = [c.ready and now >= c.ready_since + patience for c in live]
+        moves = plan(self.workload, live, available, len(self.containers) - len(live))
         for number in moves.remove:
             live[number].stop(now, remove=True)
         for slot, hash in moves.create:
