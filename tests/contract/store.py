@@ -354,7 +354,7 @@ class StoreContract:
             watch.until(last)
         assert [key for key, _ in watch.changes] == [f"k/{n}" for n in range(5)]
 
-    @pytest.mark.parametrize("turns", [None, 1, 7])
+    @pytest.mark.parametrize("turns", [None, 4])
     def test_no_gap_and_no_doubling_under_writers(self, store: Store, turns: int | None) -> None:
         since = now(store)
 

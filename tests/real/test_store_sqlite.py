@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contract.store import StoreContract, keys, now, watching
@@ -292,7 +292,7 @@ def listed(store: Store, revision: int) -> Known:
     return {record.key: (record.value, record.revision, record.created) for record in records}
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60)
 @given(history=HISTORIES)
 def test_any_history_is_that_of_a_dictionary(shared: Store, history: list[tuple[list, list]]) -> None:
     left = keys(shared.list("").records)

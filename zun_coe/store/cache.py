@@ -121,7 +121,7 @@ class Cache:
             self._thread.join()
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pause, told = FIRST_PAUSE, 0.0
         stale = True
         while not self._stop.is_set():
             heard = self._heard
@@ -135,7 +135,9 @@ class Cache:
                 stale = True
                 continue
             except StoreUnavailable as error:
-                _logger.warning("store.away", error=str(error))
+                if told != self._heard:  # once for each time that it goes away
+                    told = self._heard
+                    _logger.warning("store.away", error=str(error))
             except Exception:  # the watch must not end: whatever it was, the copy is made anew
                 _logger.exception("store.watch")
                 stale = True

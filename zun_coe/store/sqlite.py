@@ -39,6 +39,8 @@ STEP_PAUSE = 0.005
 READ_ROWS = 1000
 IDLE = 0.5
 """How often a watch without news says so, in seconds."""
+POLL = 0.05
+"""How often it looks whether it should stop."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -115,7 +117,7 @@ class SqliteStore(Store):
             if batches:
                 yield batches[-1]
                 position = batches[-1].revision
-            elif not self._wait(position):
+            elif not self._wait(position, stop):
                 yield Batch(position, ())
 
     def grant(self, ttl: float) -> Lease:
@@ -182,10 +184,15 @@ class SqliteStore(Store):
         self._check_kept(since)
         return batches
 
-    def _wait(self, since: int) -> bool:
+    def _wait(self, since: int, stop: StopEvent) -> bool:
         """Until there is something after a revision, for a while; whether there is."""
+        deadline = time.monotonic() + IDLE
         with self._committed:
-            return self._committed.wait_for(lambda: self._revision > since or self._closed.is_set(), IDLE)
+            while self._revision <= since and not self._closed.is_set():
+                if stop.is_set() or time.monotonic() > deadline:
+                    return False
+                self._committed.wait(POLL)
+        return True
 
     def _check_kept(self, revision: int) -> None:
         # After reading: forgetting raises the floor before it takes the first row away.

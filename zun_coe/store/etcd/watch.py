@@ -15,7 +15,7 @@ from urllib3.exceptions import ReadTimeoutError
 
 from zun_coe.errors import Compacted, OutcomeUnknown
 from zun_coe.store.etcd import wire
-from zun_coe.store.etcd.client import fault, translated
+from zun_coe.store.etcd.client import FutureRevision, fault, translated
 
 SILENCE = 0.9
 """Seconds without a message after which a stream is opened again."""
@@ -92,7 +92,12 @@ class Stream:
         """etcd reports a compaction only for what is older than the compacted revision, and drops the deletions
         of that one too: a stream that began behind asks, once, if it missed any."""
         if self._behind:
-            self.check_kept(self.since)
+            try:
+                self.check_kept(self.since)
+            except FutureRevision:
+                raise
+            except Compacted as error:
+                raise Compacted(str(error), self.since + 1) from error
             self._behind = False
 
 
