@@ -44,6 +44,7 @@ _RULES = _rules(
     ),
     (r"client (version|API version) .* is too (new|old)", Unavailable, "Error"),
     (r"page not found|<html", Unavailable, "BackendUnreachable"),
+    (r"name .*is already in use", Unavailable, "Error"),
     (r"is not running|marked for removal", Absent, "Error"),
 )
 

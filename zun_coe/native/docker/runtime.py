@@ -99,7 +99,7 @@ class DockerRuntime:
             with translated("create"):
                 id = client.create_named(body, spec.name)
         except Unavailable as error:
-            if error.evidence.get("status") != 409:
+            if "already in use" not in error.message:
                 raise
             return self._adopt(spec)
         self._networks.join(id, translation.joins_later(spec))
@@ -268,7 +268,8 @@ class DockerRuntime:
         try:
             inspected = self._inspect(spec.name)
         except Absent as error:
-            raise Unavailable(f"the name {spec.name} was taken until now", "Error", error.evidence) from error
+            message = f"a container named {spec.name} is being created or removed just now"
+            raise Unavailable(message, "Error", error.evidence) from error
         if reading.is_leaving(inspected):
             raise Unavailable(f"the name {spec.name} is taken by a container that is being removed", "Error")
         require_labels("container", spec.name, inspected["Config"].get("Labels"), spec.labels)
