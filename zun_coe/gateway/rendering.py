@@ -182,6 +182,8 @@ def _common(intent: Intent, cluster: str) -> dict[str, Any]:
     head = {"id": intent.id, "name": intent.name, "project": intent.project, "cluster": cluster}
     body = head | {"cluster_id": intent.cluster, "labels": intent.labels, "desired_state": intent.desired_state}
     body |= plain(intent.template)
+    if intent.noun == "container":  # only an app has sidecars
+        body.pop("sidecars", None)
     return body
 
 

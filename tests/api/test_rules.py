@@ -1,0 +1,325 @@
+"""What the API promises of every resource, seen through HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+APP = {"name": "hello", "cluster": "here", "image": "web:1"}
+Make = Callable[..., Any]
+
+
+def test_versions_are_found_without_credentials(api: httpx.Client) -> None:
+    [version] = api.get("/").json()["versions"]
+    assert version["status"] == "CURRENT"
+    described = next(link["href"] for link in version["links"] if link["rel"] == "describedby")
+    assert api.get(described).json()["openapi"].startswith("3.0")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v1/openapi.json", "/v1/ui/"])
+def test_those_who_look_after_it_are_answered(api: httpx.Client, path: str) -> None:
+    assert api.get(path).status_code == 200
+
+
+def test_the_document_keeps_the_names_of_schemas(api: httpx.Client) -> None:
+    paths = api.get("/v1/openapi.json").json()["paths"]
+    schema = paths["/v1/apps"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert schema == {"$ref": "#/components/schemas/App"}
+
+
+def test_metrics_count_requests_by_operation(api: httpx.Client) -> None:
+    api.get("/v1/apps")
+    assert 'zun_coe_http_requests_total{operation="apps.list",status="200"}' in api.get("/metrics").text
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/apps", "/v1/apps/none", "/v1/nothing", "/v1/ui/", "/v1/apps?limit=x"])
+def test_every_response_has_a_request_id(api: httpx.Client, path: str) -> None:
+    assert re.fullmatch(r"req-[0-9a-f-]{36}", api.get(path).headers["X-Openstack-Request-Id"])
+
+
+def test_a_valid_request_id_is_kept_and_is_told_by_events(api: httpx.Client) -> None:
+    given = f"req-{uuid4()}"
+    answer = api.post("/v1/secrets", json={"name": "s", "data": {"a": "b"}}, headers={"X-Openstack-Request-Id": given})
+    assert answer.headers["X-Openstack-Request-Id"] == given
+    assert api.get("/v1/events").json()["events"][-1]["request_id"] == given
+
+
+@pytest.mark.parametrize("given", ["req-1", "x" * 300, "req-" + "g" * 36])
+def test_a_strange_request_id_is_replaced(api: httpx.Client, given: str) -> None:
+    assert api.get("/", headers={"X-Openstack-Request-Id": given}).headers["X-Openstack-Request-Id"] != given
+
+
+def test_a_write_is_accepted_and_tells_where_it_is(api: httpx.Client) -> None:
+    answer = api.post("/v1/apps", json=APP)
+    assert answer.status_code == 202
+    assert answer.headers["ETag"] == '"1"'
+    assert api.get(answer.headers["Location"]).json()["name"] == "hello"
+    assert answer.json()["status"]["phase"] == "Pending"
+
+
+def test_defaults_are_written_into_the_resource(api: httpx.Client) -> None:
+    shown = api.post("/v1/apps", json=APP | {"health": {"tcp": {"port": 80}}}).json()
+    told = {k: shown[k] for k in ("replicas", "pull", "restart", "stop_timeout", "desired_state")}
+    assert told == {
+        "replicas": 1,
+        "pull": "missing",
+        "restart": "always",
+        "stop_timeout": 10,
+        "desired_state": "running",
+    }
+    assert {k: shown["health"][k] for k in ("interval", "timeout", "retries", "start_period")} == {
+        "interval": 10,
+        "timeout": 5,
+        "retries": 3,
+        "start_period": 0,
+    }
+    assert shown["update"] == {
+        "strategy": "rolling",
+        "max_surge": 1,
+        "max_unavailable": 0,
+        "min_ready": 0,
+        "deadline": 600,
+        "paused": False,
+        "on_failure": "pause",
+    }
+
+
+def test_by_name_and_by_id(api: httpx.Client, app_of: Make) -> None:
+    app = app_of()
+    assert api.get("/v1/apps/hello").json()["id"] == api.get(f"/v1/apps/{app['id']}").json()["id"] == app["id"]
+
+
+def test_get_edit_put(api: httpx.Client, app_of: Make) -> None:
+    app = app_of(env={"A": "1"}, ports=[{"port": 80}])
+    answer = api.put("/v1/apps/hello", json=app | {"replicas": 2})
+    assert answer.status_code == 202, answer.text
+    assert (answer.json()["replicas"], answer.json()["env"], answer.json()["id"]) == (2, {"A": "1"}, app["id"])
+
+
+def test_put_creates_and_then_replaces_all(api: httpx.Client) -> None:
+    first = api.put("/v1/apps/web", json={"cluster": "here", "image": "web:1", "labels": {"a": "b"}})
+    second = api.put("/v1/apps/web", json={"cluster": "here", "image": "web:2"})
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert (second.json()["id"], second.json()["labels"], second.headers["ETag"]) == (first.json()["id"], {}, '"2"')
+
+
+def test_put_of_the_same_again_is_no_write(api: httpx.Client) -> None:
+    body = {"cluster": "here", "image": "web:1"}
+    assert [api.put("/v1/apps/web", json=body).headers["ETag"] for _ in range(2)] == ['"1"', '"1"']
+
+
+def test_only_create_with_if_none_match(api: httpx.Client) -> None:
+    body = {"cluster": "here", "image": "web:1"}
+    only_new = {"If-None-Match": "*"}
+    assert api.put("/v1/apps/web", json=body, headers=only_new).status_code == 202
+    assert api.put("/v1/apps/web", json=body, headers=only_new).status_code == 412
+
+
+def test_only_change_what_was_seen_with_if_match(api: httpx.Client, app_of: Make) -> None:
+    app_of()
+    assert api.patch("/v1/apps/hello", json={"replicas": 2}, headers={"If-Match": '"7"'}).status_code == 412
+    answer = api.patch("/v1/apps/hello", json={"replicas": 2}, headers={"If-Match": '"1"'})
+    assert (answer.status_code, answer.headers["ETag"]) == (202, '"2"')
+    assert api.delete("/v1/apps/hello", headers={"If-Match": '"1"'}).status_code == 412
+
+
+def test_if_match_never_creates(api: httpx.Client) -> None:
+    answer = api.put("/v1/apps/web", json={"cluster": "here", "image": "web:1"}, headers={"If-Match": "*"})
+    assert answer.status_code == 412
+    assert api.get("/v1/apps/web").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/merge-patch+json", "Application/JSON; charset=UTF-8"]
+)
+def test_a_merge_patch(api: httpx.Client, app_of: Make, kind: str) -> None:
+    app_of(env={"A": "1", "B": "2"}, memory="64Mi")
+    answer = api.patch(
+        "/v1/apps/hello", content=b'{"env": {"A": null, "C": "3"}, "memory": null}', headers={"Content-Type": kind}
+    )
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["env"] == {"B": "2", "C": "3"}
+    assert "memory" not in answer.json()
+
+
+def test_a_body_without_a_content_type_is_json(api: httpx.Client, app_of: Make) -> None:
+    app_of()
+    assert api.patch("/v1/apps/hello", content=b'{"replicas": 2}').json()["replicas"] == 2
+
+
+def test_a_body_in_chunks(api: httpx.Client) -> None:
+    parts = iter([b'{"name": "web", "cluster"', b': "here", "image": "web:1"}'])
+    answer = api.post("/v1/apps", content=parts, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 202, answer.text
+
+
+@pytest.mark.parametrize("field", ["name", "cluster"])
+def test_what_can_not_change(api: httpx.Client, app_of: Make, field: str) -> None:
+    app_of()
+    answer = api.patch("/v1/apps/hello", json={field: "elsewhere"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"/{field}")
+
+
+def test_the_same_idempotency_key_gives_the_same_answer(api: httpx.Client) -> None:
+    key = {"Idempotency-Key": str(uuid4())}
+    first, second = (api.post("/v1/apps", json=APP, headers=key) for _ in range(2))
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.content == second.content
+    assert first.headers["Location"] == second.headers["Location"]
+    assert api.post("/v1/apps", json=APP | {"replicas": 2}, headers=key).status_code == 422
+    assert len(api.get("/v1/apps").json()["apps"]) == 1
+
+
+def test_a_name_is_taken_once(api: httpx.Client, other: httpx.Client) -> None:
+    assert api.post("/v1/apps", json=APP).status_code == 202
+    answer = api.post("/v1/apps", json=APP)
+    assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (409, "name-taken")
+    assert other.post("/v1/apps", json=APP).status_code == 202
+
+
+def test_pages(api: httpx.Client) -> None:
+    for number in range(5):
+        api.post("/v1/secrets", json={"name": f"s{number}", "data": {"a": "b"}})
+    seen: list[str] = []
+    params: dict[str, Any] = {"limit": 2, "sort": "-name"}
+    while True:
+        page = api.get("/v1/secrets", params=params).json()
+        seen += [s["name"] for s in page["secrets"]]
+        if "next" not in page:
+            break
+        params["marker"] = page["next"]
+    assert seen == ["s4", "s3", "s2", "s1", "s0"]
+
+
+def test_filters(api: httpx.Client) -> None:
+    api.post("/v1/apps", json=APP | {"labels": {"tier": "web", "team": "x"}})
+    api.post("/v1/apps", json=APP | {"name": "db", "labels": {"tier": "data"}})
+
+    def found(**params: Any) -> list[str]:
+        return [a["name"] for a in api.get("/v1/apps", params=params).json()["apps"]]
+
+    assert found(label="tier=web") == ["hello"]
+    assert found(label="tier") == ["hello", "db"]
+    assert found(label="tier=web,team=y") == []
+    assert found(name="db") == ["db"]
+    assert found(cluster="here", sort="-created_at") == ["db", "hello"]
+    assert found(cluster="nowhere") == []
+    assert found(phase="Failed") == []
+
+
+def test_other_projects_are_not_seen(api: httpx.Client, other: httpx.Client, app_of: Make) -> None:
+    app = app_of()
+    assert other.get(f"/v1/apps/{app['id']}").status_code == 404
+    assert other.patch(f"/v1/apps/{app['id']}", json={"replicas": 0}).status_code == 404
+    assert other.delete("/v1/apps/hello").status_code == 404
+    assert other.get("/v1/apps").json() == {"apps": []}
+    assert other.get(f"/v1/apps/{app['id']}/logs").status_code == 404
+    assert other.get("/v1/apps?all_projects=true").status_code == 403
+    everything = api.get("/v1/apps", params={"all_projects": True, "name": "hello"}).json()["apps"]
+    assert app["id"] in [a["id"] for a in everything]
+
+
+def test_a_reader_only_looks(service: Any, project: str, app_of: Make) -> None:
+    app_of()
+    with service.client(project, roles="reader") as reader:
+        assert reader.get("/v1/apps/hello").status_code == 200
+        assert reader.patch("/v1/apps/hello", json={"replicas": 0}).status_code == 403
+
+
+def test_somebody_unknown_is_not_answered(service: Any) -> None:
+    with service.client("p", roles="king") as nobody:
+        answer = nobody.get("/v1/apps")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (401, "application/problem+json")
+
+
+def test_replicas_are_containers_of_their_app(api: httpx.Client, app_of: Make) -> None:
+    app_of(replicas=3)
+    replicas = api.get("/v1/apps/hello/containers").json()["containers"]
+    assert sorted(r["name"] for r in replicas) == ["hello-1", "hello-2", "hello-3"]
+    assert {r["app"] for r in replicas} == {"hello"}
+    answer = api.post(f"/v1/containers/{replicas[0]['id']}/stop")
+    assert answer.status_code == 409
+    assert "app" in answer.json()["detail"]
+
+
+def test_revisions_and_rollback(api: httpx.Client, app_of: Make) -> None:
+    app_of()
+    api.patch("/v1/apps/hello", json={"image": "web:2"}, params={"wait": 20})
+    answer = api.post("/v1/apps/hello/rollback", json={"revision": 1}, params={"wait": 20})
+    assert (answer.status_code, answer.json()["image"]) == (200, "web:1")
+    revisions = api.get("/v1/apps/hello/revisions", params={"limit": 2}).json()
+    assert [r["revision"] for r in revisions["revisions"]] == [3, 2]
+    rest = api.get("/v1/apps/hello/revisions", params={"marker": revisions["next"]}).json()
+    assert [r["revision"] for r in rest["revisions"]] == [1]
+
+
+def test_restart_and_diagnosis(api: httpx.Client, app_of: Make) -> None:
+    app_of()
+    assert api.post("/v1/apps/hello/restart", params={"wait": 20}).status_code == 200
+    told = api.get("/v1/apps/hello/diagnosis").json()
+    assert (told["phase"], told["healthy"]) == ("Running", True)
+
+
+def test_actions_of_a_container(api: httpx.Client, container_of: Make) -> None:
+    container_of()
+    phases = []
+    for action in ("stop", "start", "pause", "unpause", "restart"):
+        answer = api.post(f"/v1/containers/job/{action}", params={"wait": 20})
+        assert answer.status_code == 200, answer.text
+        phases.append(answer.json()["status"]["phase"])
+    assert phases == ["Stopped", "Running", "Paused", "Running", "Running"]
+    assert api.post("/v1/containers/job/unpause").status_code == 409
+
+
+def test_kill(api: httpx.Client, container_of: Make) -> None:
+    container_of()
+    assert api.post("/v1/containers/job/kill", params={"signal": "SIGHUP"}).status_code == 202
+    assert api.post("/v1/containers/job/kill", params={"signal": "SIGNOTHING"}).status_code in (400, 422)
+
+
+def test_secrets_are_never_shown(api: httpx.Client) -> None:
+    answer = api.post("/v1/secrets", json={"name": "s", "data": {"password": "correct-horse"}})
+    assert (answer.status_code, answer.json()["keys"]) == (201, ["password"])
+    for path in ("/v1/secrets", "/v1/secrets/s", "/v1/events"):
+        assert "correct-horse" not in api.get(path).text
+    assert api.delete("/v1/secrets/s").status_code == 204
+    assert api.get("/v1/secrets/s").status_code == 404
+
+
+def test_volumes_outlive_what_mounts_them(api: httpx.Client, app_of: Make) -> None:
+    app_of(mounts=[{"path": "/data", "volume": {"name": "data"}}])
+    assert api.get("/v1/volumes/data").json()["used_by"] == ["hello"]
+    assert api.delete("/v1/volumes/data").status_code == 409
+    assert api.delete("/v1/apps/hello", params={"wait": 20}).status_code == 204
+    assert api.get("/v1/volumes").json()["volumes"][0]["name"] == "data"
+    assert api.delete("/v1/volumes/data", params={"wait": 20}).status_code == 204
+
+
+def test_capabilities(api: httpx.Client) -> None:
+    told = api.get("/v1/clusters/here/capabilities").json()
+    assert told["described"]
+    assert "/image" in [f["pointer"] for f in told["fields"]]
+    assert "logs" in [o["name"] for o in told["operations"]]
+
+
+def test_a_cluster_in_use_is_not_removed(service: Any, app_of: Make) -> None:
+    app_of()
+    with service.client("operators") as operators:
+        answer = operators.delete("/v1/clusters/here")
+    assert answer.status_code == 409
+
+
+def test_services_are_for_admins(api: httpx.Client, other: httpx.Client) -> None:
+    [process] = api.get("/v1/services").json()["services"]
+    assert process["role"] == "serve"
+    assert other.get("/v1/services").status_code == 403
+
+
+def test_asking_the_store_itself(api: httpx.Client, app_of: Make) -> None:
+    app_of()
+    assert api.get("/v1/apps/hello", headers={"Cache-Control": "no-cache"}).status_code == 200
