@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.real.components import Engine, Registry, free_port, wait_until
+from tests.real.images import busybox_root
 from zun_coe.adapters import LogLine, LogOptions
 from zun_coe.errors import Absent, Denied, Invalid, Unavailable
 from zun_coe.model import Exec, Health
@@ -480,6 +481,12 @@ class TestImages:
             runtime.pull("UPPER/case:1", None)
         assert nonsense.value.reason == "InvalidSpec"
 
+    def test_import(self, runtime: DockerRuntime, docker_engine: Engine) -> None:
+        for _ in range(2):
+            runtime.import_image("imported:1", busybox_root())
+        assert runtime.has_image("imported:1")
+        docker_engine.client().images.remove("imported:1")
+
     def test_create_without_the_image(self, bench: Bench) -> None:
         with pytest.raises(Absent) as missing:
             bench.runtime.create(bench.spec("", image="nothing:1"))
@@ -487,6 +494,30 @@ class TestImages:
 
 
 class TestFind:
+    def test_what_has_not_changed_is_not_inspected_again(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        ids = [bench.start("sleep 60") for _ in range(3)]
+        inspected: list[str] = []
+        inspect = bench.runtime._inspect
+
+        def noting(id: str) -> Mapping[str, Any]:
+            inspected.append(id)
+            return inspect(id)
+
+        monkeypatch.setattr(bench.runtime, "_inspect", noting)
+
+        def looks() -> list[str]:
+            inspected.clear()
+            assert {f.id for f in bench.runtime.find(bench.labels, exact=False)} == set(ids)
+            return sorted(inspected)
+
+        # Until they have run for some seconds, each is inspected each time.
+        wait_until(lambda: looks() == [], 20)
+        bench.engine.client().api.stop(ids[0], timeout=0)
+        assert looks() == ids[:1]
+        bench.runtime.resize(ids[1], 0.5, None)
+        assert ids[1] in looks()
+        assert bench.found(ids[1], exact=False).cpu == 0.5
+
     def test_many(self, bench: Bench) -> None:
         with ThreadPoolExecutor(8) as pool:
             ids = set(pool.map(lambda n: bench.runtime.create(_named(bench, n)), range(12)))
