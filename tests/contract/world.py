@@ -13,7 +13,7 @@ from tests.real.waiting import wait_until
 from zun_coe.adapters import Adapter, Connection, Done, LogOptions, open_adapter
 from zun_coe.auth import Principal
 from zun_coe.config import Settings
-from zun_coe.gateway import Answer, Call, Query
+from zun_coe.gateway import Answer, Call, Query, Settle
 from zun_coe.model import Cluster, Instance, Intent, Observation, Workload, WorkloadRef, assemble
 from zun_coe.process import Process, Role
 
@@ -119,12 +119,12 @@ class World:
         return wait_until(condition, timeout or self.patience, message)
 
     def settled(self, noun: Noun, name: str, phase: str, project: str = "default") -> Any:
-        """Wait until it is in a phase at its newest generation; it."""
+        """Wait until it has settled in a phase at its newest generation, as `?wait` does; it."""
 
         def look() -> Any:
             found = self.show(noun, name, project)
-            status = found["status"]
-            return found if (status["phase"], status["observed_generation"]) == (phase, found["generation"]) else None
+            answer = self.process.gateway.settled(Settle(noun, project, found["id"], found["generation"]))
+            return found if answer and (found := shown(answer))["status"]["phase"] == phase else None
 
         return wait_until(look, self.patience, Report(self, noun, name, project, f"{name} is not {phase}"))
 
@@ -141,6 +141,13 @@ class World:
             yield adapter
         finally:
             adapter.close()
+
+    @property
+    def engines_own(self) -> Adapter:
+        """The engine's connection to the cluster."""
+        assert self.process.engine is not None
+        (runner,) = self.process.engine.runners()
+        return runner._adapter
 
     @property
     def installation(self) -> str:

@@ -107,7 +107,8 @@ APP_CASES = [
     Case("an old replica remains", "Progressing", app(), seen(up(1), up(2), up(1, OLD))),
     Case("an old replica is on its way out", "Running", app(), seen(up(1), up(2), up(1, OLD, state="removing"))),
     Case("only old replicas, ready", "Progressing", app(), seen(up(1, OLD), up(2, OLD))),
-    Case("a replica too many", "Running", app(), seen(up(1), up(2), up(3))),
+    Case("scaled down, a replica too many remains", "Progressing", app(), seen(up(1), up(2), up(3))),
+    Case("somebody added a replica", "Running", app(), seen(up(1), up(2), up(3)), Status(settled=3)),
     Case(
         "all ready and the rollout not judged complete",
         "Progressing",

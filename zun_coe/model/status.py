@@ -205,7 +205,9 @@ def _derive_app(intent: Intent, observation: Observation | None, previous: Statu
         ready=sum(i.ready for i in live),
     )
     complete = previous.rollout is None or previous.rollout.state == "rolled_back"
-    all_ready = _all_ready(live, target, wanted) and complete
+    # Too many is a change on its way, unless the app had settled: then somebody else made it.
+    surplus = len(live) > wanted and previous.settled != intent.generation
+    all_ready = _all_ready(live, target, wanted) and complete and not surplus
     moving = _moving(previous, intent, now)
     phase = _app_phase(intent, wanted, bool(observation.instances), all_ready, moving, counts.ready)
     settled = intent.generation if phase in ("Running", "Stopped") else previous.settled
