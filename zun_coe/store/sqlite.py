@@ -57,7 +57,7 @@ class SqliteStore(Store):
         self._forgetting = threading.Lock()
         self._committed = threading.Condition()
         self._tend = StopEvent()  # set when the housekeeping thread should look at the leases again
-        self._readers: list[sqlite3.Connection] = []
+        self._readers = _Readers(path)
         self._lock = _lock(path)
         try:
             self._writer = _open(path)
@@ -160,7 +160,7 @@ class SqliteStore(Store):
             if self._lock < 0:
                 return
             self._writer.close()
-            self._close_readers()
+            self._readers.close()
             os.close(self._lock)
             self._lock = -1
 
@@ -247,22 +247,8 @@ class SqliteStore(Store):
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         self._check_open()
-        with self._translated():
-            try:
-                connection = self._readers.pop()
-            except IndexError:
-                connection = _connect(self._path)
-            try:
-                yield connection
-            finally:
-                self._readers.append(connection)
-                if self._closed.is_set():
-                    self._close_readers()
-
-    def _close_readers(self) -> None:
-        with suppress(IndexError):
-            while True:
-                self._readers.pop().close()
+        with self._translated(), self._readers.one() as connection:
+            yield connection
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -302,6 +288,36 @@ class SqliteStore(Store):
             marks.popleft()
         if marks[0][0] <= time.monotonic() - KEEP_SECONDS:
             self.compact(min(marks[0][1], self._revision - KEEP_REVISIONS))
+
+
+class _Readers:
+    """Connections for reading, as many as there are readers at once. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+
+    @contextmanager
+    def one(self) -> Iterator[sqlite3.Connection]:
+        """A connection that nobody else uses meanwhile."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = _connect(self._path)
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+            if self._closed:
+                self.close()
+
+    def close(self) -> None:
+        """Close those that are idle; the others close when they have been used. Idempotent."""
+        self._closed = True
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
 
 class _Leases:
