@@ -9,7 +9,7 @@ from zun_coe.errors import Conflict, FieldProblem, NotFound, Unprocessable
 from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
 from zun_coe.gateway.diagnosing import diagnose
-from zun_coe.gateway.resources import Listing, page_answer
+from zun_coe.gateway.resources import Listing, Once, page_answer
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, replaced
@@ -39,17 +39,17 @@ class Apps(Workloads):
         """Restore the template of a revision, as a new revision."""
         call.principal.must_write()
 
-        def attempt() -> Answer:
+        def attempt(once: Once) -> Answer:
             found = self._find(call, ref)
-            return self._restore(call, found, self._revision(found.intent, revision))
+            return self._restore(call, found, self._revision(found.intent, revision), once)
 
-        return self._attempt(call, attempt)
+        return self._once(call, f"app.rollback/{ref}", {"revision": revision}, attempt)
 
     def restart(self, call: Call, ref: str) -> Answer:
         """Replace every replica in turn, as a change of the template would."""
         call.principal.must_write()
 
-        def attempt() -> Answer:
+        def attempt(once: Once) -> Answer:
             found = self._find(call, ref)
             intent: Intent = found.intent
             check_preconditions(call, intent.generation)
@@ -58,12 +58,10 @@ class Apps(Workloads):
                 raise Conflict(f"The app {intent.name} is stopped; set desired_state to running to start it.")
             change = Change()
             new = replaced(intent, restarts=intent.restarts + 1, **self._written(call, intent, change))
-            change.put(self._key(intent), new, found.revision)
             change.tell(self._event(call, "AppRestarting", new, "A rolling restart was asked for."))
-            self._tools.writer.commit(change)
-            return self._accepted(intent.id)
+            return self._rewrite(call, found, new, change, once)
 
-        return self._attempt(call, attempt)
+        return self._once(call, f"app.restart/{ref}", {}, attempt)
 
     def containers(self, call: Call, ref: str, query: Query) -> Answer:
         """The replicas of an app, as containers."""
@@ -96,9 +94,9 @@ class Apps(Workloads):
             raise Unprocessable(detail, [FieldProblem("/name", detail)])
         if not specs.is_name(ref):
             raise NotFound(f"There is no app {ref} in the project {call.principal.project}.")
-        return self._create(call, {"name": ref} | dict(body), "app.replace")
+        return self._create(call, {"name": ref} | dict(body), _not_remembered)
 
-    def _restore(self, call: Call, found: Resource, record: Revision) -> Answer:
+    def _restore(self, call: Call, found: Resource, record: Revision, once: Once) -> Answer:
         intent: Intent = found.intent
         check_preconditions(call, intent.generation)
         self._must_live(found)
@@ -108,12 +106,10 @@ class Apps(Workloads):
         new = replaced(intent, template=record.template, revision=intent.revision + 1)
         new = self._checked(call, new, wanted, self._same_place(call, intent, wanted), change)
         new = replaced(new, **self._written(call, intent, change))
-        change.put(self._key(intent), new, found.revision)
         self._keep_revision(new, change, restored=record.number)
         message = f"Going back to revision {record.number} was asked for; it is revision {new.revision} now."
         change.tell(self._event(call, "AppRollback", new, message, revision=record.number))
-        self._tools.writer.commit(change)
-        return self._accepted(intent.id)
+        return self._rewrite(call, found, new, change, once)
 
     def _revision(self, intent: Intent, number: int) -> Revision:
         entry = self._tools.cache.get(revision_key(intent.project, intent.id, number))
@@ -123,3 +119,7 @@ class Apps(Workloads):
             detail = f"There is no revision {number}; these are kept: {told}."
             raise Unprocessable(detail, [FieldProblem("/revision", detail)])
         return cast(Revision, entry.value)
+
+
+def _not_remembered(change: Change, answer: Answer) -> None:
+    """PUT is idempotent by itself."""

@@ -11,7 +11,7 @@ from zun_coe.adapters import Adapter, kinds
 from zun_coe.errors import Conflict, FieldProblem, Malformed, Unprocessable
 from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions
-from zun_coe.gateway.resources import Found, Resources
+from zun_coe.gateway.resources import Found, Once, Resources
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.workloads import replace_settle
 from zun_coe.gateway.writing import Change, replaced
@@ -30,12 +30,8 @@ class Clusters(Resources):
         """Register a cluster. It is reached in the background; until then writes that name it are 409."""
         call.principal.must_write()
 
-        def attempt() -> Answer:
-            if answer := self._tools.writer.before(call, "cluster.create", body):
-                return answer
-            return self._create(call, {k: v for k, v in body.items() if k not in specs.READ_ONLY | {"source"}})
-
-        return self._attempt(call, attempt)
+        given = {k: v for k, v in body.items() if k not in specs.READ_ONLY | {"source"}}
+        return self._once(call, "cluster.create", body, lambda once: self._create(call, given, once))
 
     def patch(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
         """A JSON merge patch of labels, hosts, endpoints, credentials, public."""
@@ -62,7 +58,7 @@ class Clusters(Resources):
         }
         return Answer(200, rendering.encode(shown))
 
-    def _create(self, call: Call, body: Mapping[str, Any]) -> Answer:
+    def _create(self, call: Call, body: Mapping[str, Any], once: Once) -> Answer:
         existing = self._views.named("cluster", call.principal.project, body["name"])
         check_preconditions(call, existing.intent.generation if existing else None)
         now, change = utc_now(), Change()
@@ -89,7 +85,7 @@ class Clusters(Resources):
         preview = rendering.encode(rendering.cluster(cluster, self._views.cluster_status(cluster.id)))
         headers = {"ETag": '"1"', "Location": f"/v1/clusters/{cluster.id}"}
         answer = Answer(202, preview, headers, Settle("cluster", cluster.project, cluster.id, 1))
-        self._tools.writer.remember(change, call, "cluster.create", body, answer)
+        once(change, answer)
         self._tools.writer.commit(change)
         return answer
 

@@ -11,7 +11,7 @@ from zun_coe.adapters import DeleteInstance, Kill
 from zun_coe.errors import Conflict, FieldProblem, NotFound, Unprocessable
 from zun_coe.gateway.backends import Backends
 from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
-from zun_coe.gateway.resources import Found, Tools
+from zun_coe.gateway.resources import Found, Once, Tools
 from zun_coe.gateway.views import Replica, Resource, phase_of
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, replaced
@@ -49,8 +49,9 @@ class Containers(Workloads):
         if isinstance(found, Replica):
             adapter = self._able(found.app, DeleteInstance, "delete")
             adapter.delete_instance(self._ref(found.app), found.instance.native_id)
+            answer = Answer(202, self._views.body(found))
             self._tell(call, found, "ContainerDeleted", "Deletion was asked for; the app replaces it.")
-            return Answer(202, self._views.body(found))
+            return answer
         return super().delete(call, ref, force=force, keep=keep, volumes=volumes)
 
     def patch(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
@@ -61,19 +62,20 @@ class Containers(Workloads):
     def act(self, call: Call, ref: str, action: str, *, signal: str | None = None) -> Answer:
         """start, stop, restart, pause, unpause: write down what is wanted. kill: send the signal now."""
         call.principal.must_write()
+        operation, body = f"container.{action}/{ref}", {"signal": signal}
         if action == "kill":
-            return self._kill(call, ref, signal or "SIGKILL")
+            return self._once(call, operation, body, lambda once: self._kill(call, ref, signal or "SIGKILL", once))
 
-        def attempt() -> Answer:
-            return self._write_action(call, self._standalone(call, ref, action.title()), action)
+        def attempt(once: Once) -> Answer:
+            return self._write_action(call, self._standalone(call, ref, action.title()), action, once)
 
-        return self._attempt(call, attempt)
+        return self._once(call, operation, body, attempt)
 
     def find_any(self, call: Call, ref: str) -> Resource | Replica:
         """A container of either sort, for what reads from it."""
         return self._any(call, ref)
 
-    def _write_action(self, call: Call, found: Resource, action: str) -> Answer:
+    def _write_action(self, call: Call, found: Resource, action: str, once: Once) -> Answer:
         intent: Intent = found.intent
         check_preconditions(call, intent.generation)
         self._must_live(found)
@@ -87,12 +89,10 @@ class Containers(Workloads):
         change = Change()
         restarts = intent.restarts + (again or action == "restart")
         new = replaced(intent, desired_state=wanted, restarts=restarts, **self._written(call, intent, change))
-        change.put(self._key(intent), new, found.revision)
         change.tell(self._event(call, f"Container{action.title()}", new, f"{action.title()} was asked for."))
-        self._tools.writer.commit(change)
-        return self._accepted(intent.id)
+        return self._rewrite(call, found, new, change, once)
 
-    def _kill(self, call: Call, ref: str, signal: str) -> Answer:
+    def _kill(self, call: Call, ref: str, signal: str, once: Once) -> Answer:
         if signal not in signals.Signals.__members__:
             detail = f"{signal} is no signal; use a name such as SIGTERM or SIGHUP."
             raise Unprocessable(detail, [FieldProblem("/signal", detail)])
@@ -103,9 +103,10 @@ class Containers(Workloads):
         if instance is None or phase_of(found) not in ("Running", "Restarting", "Paused"):
             raise Conflict(f"It is {phase_of(found)}; only what runs can be sent a signal.")
         self._able(resource, Kill, "kill").kill(self._ref(resource), instance.native_id, signal)
-        self._tell(call, found, "ContainerKilled", f"{signal} was sent.")
         settle = None if isinstance(found, Replica) else self._settle(found)
-        return Answer(202, self._views.body(found), {"Location": f"/v1/containers/{found.id}"}, settle)
+        answer = Answer(202, self._views.body(found), {"Location": f"/v1/containers/{found.id}"}, settle)
+        self._tell(call, found, "ContainerKilled", f"{signal} was sent.", once, answer)
+        return answer
 
     def _instance(self, found: Resource) -> Instance | None:
         return next(iter(found.status.instances), None)
@@ -141,11 +142,21 @@ class Containers(Workloads):
     def _ref(self, resource: Resource) -> Any:
         return ref_of(self._tools.installation, resource.intent)
 
-    def _tell(self, call: Call, found: Found, type: str, message: str) -> None:
+    def _tell(
+        self,
+        call: Call,
+        found: Found,
+        type: str,
+        message: str,
+        once: Once | None = None,
+        answer: Answer | None = None,
+    ) -> None:
         intent = found.app.intent if isinstance(found, Replica) else found.intent
         change = Change()
         event = self._event(call, type, intent, message, container=found.id)
         change.tell(replaced(event, subject=intent.noun))
+        if once is not None and answer is not None:
+            once(change, answer)
         self._tools.writer.commit(change)
 
     def _standalone(self, call: Call, ref: str, what: str) -> Resource:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from zun_coe.errors import Conflict, FieldProblem, Gone, Malformed
 from zun_coe.gateway import rendering
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions
-from zun_coe.gateway.resources import Resources, Tools, page_answer
+from zun_coe.gateway.resources import Once, Resources, Tools, page_answer
 from zun_coe.gateway.views import Resource, StoredEvent, Views
 from zun_coe.gateway.workloads import replace_settle
 from zun_coe.gateway.writing import Change, replaced
@@ -28,12 +28,7 @@ class Secrets(Resources):
         """Keep the values of `data`, encrypted."""
         call.principal.must_write()
 
-        def attempt() -> Answer:
-            if answer := self._tools.writer.before(call, "secret.create", body):
-                return answer
-            return self._create(call, body)
-
-        return self._attempt(call, attempt)
+        return self._once(call, "secret.create", body, lambda once: self._create(call, body, once))
 
     def delete(self, call: Call, ref: str) -> Answer:
         """Forget a secret that nothing uses."""
@@ -55,7 +50,7 @@ class Secrets(Resources):
 
         return self._attempt(call, attempt)
 
-    def _create(self, call: Call, body: Mapping[str, Any]) -> Answer:
+    def _create(self, call: Call, body: Mapping[str, Any], once: Once) -> Answer:
         change = Change()
         existing = self._views.named("secret", call.principal.project, body["name"])
         check_preconditions(call, existing.intent.generation if existing else None)
@@ -74,7 +69,7 @@ class Secrets(Resources):
         change.tell(self._event(call, "SecretCreated", record, "It was created."))
         headers = {"Location": f"/v1/secrets/{record.id}", "ETag": '"1"'}
         answer = Answer(201, rendering.encode(rendering.secret(record)), headers)
-        self._tools.writer.remember(change, call, "secret.create", body, answer)
+        once(change, answer)
         self._tools.writer.commit(change)
         return answer
 

@@ -11,7 +11,7 @@ from zun_coe.config import Settings
 from zun_coe.errors import Conflict, FieldProblem, Malformed, NotFound, PreconditionFailed, RevisionConflict
 from zun_coe.gateway.calls import PLURALS, Answer, Call, Query, Settle, etag
 from zun_coe.gateway.views import Replica, Resource, Views, matching
-from zun_coe.gateway.writing import Writer
+from zun_coe.gateway.writing import Change, Writer
 from zun_coe.model import Event
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache
@@ -22,6 +22,7 @@ T = TypeVar("T")
 Found = Resource | Replica
 # `list` is a use case below, so the type of a list needs another name
 Listing = list[Found]
+Once = Callable[[Change, Answer], None]
 ATTEMPTS = 10
 
 
@@ -145,6 +146,15 @@ class Resources:
             request_id=call.request_id,
             data=data,
         )
+
+    def _once(self, call: Call, operation: str, body: Any, attempt: Callable[[Once], Answer]) -> Answer:
+        """As `_attempt`, for a POST: the same Idempotency-Key and body get the answer they got before. The
+        attempt calls what it is given with its change and its answer, before it commits."""
+
+        def remember(change: Change, answer: Answer) -> None:
+            self._tools.writer.remember(change, call, operation, body, answer)
+
+        return self._attempt(call, lambda: self._tools.writer.before(call, operation, body) or attempt(remember))
 
     def _attempt(self, call: Call, attempt: Callable[[], T]) -> T:
         """Do it, and again when somebody else wrote in between, on what is there then. A caller who

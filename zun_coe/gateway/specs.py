@@ -142,6 +142,8 @@ def _convert(value: Any, type_: type[T], base: str) -> T:
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$")
         pointer = base + re.sub(r"\[(\d+)\]", r"/\1", path.rstrip("`").replace(".", "/").replace("[...]", ""))
+        if missing := re.search(r"missing required field `(\w+)`", text):
+            pointer, text = f"{pointer}/{missing[1]}", "It is required"
         raise Malformed(f"{pointer or 'The body'}: {text}.", [FieldProblem(pointer, f"{text}.")]) from error
 
 

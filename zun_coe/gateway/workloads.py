@@ -19,7 +19,7 @@ from zun_coe.errors import (
 )
 from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.calls import Answer, Call, Settle, check_preconditions, etag
-from zun_coe.gateway.resources import Listing, Resources
+from zun_coe.gateway.resources import Listing, Once, Resources
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import (
@@ -48,14 +48,7 @@ class Workloads(Resources):
     def create(self, call: Call, body: Mapping[str, Any]) -> Answer:
         """A new one. 202 when it is written down; the same Idempotency-Key gives the same answer."""
         call.principal.must_write()
-        operation = f"{self.noun}.create"
-
-        def attempt() -> Answer:
-            if answer := self._tools.writer.before(call, operation, body):
-                return answer
-            return self._create(call, body, operation)
-
-        return self._attempt(call, attempt)
+        return self._once(call, f"{self.noun}.create", body, lambda once: self._create(call, body, once))
 
     def patch(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
         """A JSON merge patch; the merged whole is checked as a new one would be."""
@@ -94,7 +87,7 @@ class Workloads(Resources):
         settle = Settle(self.noun, intent.project, intent.id, intent.generation, deleted=True)
         return replace_settle(answer, settle)
 
-    def _create(self, call: Call, body: Mapping[str, Any], operation: str) -> Answer:
+    def _create(self, call: Call, body: Mapping[str, Any], once: Once) -> Answer:
         wanted = specs.parse(cast(Noun, self.noun), body)
         existing = self._views.named(self.noun, call.principal.project, wanted.name or "")
         check_preconditions(call, existing.intent.generation if existing else None)
@@ -121,15 +114,23 @@ class Workloads(Resources):
         change.conditions.append(At(intent_key("cluster", cluster.intent.project, cluster.id), cluster.revision))
         self._keep_revision(intent, change)
         change.tell(self._event(call, f"{self.noun.title()}Created", intent, "Creation was asked for."))
-        answer = self._preview(intent, cluster)
-        self._tools.writer.remember(change, call, operation, body, answer)
+        answer = self._preview(intent, Status())
+        once(change, answer)
         self._tools.writer.commit(change)
         return answer
 
-    def _preview(self, intent: Intent, cluster: Resource) -> Answer:
-        """The answer to a creation, known before it is written, so that it can be part of the write."""
-        content = rendering.workload(intent, Status(), cluster.intent.name)
-        body = rendering.finish(rendering.as_bytes(content), self._views.suffix(cluster.id))
+    def _rewrite(self, call: Call, found: Resource, intent: Intent, change: Change, once: Once) -> Answer:
+        """Write a changed intent down, with what is in the change already."""
+        change.put(self._key(intent), intent, found.revision)
+        answer = self._preview(intent, found.status)
+        once(change, answer)
+        self._tools.writer.commit(change)
+        return answer
+
+    def _preview(self, intent: Intent, status: Status) -> Answer:
+        """The answer to a write, known before it is written, so that it can be part of the write."""
+        content = rendering.workload(intent, status, self._views.cluster_name(intent.cluster))
+        body = rendering.finish(rendering.as_bytes(content), self._views.suffix(intent.cluster))
         headers = {"ETag": etag(intent.generation), "Location": f"/v1/{self.noun}s/{intent.id}"}
         return Answer(202, body, headers, Settle(self.noun, intent.project, intent.id, intent.generation))
 
