@@ -79,7 +79,7 @@ class Cell:
 
     def start(self, command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a command inside. The process given back waits outside; `child_of` it is the command."""
-        enter = ["nsenter", "--target", str(self._init), "--pid", "--mount", "--", *command]
+        enter = ["nsenter", "--target", str(self._init), "--pid", "--mount", "--root", "--", *command]
         return subprocess.Popen(enter, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def close(self) -> None:
