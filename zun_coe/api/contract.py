@@ -22,6 +22,7 @@ from zun_coe.errors import FieldProblem
 Direction = Literal["request", "response"]
 Schema = dict[str, Any]
 
+METHODS = frozenset({"get", "put", "post", "patch", "delete"})
 _WORDS_ONLY = frozenset({"description", "example", "default", "externalDocs", "deprecated"})
 # An unescaped dollar: in Python it also matches before a line's end, and a name is no name with one.
 _DOLLAR = re.compile(r"(?<!\\)\$")
@@ -57,6 +58,15 @@ def check(name: str, direction: Direction = "request") -> Check:
     """The check of a schema of the contract, by its name. Raises `KeyError`."""
     schemas = _document()["components"]["schemas"]
     return Check(prepared(schemas[name], schemas, direction))
+
+
+def methods_at(path: str) -> list[str]:
+    """What can be done at a path: the router itself knows of one method at a time."""
+    for template, operations in _document()["paths"].items():
+        if re.fullmatch(re.sub(r"{[^}]*}", "[^/]+", template), path):
+            named = {method.upper() for method in operations if method in METHODS}
+            return sorted(named | ({"HEAD"} if "GET" in named else set()))
+    return []
 
 
 def prepared(schema: Schema, schemas: Mapping[str, Schema], direction: Direction) -> Schema:

@@ -14,6 +14,7 @@ from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from starlette.exceptions import HTTPException
 
 from zun_coe import errors
+from zun_coe.api.contract import methods_at
 
 BASE = "https://zun-coe.dev/problems/"
 """What the types of problems begin with. They are names; nothing need be there."""
@@ -136,7 +137,10 @@ async def _starlettes(request: ConnexionRequest, error: HTTPException) -> Connex
         404: f"There is nothing at {request.scope['path']}.",
         405: f"{request.scope['method']} does not apply to {request.scope['path']}.",
     }
-    return response(_plain(error.status_code, told.get(error.status_code, error.detail)), error.headers or {})
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(methods_at(request.scope["path"]))
+    return response(_plain(error.status_code, told.get(error.status_code, error.detail)), headers)
 
 
 async def _unexpected(request: ConnexionRequest, error: Exception) -> ConnexionResponse:

@@ -12,6 +12,7 @@ from typing import Any
 from connexion.validators.parameter import ParameterValidator
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Message, Receive, Scope
+from werkzeug.http import parse_options_header
 
 from zun_coe.api.contract import Check, check, prepared
 from zun_coe.api.exchange import exchange_of
@@ -67,13 +68,14 @@ class JsonBody:
 
     max_depth = 32
 
-    def __init__(self, *, schema: Mapping[str, Any], encoding: str, **_: Any) -> None:
-        self._name, self._encoding = str(schema["title"]), encoding
+    def __init__(self, *, schema: Mapping[str, Any], **_: Any) -> None:
+        self._name = str(schema["title"])
 
     async def wrap_receive(self, receive: Receive, *, scope: Scope) -> tuple[Receive, Scope]:
         """Reads the whole body. Raises `Malformed`, `UnsupportedMediaType`, `BodyTooLarge`."""
-        if self._encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
-            raise UnsupportedMediaType(f"The body is in {self._encoding[:40]}; send UTF-8.")
+        encoding = parse_options_header(Headers(scope=scope).get("content-type"))[1].get("charset", "utf-8")
+        if encoding.lower() not in ("utf-8", "utf8"):
+            raise UnsupportedMediaType(f"The body is in {encoding[:40]}; send UTF-8.")
         body = parse(await _read(receive), self.max_depth)
         problems = check(self._name).problems(body)
         if problems:
