@@ -17,6 +17,7 @@ _FOREIGN = {
     "namespace": "Hosts have no namespaces; leave it out.",
 }
 _CREDENTIALS = ("ca_cert", "client_cert", "client_key")
+_SHORT = re.compile(r"(0x[0-9a-f]+|[0-9]+)(\.(0x[0-9a-f]+|[0-9]+))*\.?")
 _NAME = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 
 
@@ -68,7 +69,7 @@ def _private(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         # Short forms such as 127.1 or 2130706433 mean an address to the system's resolver.
-        return bool(re.fullmatch(r"(0x)?[0-9a-f.]+", host.lower())) and not re.search(r"[g-z-]", host.lower())
+        return bool(_SHORT.fullmatch(host.lower()))
     mapped = getattr(address, "ipv4_mapped", None) or address
     return bool(mapped.is_loopback or mapped.is_link_local or mapped.is_unspecified or mapped.is_multicast)
 
