@@ -43,7 +43,7 @@ class Gateway:
     def __init__(self, store: Store, cache: Cache, settings: Settings, vault: Vault, installation: str) -> None:
         self.cache, self.settings, self.views = cache, settings, Views()
         cache.listen(self.views.listener)
-        writer = Writer(store, cache, settings)
+        writer = Writer(store, cache, settings, vault)
         tools = Tools(store, cache, self.views, writer, vault, settings, installation)
         self._tools = tools
         self.backends = Backends(self.views, installation, vault, settings)

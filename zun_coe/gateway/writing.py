@@ -4,7 +4,6 @@ idempotent answer, and a way to tell whether it happened when the store's answer
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from zun_coe.model import Event, IdempotentAnswer, Value
 from zun_coe.store import At, Condition, Missing, Operation, Put, Store
 from zun_coe.store.cache import Cache
 from zun_coe.store.records import decode, encode, event_key, idem_key, name_key, new_id, utc_now
+from zun_coe.vault import Vault
 
 
 @dataclass
@@ -50,8 +50,8 @@ class Change:
 class Writer:
     """Commits changes, and keeps the answers to idempotent requests."""
 
-    def __init__(self, store: Store, cache: Cache, settings: Settings) -> None:
-        self._store, self._cache, self._settings = store, cache, settings
+    def __init__(self, store: Store, cache: Cache, settings: Settings, vault: Vault) -> None:
+        self._store, self._cache, self._settings, self._vault = store, cache, settings, vault
 
     def commit(self, change: Change) -> int:
         """The revision at which it happened. Raises `NameTaken`, `RevisionConflict`, `StoreUnavailable`,
@@ -79,7 +79,7 @@ class Writer:
         if utc_now() - kept.at > timedelta(seconds=self._settings.idempotency_age):
             self._store.delete(record.key, record.revision)
             return None
-        if kept.digest != _digest(body):
+        if kept.digest not in self._digests(body):
             raise Unprocessable("This Idempotency-Key was used with another body; use a new key for a new request.")
         return Answer(kept.status, kept.body.encode(), kept.headers | {"Idempotency-Replayed": "true"})
 
@@ -89,7 +89,7 @@ class Writer:
             return
         text = (answer.body or b"").decode()
         kept = IdempotentAnswer(
-            digest=_digest(body), status=answer.status, body=text, headers=dict(answer.headers), at=utc_now()
+            digest=self._digests(body)[0], status=answer.status, body=text, headers=dict(answer.headers), at=utc_now()
         )
         key = self._idem(call, operation)
         change.conditions.insert(0, Missing(key))
@@ -98,6 +98,10 @@ class Writer:
     def _idem(self, call: Call, operation: str) -> str:
         content = [call.principal.user, operation, call.idempotency_key]
         return idem_key(call.principal.project, hashlib.sha256(msgspec.json.encode(content)).hexdigest())
+
+    def _digests(self, body: Any) -> list[str]:
+        # Keyed, since a body may hold secrets that are short enough to be guessed.
+        return self._vault.fingerprints(msgspec.json.encode(body, order="sorted"))
 
     def _look(self, change: Change) -> int:
         try:
@@ -123,12 +127,3 @@ class Writer:
 def replaced(value: Any, **changes: Any) -> Any:
     """A copy of a frozen value with other fields."""
     return msgspec.structs.replace(value, **changes)
-
-
-def _digest(body: Any) -> str:
-    return hashlib.sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
-
-
-def split(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    """The items in runs of at most `size`, for what does not fit into one transaction."""
-    return [items[i : i + size] for i in range(0, len(items), size)]
