@@ -20,8 +20,8 @@ MEDIA_TYPE = "text/event-stream; charset=utf-8"
 class Follower:
     """Makes streams of events."""
 
-    def __init__(self, gateway: Gateway, wakeups: Wakeups, heartbeat: float = HEARTBEAT) -> None:
-        self._gateway, self._wakeups, self._heartbeat = gateway, wakeups, heartbeat
+    def __init__(self, gateway: Gateway, wakeups: Wakeups) -> None:
+        self._gateway, self._wakeups = gateway, wakeups
         self._recent: dict[tuple[int, int], bytes] = {}
 
     async def follow(self, call: Call, query: Query, last_id: str | None) -> AsyncGenerator[bytes, None]:
@@ -40,7 +40,7 @@ class Follower:
                         yield self._chunk(stored)
                 if self._wakeups.closing:
                     return
-                if not await waiter.wait(self._heartbeat):
+                if not await waiter.wait(HEARTBEAT):
                     yield b": heartbeat\n\n"
                 pending = self._gateway.events.after(project, last)
 

@@ -1,0 +1,123 @@
+"""`?wait`: held until it has settled, without a thread, woken by the store."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import Service
+from tests.real.waiting import wait_until
+from tests.simulated import Image, Outside
+from zun_coe.api.wakeups import Wakeups, resource
+from zun_coe.store.cache import Update
+
+APP = {"name": "hello", "cluster": "here", "image": "web:1"}
+Make = Callable[..., Any]
+
+
+def test_settled_is_200_with_the_resource_as_it_is_then(api: httpx.Client) -> None:
+    answer = api.post("/v1/apps", params={"wait": 20}, json=APP | {"replicas": 2})
+    assert (answer.status_code, answer.headers["ETag"]) == (200, '"1"')
+    assert answer.headers["Location"].endswith(answer.json()["id"])
+    assert (answer.json()["status"]["phase"], answer.json()["status"]["replicas"]["ready"]) == ("Running", 2)
+
+
+def test_time_is_up_is_202(api: httpx.Client, outside: Outside) -> None:
+    outside.set_image("slow:1", Image(pull=3600))
+    began = time.monotonic()
+    answer = api.post("/v1/apps", params={"wait": 0.5}, json=APP | {"image": "slow:1"})
+    assert answer.status_code == 202
+    assert 0.5 <= time.monotonic() - began < 5
+
+
+def test_a_failure_is_settled_too(api: httpx.Client, outside: Outside) -> None:
+    outside.set_image("none:1", Image(missing=True))
+    body = APP | {"image": "none:1", "update": {"deadline": 1}}
+    answer = api.post("/v1/apps", params={"wait": 20}, json=body)
+    assert answer.status_code == 200
+    assert answer.json()["status"]["phase"] == "Failed"
+    assert answer.json()["status"]["reason"] == "ImageNotFound"
+
+
+def test_deleted_is_204(api: httpx.Client, app_of: Make) -> None:
+    app_of()
+    answer = api.delete("/v1/apps/hello", params={"wait": 20})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert api.get("/v1/apps/hello").status_code == 404
+
+
+def test_deleted_while_it_is_waited_for(api: httpx.Client, outside: Outside) -> None:
+    outside.set_image("never:1", Image(pull=3600))
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(api.post, "/v1/apps", params={"wait": 20}, json=APP | {"image": "never:1"})
+        wait_until(lambda: api.get("/v1/apps/hello").status_code == 200)
+        assert api.delete("/v1/apps/hello", params={"wait": 20}).status_code == 204
+        assert waiting.result().status_code == 404
+
+
+def test_many_wait_and_hold_no_thread(service: Service, project: str, api: httpx.Client, outside: Outside) -> None:
+    """More waiters than there are threads, and plain requests are answered beside them at once."""
+    outside.set_image("later:1", Image(missing=True))
+    names = [f"w{n}" for n in range(100)]
+
+    async def wait_for_all() -> list[int]:
+        headers = dict(api.headers)
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(
+            base_url=service.server.url, headers=headers, limits=limits, trust_env=False, timeout=60
+        ) as client:
+            posts = [
+                client.post("/v1/apps", params={"wait": 20}, json=APP | {"name": n, "image": "later:1"}) for n in names
+            ]
+            return [answer.status_code for answer in await asyncio.gather(*posts)]
+
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(asyncio.run, wait_for_all())
+        wait_until(lambda: len(api.get("/v1/apps").json()["apps"]) == len(names))
+        assert threading.active_count() < len(names)
+        began = time.monotonic()
+        assert api.get("/healthz").status_code == 200
+        assert time.monotonic() - began < 2
+        outside.set_image("later:1", Image())
+        assert waiting.result() == [200] * len(names)
+
+
+@pytest.mark.parametrize("keys", [[("app", "1")], [("app", "1"), ("app", "2")]])
+def test_nobody_is_kept_who_has_left(keys: list[tuple[str, str]]) -> None:
+    wakeups = Wakeups()
+
+    async def come_and_go() -> None:
+        with wakeups.waiting(*(resource(*key) for key in keys)):
+            assert len(wakeups) == 1
+
+    asyncio.run(come_and_go())
+    assert len(wakeups) == 0
+
+
+def test_a_wake_up_between_two_waits_is_not_lost() -> None:
+    wakeups = Wakeups()
+
+    async def wait_twice() -> list[bool]:
+        with wakeups.waiting(resource("app", "1")) as waiter:
+            wakeups.listener(1, [Update("status/app/p/1", None, None)])
+            return [await waiter.wait(5), await waiter.wait(0)]
+
+    assert asyncio.run(wait_twice()) == [True, False]
+
+
+def test_only_what_is_waited_for_wakes() -> None:
+    wakeups = Wakeups()
+
+    async def wait_for_another() -> bool:
+        with wakeups.waiting(resource("app", "1")) as waiter:
+            wakeups.listener(1, [Update("status/app/p/2", None, None), Update("meta/x", None, None)])
+            return await waiter.wait(0.01)
+
+    assert not asyncio.run(wait_for_another())
