@@ -10,25 +10,35 @@ import click
 
 from zun_coe import __version__
 from zun_coe.cli import serving
+from zun_coe.cli.apps import app
+from zun_coe.cli.clusters import cluster
+from zun_coe.cli.containers import container
+from zun_coe.cli.events import events
 from zun_coe.cli.failures import EXIT_CODES, Failure
+from zun_coe.cli.options import Ordered
+from zun_coe.cli.output import say_failure
+from zun_coe.cli.secrets import secret
+from zun_coe.cli.services import service
+from zun_coe.cli.session import Connection, Session, connection_options
+from zun_coe.cli.volumes import volume
 
 COMPLETION = """Shell completion: run eval "$(_ZUN_COE_COMPLETE=bash_source zun-coe)", or the same with zsh_source;
 for fish, _ZUN_COE_COMPLETE=fish_source zun-coe | source."""
 
 
-class Program(click.Group):
-    """All commands, in the order in which they were added, and what holds for each: how failures end."""
+COMMANDS = (app, container, cluster, secret, volume, events, service)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The order of the help text."""
-        return list(self.commands)
+
+class Program(Ordered):
+    """All commands, and what holds for each: how failures end."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Ends the process by an exit code, never by a traceback for a user's mistake."""
         try:
             return super().invoke(ctx)
         except Failure as failure:
-            click.echo(f"Error: {failure}", err=True)
+            session = ctx.find_object(Session)
+            say_failure(failure, session.format if session else "table")
             ctx.exit(failure.exit_code)
         except (KeyboardInterrupt, click.Abort):
             ctx.exit(130)
@@ -38,9 +48,15 @@ class Program(click.Group):
 
 
 @click.group(cls=Program, epilog=f"{EXIT_CODES}\n\n{COMPLETION}")
+@connection_options
 @click.version_option(__version__, message="zun-coe %(version)s")
-def main() -> None:
-    """Run containers and apps anywhere, through one gateway."""
+@click.pass_context
+def main(ctx: click.Context, /, **connection: Any) -> None:
+    """Run containers and apps anywhere, through one gateway.
+
+    A token is taken from ZUN_COE_TOKEN or OS_AUTH_TOKEN."""
+    token = os.environ.get("ZUN_COE_TOKEN") or os.environ.get("OS_AUTH_TOKEN")
+    ctx.obj = Session(Connection(token=token, **connection))
 
 
 @click.command("version")
@@ -56,5 +72,5 @@ def _let_go_of_stdout() -> None:
     os.close(nowhere)
 
 
-for command in (*serving.commands(), serving.key, version):
+for command in (*COMMANDS, *serving.commands(), serving.key, version):
     main.add_command(command)

@@ -1,0 +1,165 @@
+"""`zun-coe app`: containers that are replicated and kept so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from zun_coe.cli import documents, workloads
+from zun_coe.cli.diagnosing import show_diagnosis
+from zun_coe.cli.failures import Misuse
+from zun_coe.cli.logs import logs
+from zun_coe.cli.nouns import APP, common, each, finish, page_options, write
+from zun_coe.cli.options import (
+    Ordered,
+    Verb,
+    file_option,
+    if_match_option,
+    one_name,
+    optional_name,
+    wait_option,
+)
+from zun_coe.cli.session import Session, output_option
+from zun_coe.cli.specs import APP_FLAGS
+
+
+@click.group("app", cls=Ordered)
+def app() -> None:
+    """Apps: containers that are replicated and kept so."""
+
+
+@click.command("apply", cls=Verb)
+@optional_name
+@file_option
+@click.option("--create-only", is_flag=True, help="Refuse to replace what is there.")
+@if_match_option
+@wait_option
+@output_option
+@click.pass_obj
+def apply(
+    session: Session,
+    name: str | None,
+    files: Sequence[str],
+    create_only: bool,
+    if_match: str | None,
+    wait: float | None,
+) -> None:
+    """Create apps from files, or make those that are there as the files say.
+
+    A file may hold several YAML documents. What a document leaves out gets its default. NAME is for a single
+    document that has no name of its own, or another one."""
+    bodies = {_name(body, name): body for body in _documents(files, name)}
+
+    def put(name: str) -> Any:
+        headers = {"If-Match": if_match} if if_match else {"If-None-Match": "*"} if create_only else {}
+        body = {"name": name} | {k: v for k, v in bodies[name].items() if k != "name"}
+        answer = session.api.ask("PUT", APP.path(name), body=body, headers=headers)
+        return lambda: finish(session, APP, answer.json(), wait)
+
+    each(session, list(bodies), put)
+
+
+def _documents(files: Sequence[str], name: str | None) -> list[dict[str, Any]]:
+    if not files:
+        raise Misuse("A file is needed: -f FILE, or -f - for the standard input.")
+    found = documents.read(files)
+    if name and len(found) > 1:
+        raise Misuse(f"There are {len(found)} documents, and one name.")
+    names = [_name(body, name) for body in found]
+    if twice := next((n for n in names if names.count(n) > 1), None):
+        raise Misuse(f"The app {twice} is there twice.")
+    return found
+
+
+def _name(body: Mapping[str, Any], name: str | None) -> str:
+    found = name or body.get("name")
+    if not isinstance(found, str) or not found:
+        raise Misuse("A document has no name; give it one, or name it: app apply NAME -f FILE.")
+    return found
+
+
+@click.command("scale", cls=Verb)
+@one_name
+@click.argument("replicas", type=click.IntRange(min=0))
+@if_match_option
+@wait_option
+@output_option
+@click.pass_obj
+def scale(session: Session, name: str, replicas: int, if_match: str | None, wait: float | None) -> None:
+    """Keep so many replicas running."""
+    write(session, APP, "PATCH", name, body={"replicas": replicas}, if_match=if_match, wait=wait)
+
+
+@click.command("rollback", cls=Verb)
+@one_name
+@click.option("--to", "revision", type=click.IntRange(min=1), help="A revision; without it, the one before.")
+@if_match_option
+@wait_option
+@output_option
+@click.pass_obj
+def rollback(session: Session, name: str, revision: int | None, if_match: str | None, wait: float | None) -> None:
+    """Go back to an earlier revision. `app revisions` tells which there are."""
+    body = {"revision": revision or _before(session, name)}
+    write(session, APP, "POST", name, "rollback", body=body, if_match=if_match, wait=wait)
+
+
+def _before(session: Session, name: str) -> int:
+    """The newest revision that is not the wanted one."""
+    page = session.api.ask("GET", APP.path(name, "revisions"), params={"limit": 2}).json()
+    earlier = [r["revision"] for r in page["revisions"] if not r["current"]]
+    if not earlier:
+        raise Misuse(f"The app {name} has no earlier revision.")
+    return int(earlier[0])
+
+
+@click.command("diagnose", cls=Verb)
+@one_name
+@output_option
+@click.pass_obj
+def diagnose(session: Session, name: str) -> None:
+    """Tell why an app isn't as it should be, and what to do."""
+    found = session.api.ask("GET", APP.path(name, "diagnosis")).json()
+    if session.printer.for_people:
+        show_diagnosis(session.printer, found)
+    else:
+        session.printer.document(found)
+
+
+def _part(verb: str, key: str, noun: str, columns: str, help: str) -> click.Command:
+    """A list that belongs to an app."""
+
+    @click.command(verb, cls=Verb, help=help)
+    @one_name
+    @output_option
+    @click.pass_obj
+    def run(session: Session, name: str, limit: int | None, marker: str | None) -> None:
+        params = {"marker": marker} if marker else {}
+        page = session.api.listing(APP.path(name, key), key, params, limit)
+        session.printer.listing(noun, key, page, columns)
+
+    run.params += page_options()
+    return run
+
+
+def _commands() -> Iterator[click.Command]:
+    """In the order of the help text."""
+    stopped, running = {"desired_state": "stopped"}, {"desired_state": "running"}
+    yield workloads.create(APP, APP_FLAGS)
+    yield apply
+    yield from common(APP)
+    yield scale
+    yield workloads.update(APP, APP_FLAGS)
+    yield _part("revisions", "revisions", "revision", "revision", "List what an app was made from.")
+    yield rollback
+    yield workloads.act(APP, "restart", "Replace every replica of apps, a few at a time.")
+    yield workloads.act(APP, "stop", "Stop every replica of apps, and keep the apps.", body=stopped)
+    yield workloads.act(APP, "start", "Run apps again that were stopped.", body=running)
+    yield _part("containers", "containers", "container", "replica", "List the replicas of an app.")
+    yield logs(APP)
+    yield diagnose
+
+
+for command in _commands():
+    app.add_command(command)

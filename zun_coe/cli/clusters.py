@@ -1,0 +1,134 @@
+"""`zun-coe cluster`: places to run things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from zun_coe.cli import workloads
+from zun_coe.cli.failures import Misuse
+from zun_coe.cli.nouns import CLUSTER, common, write
+from zun_coe.cli.options import (
+    Ordered,
+    Verb,
+    file_option,
+    flag_options,
+    if_match_option,
+    one_name,
+    optional_name,
+    wait_option,
+)
+from zun_coe.cli.session import Session, output_option
+from zun_coe.cli.specs import Flag, host, merge, pair
+
+F = TypeVar("F", bound=Callable[..., Any])
+_CHANGEABLE = (
+    Flag("--label", ("labels",), "A label to find it by.", pair, "KEY=VALUE", "map"),
+    Flag(
+        "--host",
+        ("hosts",),
+        "A host of a native cluster: name=A,endpoint=URL[,runtime=R][,address=IP][,label.K=V][,drained].",
+        host,
+        "HOST",
+        "list",
+    ),
+    Flag("--cluster-endpoint", ("endpoint",), "Where its engine's API is.", metavar="URL"),
+    Flag("--node-endpoint", ("node_endpoint",), "Where each node's engine is, with {address}.", metavar="URL"),
+    Flag("--namespace", ("namespace",), "The part of the engine to keep everything in.", metavar="NAME"),
+    Flag("--public", ("public",), "Whether every project may use it.", many="switch"),
+    Flag("--username", ("credentials", "username"), "Who to be there.", metavar="NAME"),
+)
+_NEW = (Flag("--kind", ("kind",), "native, or another kind that the gateway knows.", metavar="KIND"), *_CHANGEABLE)
+_CREDENTIALS = ("ca_cert", "client_cert", "client_key", "kubeconfig", "token", "password")
+
+
+@click.group("cluster", cls=Ordered)
+def cluster() -> None:
+    """Clusters: places to run things."""
+
+
+def _credential_options(command: F) -> F:
+    """Credentials come from files: a command line can be seen by everybody on the machine."""
+    for name in reversed(_CREDENTIALS):
+        option = f"--{name.replace('_', '-')}"
+        what = name.replace("_", " ")
+        type = click.Path(path_type=Path, dir_okay=False)
+        command = click.option(f"{option}-file", name, type=type, metavar="FILE", help=f"Its {what}.")(command)
+    return command
+
+
+@cluster.command("register", cls=Verb)
+@optional_name
+@file_option
+@flag_options(_NEW)
+@_credential_options
+@wait_option
+@output_option
+@click.pass_obj
+def register(session: Session, /, name: str | None, files: Sequence[str], wait: float | None, **values: Any) -> None:
+    """Make a cluster known.
+
+    For a machine with Docker: cluster register local --kind native --host
+    name=local,endpoint=unix:///var/run/docker.sock,address=127.0.0.1"""
+    body = merge(workloads.described(_NEW, values, files, ()), _credentials(values))
+    if name:
+        body["name"] = name
+    write(session, CLUSTER, "POST", body=body, wait=wait)
+
+
+@cluster.command("update", cls=Verb)
+@one_name
+@file_option
+@flag_options(_CHANGEABLE)
+@_credential_options
+@if_match_option
+@wait_option
+@output_option
+@click.pass_obj
+def update(
+    session: Session, /, name: str, files: Sequence[str], if_match: str | None, wait: float | None, **values: Any
+) -> None:
+    """Change a cluster's labels, hosts (all of them), endpoints, credentials, or whether it is public."""
+    body = merge(workloads.described(_CHANGEABLE, values, files, (), patch=True), _credentials(values))
+    if not body:
+        raise Misuse("Nothing to change was named.")
+    write(session, CLUSTER, "PATCH", name, body=body, if_match=if_match, wait=wait)
+
+
+@cluster.command("capabilities", cls=Verb)
+@one_name
+@output_option
+@click.pass_obj
+def capabilities(session: Session, name: str) -> None:
+    """Tell what a cluster can carry: each field and each operation."""
+    found = session.api.ask("GET", CLUSTER.path(name, "capabilities")).json()
+    if not session.printer.for_people:
+        session.printer.document(found)
+        return
+    if not found["described"]:
+        click.echo("It was not reached yet: this is what its kind can carry.", err=True)
+    session.printer.table("field", found["fields"])
+    if found["operations"]:
+        click.echo()
+        session.printer.table("operation", found["operations"])
+
+
+def _credentials(values: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: _content(values[name]) for name in _CREDENTIALS if values.get(name)}
+    return {"credentials": given} if given else {}
+
+
+def _content(path: Path) -> str:
+    """What is in the file; a newline at its end is an editor's."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misuse(f"{path} can't be read: {error}.") from error
+    return text if text.startswith("-----BEGIN") else text.rstrip("\n")
+
+
+for command in common(CLUSTER):
+    cluster.add_command(command)

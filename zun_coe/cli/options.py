@@ -1,0 +1,123 @@
+"""Options and arguments that commands share, and how a command line is read that has a command of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from zun_coe.cli.specs import Flag, etag
+from zun_coe.cli.waiting import DEFAULT
+
+F = TypeVar("F", bound=Callable[..., Any])
+_TAIL = "zun_coe.cli.tail"
+
+
+class Ordered(click.Group):
+    """Commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The order of the help text."""
+        return list(self.commands)
+
+
+class Reading(click.ParamType[Any]):
+    """A value that a function reads; its `ValueError` is what the user is told."""
+
+    def __init__(self, read: Callable[[str], Any], metavar: str) -> None:
+        self.name, self._read = metavar, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """What the text means."""
+        try:
+            return self._read(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Verb(click.Command):
+    """A command with `--wait[=SECONDS]`, whose value needs its equals sign: `--wait NAME` is no number of
+    seconds. What stands behind `--` is left alone, for `tail_of`, where `takes_tail`."""
+
+    takes_tail = False
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads the line in two parts."""
+        here = args.index("--") if "--" in args else len(args)
+        own, rest = args[:here], args[here + 1 :]
+        own = [f"--wait={DEFAULT}" if arg == "--wait" else arg for arg in own]
+        if self.takes_tail:
+            ctx.meta[_TAIL] = tuple(rest)
+            return super().parse_args(ctx, own)
+        return super().parse_args(ctx, own + args[here:])
+
+
+class VerbWithTail(Verb):
+    """A command that takes another command behind `--`."""
+
+    takes_tail = True
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """What the help's first line says."""
+        return [*super().collect_usage_pieces(ctx), "[-- CMD [ARG]...]"]
+
+
+def tail_of(ctx: click.Context) -> tuple[str, ...]:
+    """What stood behind `--`."""
+    return tuple(ctx.meta.get(_TAIL, ()))
+
+
+def flag_options(flags: Iterable[Flag]) -> Callable[[F], F]:
+    """An option for each flag."""
+
+    def add(command: F) -> F:
+        for flag in reversed(tuple(flags)):
+            command = _option(flag)(command)
+        return command
+
+    return add
+
+
+def _option(flag: Flag) -> Callable[[F], F]:
+    if flag.many == "switch":
+        off = f"--no-{flag.option.removeprefix('--')}"
+        return click.option(f"{flag.option}/{off}", default=None, help=flag.meaning)
+    several = flag.many in ("list", "map")
+    meaning = f"{flag.meaning}  [several]" if several else flag.meaning
+    type = click.Choice(flag.choices) if flag.choices else Reading(flag.read, flag.metavar)
+    metavar = None if flag.choices else flag.metavar
+    return click.option(flag.option, type=type, multiple=several, metavar=metavar, help=meaning)
+
+
+def wait_option(command: F) -> F:
+    """`--wait[=SECONDS]`: None where it is not given."""
+    help = f"Wait until it has settled, at most so long (--wait alone: {DEFAULT} s)."
+    return click.option("--wait", type=click.FloatRange(min=0), metavar="[=SECONDS]", help=help)(command)
+
+
+def if_match_option(command: F) -> F:
+    """`--if-match`."""
+    help = "Only if it is at this generation still."
+    return click.option("--if-match", type=Reading(etag, "GENERATION"), metavar="GENERATION", help=help)(command)
+
+
+def file_option(command: F) -> F:
+    """`-f FILE`, several."""
+    help = "A description in JSON or YAML, - for the standard input."
+    return click.option("-f", "--file", "files", multiple=True, metavar="FILE", help=help)(command)
+
+
+def optional_name(command: F) -> F:
+    """A name that a file may have instead."""
+    return click.argument("name", required=False)(command)
+
+
+def one_name(command: F) -> F:
+    """A name or an id."""
+    return click.argument("name")(command)
+
+
+def several_names(command: F) -> F:
+    """Names or ids, one at least."""
+    return click.argument("names", nargs=-1, required=True, metavar="NAME...")(command)
