@@ -17,6 +17,7 @@ from scripts.busybox import CHANGES
 from tests.real.images import busybox_root
 from tests.real.isolation import Cell, child_of, is_isolated
 from tests.real.needs import missing, need
+from tests.real.process import freeze, thaw
 from tests.real.waiting import wait_until
 
 _numbers = itertools.count(1)
@@ -89,18 +90,18 @@ class Engine:
         """End the engine without notice. Its containers go on until `start`, which stops them as Docker does:
         one that ignores its stop signal delays that by its stop timeout."""
         if self._entered is not None and self._entered.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
-            self._entered.wait()
+            pid = self.pid
+            os.kill(pid, signal.SIGKILL)
+            self._leave()
+            wait_until(lambda: not Path(f"/proc/{pid}").exists(), 10, "The engine has ended")
 
     def freeze(self) -> None:
         """Let the engine hang: connections are accepted and nothing is answered."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         """Let it go on."""
-        assert self._entered is not None
-        os.kill(self.pid, signal.SIGCONT)
-        self._entered.send_signal(signal.SIGCONT)
+        thaw(self.pid)
 
     def clear(self) -> None:
         """Remove every container, every volume and every network that was made."""
@@ -115,12 +116,17 @@ class Engine:
         """End the engine with all that it started, and remove its folder, bridge and control groups."""
         if self._client is not None:
             self._client.close()
+        self._leave()
         self._cell.close()
-        if self._entered is not None:
-            self._entered.wait()
         subprocess.run(["ip", "link", "delete", self._bridge], check=True)
         remove_groups(self.control_group)
         shutil.rmtree(self.folder)
+
+    def _leave(self) -> None:
+        # It would wait for the engine, and stops itself when the engine is frozen.
+        if self._entered is not None:
+            self._entered.kill()
+            self._entered.wait()
 
     def _ready(self) -> bool:
         assert self._entered is not None

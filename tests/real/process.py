@@ -9,6 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.real.isolation import dying_with_us
+from tests.real.waiting import wait_until
+
+
+def freeze(pid: int) -> None:
+    """Stop a process where it is, and wait until each of its threads has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    wait_until(lambda: all("T" in _state(thread) for thread in threads.iterdir()), 10, f"The process {pid} has stopped")
+
+
+def thaw(pid: int) -> None:
+    """Let it go on."""
+    os.kill(pid, signal.SIGCONT)
 
 
 class Process:
@@ -50,12 +63,12 @@ class Process:
         self._end(signal.SIGTERM, timeout)
 
     def freeze(self) -> None:
-        """Let it hang: it accepts connections and answers nothing."""
-        os.kill(self.pid, signal.SIGSTOP)
+        """Let it hang: connections are accepted by the kernel, and nothing is answered."""
+        freeze(self.pid)
 
     def thaw(self) -> None:
         """Let it go on."""
-        os.kill(self.pid, signal.SIGCONT)
+        thaw(self.pid)
 
     def _end(self, how: signal.Signals, timeout: float = 10.0) -> None:
         if self._popen is None or self._popen.poll() is not None:
@@ -67,3 +80,8 @@ class Process:
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
+
+
+def _state(thread: Path) -> str:
+    """The letter behind the name in parentheses."""
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
