@@ -96,10 +96,8 @@ class NativeAdapter(Adapter):
             step.claim(plan)
         try:
             outcome = step.take(plan)
-        except Invalid as error:
-            self._refuse(workload.ref, error)
-            raise
-        self._refused.pop(workload.ref.id, None)
+        finally:
+            self._refuse(workload.ref, step.refused)
         if isinstance(outcome, Done) and pending is not None:
             return Wait(pending)
         return outcome
@@ -241,9 +239,11 @@ class NativeAdapter(Adapter):
                 pending += [left] if left > 0 else []
         return frozenset(due), min(pending, default=None)
 
-    def _refuse(self, ref: WorkloadRef, error: Invalid) -> None:
+    def _refuse(self, ref: WorkloadRef, error: Invalid | None) -> None:
         """Have the next observation tell of it, and that one made soon."""
-        before = self._refused.get(ref.id)
+        before = self._refused.pop(ref.id, None)
+        if error is None:
+            return
         self._refused[ref.id] = error
         if before is None or before.message != error.message:
             self._hints.put(ref)

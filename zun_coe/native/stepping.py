@@ -40,7 +40,9 @@ Result = Wait | BackendError | None
 
 
 class Step:
-    """Carries out the plan of one workload. Used once, by one thread."""
+    """Carries out the plan of one workload. Used once, by one thread.
+
+    `refused`: what a host will not take, after `take`, whether or not anything else could be done."""
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Step:
         self._pulls, self._relapses = pulls, relapses
         self._replicas = {r.instance.native_id: r for r in replicas}
         self._images: dict[tuple[str, str], Future[Wait | None]] = {}
+        self.refused: Invalid | None = None
 
     def claim(self, plan: Plan) -> None:
         """Hold what new replicas take of their hosts, before anybody else plans."""
@@ -68,7 +71,9 @@ class Step:
         for action in plan.actions:
             self._fetch(action)
         futures = [self._submit(action) for action in plan.actions]
-        return outcome(plan, [_result(future) for future in futures])
+        results = [_result(future) for future in futures]
+        self.refused = next((r for r in results if isinstance(r, Invalid)), None)
+        return outcome(plan, results)
 
     def _submit(self, action: Action) -> Future[Result]:
         return self._host(action).submit(lambda: self._carry_out(action))
