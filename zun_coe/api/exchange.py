@@ -23,8 +23,8 @@ _FILTERS = frozenset(
 
 @dataclass
 class Exchange:
-    """What is known of a request by now. `params`: parameters by name, checked, with defaults; `body`: the
-    JSON, checked; `settle`: what there is to wait for once the handler has answered."""
+    """What is known of a request by now. `params`: the parameters of query and headers by name, checked, with
+    defaults; `body`: the JSON, checked; `settle`: what there is to wait for once the handler has answered."""
 
     request_id: str
     params: dict[str, Any] = field(default_factory=dict)

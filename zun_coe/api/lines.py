@@ -39,7 +39,7 @@ class Wanted:
         return NDJSON if self.ndjson else TEXT
 
 
-def wanted_of(noun: str, params: Mapping[str, Any], accept: str, now: datetime) -> Wanted:
+def wanted_of(noun: str, ref: str, params: Mapping[str, Any], accept: str, now: datetime) -> Wanted:
     """What the parameters ask for. Raises `Malformed` for a time that is none."""
     container = params.get("container")
     options = LogOptions(
@@ -51,7 +51,7 @@ def wanted_of(noun: str, params: Mapping[str, Any], accept: str, now: datetime) 
     )
     return Wanted(
         noun=noun,
-        ref=params[noun],
+        ref=ref,
         options=options,
         merged=noun == "app",
         timestamps=params["timestamps"],

@@ -42,8 +42,9 @@ class Parameters(ParameterValidator):  # type: ignore[misc]  # connexion has no 
             "header": Headers(scope=scope),
         }
         for place, definitions in self.parameters.items():
+            kept = values if place != "path" else {}  # a name in the path may be that of a query's parameter too
             for definition in definitions:
-                problems += self._take(definition, given[place].get(definition["name"]), values)
+                problems += self._take(definition, given[place].get(definition["name"]), kept)
         if problems:
             raise Malformed(summary(problems, "The request"), problems)
 

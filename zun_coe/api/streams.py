@@ -48,7 +48,7 @@ class Streams:
             await self._app(scope, receive, send)
 
     async def _send_logs(self, noun: str, accept: str, scope: Scope, receive: Receive, send: Send) -> None:
-        wanted = lines.wanted_of(noun, exchange_of(scope).params, accept, datetime.now(UTC))
+        wanted = lines.wanted_of(noun, scope["path_params"][noun], exchange_of(scope).params, accept, datetime.now(UTC))
         chunks = self._logs.stream(call_of(scope), wanted)
         await self._send("logs", chunks, wanted.media_type, receive, send)
 
