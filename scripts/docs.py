@@ -34,7 +34,7 @@ def configuration() -> str:
     return f"""# Configuration
 
 Each setting can be given in a TOML file (`--config FILE`, a line `NAME = VALUE`), in the environment
-(`{config.PREFIX}NAME`, in capitals) and, for the commonest, on the command line of `zun-coe serve`.
+(`{config.PREFIX}NAME`, in capitals) and on the command line of `zun-coe serve`, `api` and `engine` (`--name`).
 The command line wins over the environment, the environment over the file, and the file over the default.
 
 {_table(("setting", "default", "what it does"), rows)}"""

@@ -23,11 +23,12 @@ STATE = ROOT / ".run"
 SAMPLE = ROOT / "samples" / "hello.json"
 # What to run where no busybox is at hand to make an image from.
 PUBLIC_IMAGE = "docker.io/library/busybox:stable"
+DEFAULT = "127.0.0.1:9517"
 SETTLED = ("Running", "Stopped", "Degraded", "Failed")
 
 
 @click.command()
-@click.option("--listen", default="127.0.0.1:9517", show_default=True, help="Where the gateway serves.")
+@click.option("--listen", default=DEFAULT, show_default=True, help="Where the gateway serves.")
 @click.option("--remove", is_flag=True, help="Remove the sample app instead.")
 def main(listen: str, remove: bool) -> None:
     """Run the gateway and the sample app until Ctrl-C, or remove the sample app."""
@@ -130,22 +131,21 @@ def _line(app: dict[str, Any]) -> str:
 
 
 def _guide(app: dict[str, Any], listen: str) -> str:
-    addresses = [f"    http://{e['address']}:{e['port']}/" for e in app["status"].get("endpoints", ())]
-    return "\n".join(
-        (
-            "",
-            "The app answers at:",
-            *addresses,
-            f"The API, described and ready to be tried:\n    http://{listen}/v1/ui/",
-            "Try, in another terminal:",
-            "    .venv/bin/zun-coe app show hello",
-            "    .venv/bin/zun-coe app scale hello 5",
-            f"    curl -s http://{listen}/v1/apps/hello/containers",
-            "",
-            "Ctrl-C stops the gateway. The app runs on, and the next `make run` finds it again.",
-            "`make clean-sample` removes it.",
-        )
-    )
+    addresses = "\n".join(f"    http://{e['address']}:{e['port']}/" for e in app["status"].get("endpoints", ()))
+    command = ".venv/bin/zun-coe" + ("" if listen == DEFAULT else f" --endpoint http://{listen}")
+    return f"""
+The app answers at:
+{addresses}
+The API, described and ready to be tried:
+    http://{listen}/v1/ui/
+Try, in another terminal:
+    {command} app show hello
+    {command} app scale hello 5 --wait
+    {command} app logs hello --follow
+
+Ctrl-C stops the gateway. The app runs on, and the next `make run` finds it again.
+`make clean-sample` removes it.
+"""
 
 
 if __name__ == "__main__":
