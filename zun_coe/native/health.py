@@ -112,7 +112,8 @@ class Prober:
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        if tasks:  # without any, `gather` asks for a loop of the thread's own
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         loop.run_until_complete(self._client.aclose())
         loop.close()
 
