@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+from contextlib import suppress
 from functools import partial
 from threading import Thread
 from typing import Any, cast
@@ -37,6 +39,8 @@ from zun_coe.process import Process, Role
 
 GRACE = 2
 """Seconds that requests have to end when the process stops."""
+BACKLOG = 2048
+"""Connections that may wait to be taken."""
 
 
 OPENAPI = "/v1/openapi.json"
@@ -106,23 +110,16 @@ def _validators(settings: Settings) -> dict[str, Any]:
 
 class Server:
     """An HTTP server for an application. `listen`: ADDRESS:PORT (port 0: any free one) or unix:PATH. It
-    listens once it is made: `ConfigError` says that it can't."""
+    listens once it is made, at `url`; `ConfigError` says that it can't."""
 
     def __init__(self, app: App, listen: str) -> None:
-        self._app, self._socket = app, _bound(listen)
+        self._socket = _bound(listen)
+        self.url = _url(self._socket)
         config = uvicorn.Config(
             cast(Any, app), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=GRACE
         )
         self._uvicorn = _Uvicorn(config, app)
         self._thread = Thread(target=self.run, name="http", daemon=True)
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        if self._socket.family == socket.AF_UNIX:
-            return f"unix:{self._socket.getsockname()}"
-        host, port = self._socket.getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT (in the main thread), or `stop`. Blocks."""
@@ -164,20 +161,37 @@ def serve(settings: Settings, role: Role = "serve") -> None:
         process.stop()
 
 
+def _url(bound: socket.socket) -> str:
+    if bound.family == socket.AF_UNIX:
+        return f"unix:{bound.getsockname()}"
+    host, port = bound.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def _bound(listen: str) -> socket.socket:
+    bound: socket.socket | None = None
     try:
         if listen.startswith("unix:"):
-            return _local(listen.removeprefix("unix:"))
+            bound = socket.socket(socket.AF_UNIX)
+            _bind_locally(bound, listen.removeprefix("unix:"))
+            return bound
         host, _, port = listen.rpartition(":")
-        address = (host.strip("[]"), int(port))
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        return socket.create_server(address, family=family, backlog=2048)
-    except (OSError, ValueError, OverflowError) as error:
+        if not port.isdigit() or int(port) > 65535:
+            raise ValueError("it is no ADDRESS:PORT")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
+    except (OSError, ValueError) as error:
+        if bound is not None:
+            bound.close()
         raise ConfigError(f"The gateway can't listen at {listen}: {error}") from error
 
 
-def _local(path: str) -> socket.socket:
-    bound = socket.socket(socket.AF_UNIX)
+def _bind_locally(bound: socket.socket, path: str) -> None:
+    """Bind to a path. What a process that is gone left there is removed first."""
+    if os.path.exists(path):
+        with socket.socket(socket.AF_UNIX) as probe, suppress(ConnectionRefusedError):
+            probe.connect(path)
+            raise ValueError("somebody listens there")
+        os.unlink(path)
     bound.bind(path)
-    bound.listen(2048)
-    return bound
+    bound.listen(BACKLOG)
