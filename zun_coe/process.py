@@ -1,6 +1,7 @@
 """One process of the gateway without its HTTP side: the store, the copy of it, the use cases, the engine.
 
-`serve` has all of it; `api` has no engine, `engine` has no use cases that anybody calls."""
+`serve` has all of it; `api` has no engine, `engine` has no use cases that anybody calls. Each of them tells
+that it is there by a lease, which an engine has its clusters under and an `api` nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import structlog
 
 from zun_coe.config import ConfigError, Settings
 from zun_coe.engine import Engine
+from zun_coe.engine.ownership import Ownership
 from zun_coe.errors import KeyExists, OutcomeUnknown, StoreUnavailable
 from zun_coe.gateway import Gateway
 from zun_coe.store import Store, open_store
@@ -46,18 +48,17 @@ class Process:
             self.engine = Engine(
                 self.store, self.cache, settings, self.vault, installation, role=role, service_id=self.id
             )
+        self._present = self.engine or Ownership(self.store, self.id, settings.lease, role=role)
 
     def start(self) -> None:
         """Read the store, then begin. Raises `StoreUnavailable`."""
         self.cache.start()
-        if self.engine is not None:
-            self.engine.start()
+        self._present.start()
         log.info("started", role=self.role, id=self.id, revision=self.cache.revision)
 
     def stop(self) -> None:
         """End everything. Idempotent."""
-        if self.engine is not None:
-            self.engine.stop()
+        self._present.stop()
         self.gateway.close()
         self.cache.close()
         self.store.close()
