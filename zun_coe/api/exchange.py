@@ -15,6 +15,8 @@ from zun_coe.gateway import Answer, Call, Gateway, Query, Settle
 
 KEY = "zun_coe"
 """Where the exchange is among the scope's extensions, and the gateway among Flask's."""
+BEHIND = 2.0
+"""Seconds after which the copy of the store has fallen behind: while the store is there it is heard of more often."""
 _PAGING = frozenset({"limit", "marker", "sort", "all_projects"})
 _FILTERS = frozenset(
     {"name", "cluster", "phase", "app", "label", "subject", "resource", "type", "level", "reason", "request_id"}
@@ -50,7 +52,6 @@ def call_of(scope: Scope) -> Call:
         if_match=headers.get("if-match"),
         if_none_match=headers.get("if-none-match"),
         idempotency_key=headers.get("idempotency-key"),
-        fresh="no-cache" in headers.get("cache-control", ""),
     )
 
 
@@ -72,7 +73,10 @@ def gateway() -> Gateway:
 
 
 def call() -> Call:
-    """Who asks, and under which conditions."""
+    """Who asks, and under which conditions. Blocks until the copy is as new as the store, where the caller
+    wants nothing older. Raises `StoreUnavailable`."""
+    if "no-cache" in flask.request.headers.get("Cache-Control", ""):
+        gateway().refresh()
     return call_of(_scope())
 
 
@@ -95,10 +99,17 @@ def respond(answer: Answer) -> flask.Response:
     """An answer as a response; what there is to wait for is left in the exchange."""
     exchange_of(_scope()).settle = answer.settle
     kind = None if answer.body is None else "application/json"
-    response = flask.Response(answer.body or b"", answer.status, dict(answer.headers), content_type=kind)
+    response = flask.Response(answer.body or b"", answer.status, dict(answer.headers) | _age(), content_type=kind)
     if answer.body is None:
         response.headers.pop("Content-Type", None)
     return response
+
+
+def _age() -> dict[str, str]:
+    """How old the copy is that a read was answered from, where it has fallen behind."""
+    age = gateway().cache.age
+    read = flask.request.method in ("GET", "HEAD") and flask.request.path.startswith("/v1/")
+    return {"Age": str(int(age))} if read and age > BEHIND else {}
 
 
 def _scope() -> Scope:

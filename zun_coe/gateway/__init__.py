@@ -66,6 +66,10 @@ class Gateway:
             return None
         return Answer(200, self.views.body(found), {"ETag": etag(found.intent.generation)})
 
+    def refresh(self) -> None:
+        """Wait until the copy has seen everything that the store has now. Raises `StoreUnavailable`."""
+        self._tools.refresh()
+
     def ready(self) -> Answer:
         """200 while the store is heard of, else 503."""
         age = self.cache.age

@@ -22,14 +22,13 @@ PLURALS = {
 
 @dataclass(frozen=True)
 class Call:
-    """Who asks, and under which conditions. `fresh`: ask the store itself, not the copy of it."""
+    """Who asks, and under which conditions."""
 
     principal: Principal
     request_id: str
     if_match: str | None = None
     if_none_match: str | None = None
     idempotency_key: str | None = None
-    fresh: bool = False
 
 
 @dataclass(frozen=True)

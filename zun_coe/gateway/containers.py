@@ -38,8 +38,6 @@ class Containers(Workloads):
 
     def show(self, call: Call, ref: str) -> Answer:
         """A standalone container, or the replica of an app (by its id, or <app>-<slot>)."""
-        if call.fresh:
-            self._tools.refresh()
         return self._shown(self._any(call, ref), 200)
 
     def delete(self, call: Call, ref: str, *, force: bool = False, keep: bool = False, volumes: bool = False) -> Answer:

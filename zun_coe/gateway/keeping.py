@@ -126,8 +126,6 @@ class Events:
 
     def list(self, call: Call, query: Query) -> Answer:
         """A page of events, the oldest first (`sort=-at`: the newest first)."""
-        if call.fresh:
-            self._tools.refresh()
         project = self.project(call, query.all_projects)
         newest_first = query.sort == "-at"
         with self._views.lock:

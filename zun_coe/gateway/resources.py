@@ -57,8 +57,6 @@ class Resources:
         """A page of the caller's project (all projects, for admins who ask)."""
         if query.all_projects:
             call.principal.must_admin("Listing all projects")
-        if call.fresh:
-            self._tools.refresh()
         project = None if query.all_projects else call.principal.project
         with self._views.lock:
             found, more = self._page(self._candidates(project, query), query)
@@ -67,8 +65,6 @@ class Resources:
 
     def show(self, call: Call, ref: str) -> Answer:
         """One resource, by id or name."""
-        if call.fresh:
-            self._tools.refresh()
         return self._shown(self._find(call, ref), 200)
 
     def _candidates(self, project: str | None, query: Query) -> Iterable[Found]:
