@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.adapter", "tests.contract.store")
+pytest.register_assert_rewrite("tests.contract.adapter", "tests.contract.effects", "tests.contract.store")

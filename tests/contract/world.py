@@ -93,14 +93,15 @@ class World:
         """The replicas of an app, as containers."""
         return list(shown(self.process.gateway.apps.containers(call(project), name, Query()))["containers"])
 
-    def events(self, type: str) -> list[Any]:
-        """Every event of a type, the oldest first."""
-        page = shown(self.process.gateway.events.list(call(), Query(limit=1000, filters={"type": type})))
+    def events(self, type: str | None = None) -> list[Any]:
+        """Every event, or those of a type, the oldest first."""
+        filters = {} if type is None else {"type": type}
+        page = shown(self.process.gateway.events.list(call(), Query(limit=1000, filters=filters)))
         return list(page["events"])
 
-    def logs(self, noun: Noun, name: str, container: str | None = None) -> list[str]:
+    def logs(self, noun: Noun, name: str, container: str | None = None, project: str = "default") -> list[str]:
         """The lines that all instances have printed so far, one instance after the other."""
-        sources = self.process.gateway.log_sources(call(), noun, name, container)
+        sources = self.process.gateway.log_sources(call(project), noun, name, container)
         lines = []
         for instance in sources.instances():
             stream = sources.open(instance, LogOptions(container=container))

@@ -158,9 +158,10 @@ class ClusterKeeper:
 
 
 def parts(identity: str | None) -> dict[str, str]:
-    """An identity is one `name=id` for each engine of a cluster, separated by white space."""
+    """An identity is one `name=id` for each engine of a cluster, separated by white space, or the one id
+    of a cluster that has one."""
     pairs = (part.partition("=") for part in (identity or "").split())
-    return {name: id or name for name, _, id in pairs}
+    return {name if id else "cluster": id or name for name, _, id in pairs}
 
 
 def _told(cluster: Cluster, before: ClusterStatus, after: ClusterStatus, now: datetime) -> list[Event]:
