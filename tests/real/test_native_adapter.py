@@ -207,7 +207,7 @@ class TestEffects:
 
     def test_apps_of_a_project_find_each_other_by_name_and_those_of_others_do_not(self, driver: Driver) -> None:
         driver.settle(app(template(SERVER), name="web"))
-        asks = "timeout 3 nc web 80 </dev/null && echo reached || echo nobody"
+        asks = "(timeout 3 nc web 80 </dev/null && echo reached || echo nobody) 2>/dev/null"
         near = container(template(asks, restart="never"), name="near")
         far = container(
             template(asks, restart="never"), ref=WorkloadRef(**(plain(near.ref) | {"project": "p2", "id": "f" * 32}))

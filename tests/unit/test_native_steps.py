@@ -138,6 +138,12 @@ def test_an_old_one_that_is_about_to_be_checked_is_left_to_serve() -> None:
     assert not removed(step(want(3), seen))
 
 
+def test_a_slot_with_two_old_templates_gets_one_successor() -> None:
+    seen = [instance(1, OLD), instance(1, OLDER), instance(2, OLD)]
+    update = Update(max_surge=2)
+    assert created(step(want(2, update=update), seen)) == [1]
+
+
 def test_recreate_takes_all_old_ones_away_before_any_new_one_comes() -> None:
     workload = want(2, update=Update(strategy="recreate"))
     seen = [instance(1, OLD), instance(2, OLD)]
@@ -307,7 +313,9 @@ updates = st.builds(
 def histories(draw: st.DrawFn) -> tuple[int, Update, list[tuple[str, int]]]:
     """Some replicas, limits, and things that happen."""
     events = st.tuples(
-        st.sampled_from(["step", "step", "step", "time", "time", "lose", "hurt", "end", "update", "restart"]),
+        st.sampled_from(
+            ["step", "step", "step", "time", "time", "lose", "hurt", "end", "update", "scale", "limits", "restart"]
+        ),
         st.integers(0, 20),
     )
     return draw(st.integers(1, 7)), draw(updates), draw(st.lists(events, max_size=40))
@@ -329,6 +337,11 @@ def play(replicas: int, update: Update, events: list[tuple[str, int]], *, slow_s
         elif what == "update":
             before = world.workload
             world.workload = msgspec.structs.replace(before, hash=next(turn), previous_hash=before.hash)
+        elif what == "scale":
+            world.workload = msgspec.structs.replace(world.workload, replicas=1 + n % 7)
+        elif what == "limits":
+            fewer = msgspec.structs.replace(world.workload.update, max_surge=n % 3, max_unavailable=n % 2)
+            world.workload = msgspec.structs.replace(world.workload, update=fewer)
         elif what == "restart":
             # All that was on its way in the background is found as it is.
             world.instances = [
@@ -345,11 +358,12 @@ def checked_step(world: World, *, slow_stops: bool) -> Plan:
     before = list(world.instances)
     planned = world.plan()
     world.take(planned, slow_stops=slow_stops)
-    most = max(workload.replicas + surge, len(before))
-    assert len(world.instances) <= most, "never more than replicas and surge"
+    there = [i for i in world.instances if i.slot <= workload.replicas]
+    most = max(workload.replicas + surge, sum(i.slot <= workload.replicas for i in before))
+    assert len(there) <= most, "never more than replicas and surge"
     keys = [(i.slot, i.hash) for i in world.instances]
     assert len(keys) == len(set(keys)), "a slot has one instance of a template"
-    was, now = (sum(i.ready and i.state == "running" for i in seen) for seen in (before, world.instances))
+    was, now = (sum(i.ready and i.slot <= workload.replicas for i in seen) for seen in (before, world.instances))
     assert now >= min(was, workload.replicas - unavailable), "no more are taken away than may be missing"
     return planned
 
@@ -372,7 +386,7 @@ def test_whatever_happens_the_limits_hold_and_it_converges(
     world = play(replicas, update, events, slow_stops=slow_stops)
     world.pass_time()
     converge(world)
-    assert sorted(i.slot for i in world.instances) == list(range(1, replicas + 1))
+    assert sorted(i.slot for i in world.instances) == list(range(1, world.workload.replicas + 1))
     assert all(i.hash == world.workload.hash for i in world.instances)
     assert world.plan() == Plan()
 

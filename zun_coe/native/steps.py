@@ -197,8 +197,10 @@ class _Step:
     def _surge(self) -> None:
         """New instances beside old ones, as many as may be there in addition. Where no host takes one
         because of the old one itself, the old one goes first, one at a time."""
-        doubled = {i.slot for i in self._new()} | self.made
-        for old in [i for i in self._old() if i.slot not in doubled]:
+        succeeded = {i.slot for i in self._new()}
+        for old in self._old():
+            if old.slot in succeeded or old.slot in self.made:
+                continue
             if self._total() >= self.workload.wanted + self.surge:
                 return
             refused = self._create(old.slot, self.workload.hash)
