@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 import subprocess
-from importlib.metadata import entry_points
+import sys
+from importlib.metadata import entry_points, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,15 @@ def test_requirements_are_pins_that_fit_the_declared_ones() -> None:
         assert declared.specifier.contains(pins[canonicalize_name(declared.name)]), declared
 
 
+def test_everything_imported_is_declared() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    declared = {canonicalize_name(Requirement(line).name) for line in _entries(settings["options"]["install_requires"])}
+    provided = packages_distributions()
+    foreign = {name for name in _imported() if name not in sys.stdlib_module_names and name != "zun_coe"}
+    assert {name for name in foreign if not declared & set(map(canonicalize_name, provided.get(name, [])))} == set()
+
+
 @pytest.mark.parametrize("script", ["scripts/venv", "scripts/lock", "scripts/packages", ".ci/run"])
 def test_scripts_can_be_run(script: str) -> None:
     path = ROOT / script
@@ -72,11 +83,27 @@ def test_nothing_depends_on_where_it_was_written() -> None:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    return _entries(path.read_text())
+
+
+def _entries(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def _imported() -> set[str]:
+    """The first part of each module's name that the package imports, wherever in a file."""
+    names: set[str] = set()
+    for path in (ROOT / "zun_coe").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    return names
 
 
 def _declared() -> list[str]:
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
     texts = settings["options"]["install_requires"], settings["options.extras_require"]["test"]
-    return [line for text in texts for line in text.splitlines() if line and not line.startswith("#")]
+    return [line for text in texts for line in _entries(text)]
