@@ -11,7 +11,16 @@ from typing import Any
 import msgspec
 
 from zun_coe.config import Settings
-from zun_coe.errors import KeyExists, NameTaken, OutcomeUnknown, RevisionConflict, StoreError, Unprocessable
+from zun_coe.errors import (
+    KeyExists,
+    KeyNotFound,
+    NameTaken,
+    OutcomeUnknown,
+    RevisionConflict,
+    StoreError,
+    StoreUnavailable,
+    Unprocessable,
+)
 from zun_coe.gateway.calls import Answer, Call
 from zun_coe.model import Event, IdempotentAnswer, Value
 from zun_coe.store import At, Condition, Missing, Operation, Put, Store
@@ -19,22 +28,30 @@ from zun_coe.store.cache import Cache
 from zun_coe.store.records import decode, encode, event_key, idem_key, name_key, new_id, utc_now
 from zun_coe.vault import Vault
 
+ATTEMPTS = 3
+"""How often a transaction is sent whose outcome stays unknown."""
+AWAY = 5.0
+"""Seconds of silence after which the store is not even asked: every thread would wait for its deadline."""
+
 
 @dataclass
 class Change:
-    """One transaction in the making. `proof`: a key whose value holds `write_id` once it happened."""
+    """One transaction in the making. It tells of itself by an event at least, which is there once it happened."""
 
     write_id: str = field(default_factory=new_id)
     conditions: list[Condition] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    proof: str = ""
+
+    @property
+    def proof(self) -> str:
+        """A key that is there if and only if it happened."""
+        return event_key(self.events[0].project, self.write_id, 0)
 
     def put(self, key: str, value: Value, expected: int | None = None) -> None:
         """Write a record: a new one, or one that must be at the revision `expected`."""
         self.conditions.append(Missing(key) if expected is None else At(key, expected))
         self.operations.append(Put(key, encode(value)))
-        self.proof = self.proof or key
 
     def name(self, noun: str, project: str, name: str, id: str) -> None:
         """Take a name, which must be free."""
@@ -56,15 +73,14 @@ class Writer:
     def commit(self, change: Change) -> int:
         """The revision at which it happened. Raises `NameTaken`, `RevisionConflict`, `StoreUnavailable`,
         or `OutcomeUnknown` where even a re-read could not tell."""
+        self._must_be_there()
         for event in change.events:
             change.operations.append(Put(event_key(event.project, change.write_id, event.n), encode(event)))
+        revision = self._transact(change)
         try:
-            revision = self._store.transact(change.conditions, change.operations)
-        except OutcomeUnknown:
-            revision = self._look(change)
-        except KeyExists as error:
-            raise self._explained(change, error) from error
-        self._cache.wait_for(revision)
+            self._cache.wait_for(revision)
+        except StoreUnavailable as error:
+            raise OutcomeUnknown("It was written down, and this process has not seen it yet; read again.") from error
         return revision
 
     def before(self, call: Call, operation: str, body: Any) -> Answer | None:
@@ -72,6 +88,7 @@ class Writer:
         Raises `Unprocessable` for the same key with another body."""
         if call.idempotency_key is None:
             return None
+        self._must_be_there()
         record = self._store.get(self._idem(call, operation))
         if record is None:
             return None
@@ -103,17 +120,42 @@ class Writer:
         # Keyed, since a body may hold secrets that are short enough to be guessed.
         return self._vault.fingerprints(msgspec.json.encode(body, order="sorted"))
 
-    def _look(self, change: Change) -> int:
+    def _must_be_there(self) -> None:
+        if self._cache.age > AWAY:
+            raise StoreUnavailable(f"the store was last heard of {self._cache.age:.0f} s ago")
+
+    def _transact(self, change: Change) -> int:
+        """Send it, and again while nobody knows whether it happened: what it begins with and the keys that
+        it makes let it happen once only."""
+        sent = False
+        for _ in range(ATTEMPTS):
+            try:
+                return self._store.transact(change.conditions, change.operations)
+            except OutcomeUnknown:
+                sent = True
+                found = self._look(change)
+            except (KeyExists, KeyNotFound, RevisionConflict) as error:
+                found = self._look(change) if sent else None
+                if found is None:
+                    raise self._explained(change, error) from error
+            if found is not None:
+                return found
+        raise OutcomeUnknown("The store did not confirm the change; read again to see whether it happened.")
+
+    def _look(self, change: Change) -> int | None:
+        """The revision at which it happened, None where it has not."""
         try:
             record = self._store.get(change.proof)
         except StoreError as error:
             raise OutcomeUnknown("The store did not answer; read again to see whether it happened.") from error
-        if record is not None and change.write_id.encode() in record.value:
-            return record.revision
-        raise OutcomeUnknown("The store did not confirm the change; read again to see whether it happened.")
+        return record.created if record is not None else None
 
-    def _explained(self, change: Change, error: KeyExists) -> Exception:
+    def _explained(self, change: Change, error: StoreError) -> StoreError | NameTaken:
         """Which key was in the way: an idempotency key (somebody else is just doing this) or a name."""
+        if isinstance(error, KeyNotFound):  # somebody removed it meanwhile: looking again tells
+            return RevisionConflict(str(error))
+        if not isinstance(error, KeyExists):
+            return error
         for condition in change.conditions:
             if isinstance(condition, Missing) and self._store.get(condition.key) is not None:
                 family, *rest = condition.key.split("/")
