@@ -17,7 +17,7 @@ from zun_coe.engine.acting import Key, Tools
 from zun_coe.engine.ownership import Ownership, balance, living
 from zun_coe.engine.watcher import ClusterRunner
 from zun_coe.errors import StoreError
-from zun_coe.model import Cluster, Intent, Service
+from zun_coe.model import Cluster, Intent, Service, Status
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache, Entry, Update
 from zun_coe.store.records import new_id
@@ -178,8 +178,8 @@ class Engine:
                 runner.look()
 
     def _route_volumes(self, noun: str, update: Update) -> None:
-        """A workload whose instances changed may have made its volumes."""
-        if noun not in ("app", "container") or update.after is None or update.before is not None:
+        """A workload whose instances are elsewhere than before may have made its volumes."""
+        if noun not in ("app", "container") or update.after is None or _hosts(update.before) == _hosts(update.after):
             return
         entry = self._tools.cache.get("intent/" + update.key.partition("/")[2])
         if entry is None:
@@ -187,7 +187,7 @@ class Engine:
         intent = cast(Intent, entry.value)
         runner = self._runner(intent.cluster)
         for id in intent.volumes.values() if runner else ():
-            cast(ClusterRunner, runner).queue.add_after(Key("volume", intent.project, id), 1.0)
+            cast(ClusterRunner, runner).queue.add(Key("volume", intent.project, id))
 
     def _leaves_something(self, intent: Intent) -> bool:
         """Whether what is gone from the records may be in its cluster still, or was all that kept the
@@ -199,6 +199,10 @@ class Engine:
     def _runner(self, cluster: str) -> ClusterRunner | None:
         with self._lock:
             return self._runners.get(cluster)
+
+
+def _hosts(entry: Entry | None) -> set[str | None]:
+    return {i.host for i in cast(Status, entry.value).instances} if entry else set()
 
 
 def _same(running: Cluster, now: Cluster) -> bool:

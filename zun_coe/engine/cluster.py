@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 
@@ -27,6 +27,7 @@ class ClusterKeeper:
         self._tools, self._ledger, self._adapter = tools, ledger, adapter
         self._key = Key("cluster", cluster.project, cluster.id)
         self._generation = cluster.generation
+        self._answered: datetime | None = None
 
     @property
     def record(self) -> Cluster | None:
@@ -50,44 +51,41 @@ class ClusterKeeper:
         wrong = self._imposter(before, info)
         status = msgspec.structs.replace(
             before,
-            phase="Failed" if wrong else "Ready",
             observed_generation=self._generation,
-            reachable=True,
-            as_of=utc_now(),
-            reason=wrong[0] if wrong else None,
-            message=wrong[1] if wrong else None,
-            evidence={},
             info=before.info if wrong else info,
             identity=before.identity if wrong else self._pinned(before.identity, info.identity),
         )
+        if wrong:
+            status = _reached(status, utc_now(), "Failed", *wrong)
+        elif before.phase != "Unreachable":  # else it proves itself by telling what runs there, too
+            status = _reached(status, utc_now(), "Ready")
         self._write(status)
 
     def answered(self) -> None:
-        """The cluster answered just now."""
+        """The cluster told just now what runs there."""
         before, _ = self._status()
-        now = utc_now()
-        if not before.reachable or before.as_of is None or now - before.as_of > _STALE:
-            phase = "Ready" if before.phase == "Unreachable" else before.phase
-            calm = before.reason in ("BackendUnreachable", "PermissionDenied")
-            after = msgspec.structs.replace(before, phase=phase, reachable=True, as_of=now)
-            if calm:
-                after = msgspec.structs.replace(after, reason=None, message=None, evidence={})
-            self._write(after)
+        now = self._answered = utc_now()
+        if before.phase == "Unreachable":
+            self._write(_reached(before, now, "Ready"))
+        elif not before.reachable or before.as_of is None or now - before.as_of > _STALE:
+            self._write(msgspec.structs.replace(before, reachable=True, as_of=now))
 
     def failed(self, error: BackendError) -> None:
-        """The cluster could not be asked. What was known of it stays, with the time when it was known."""
+        """The cluster could not be asked. What was known of it stays, with the time when it was known; so
+        does the reason that was told first, as long as it is away."""
         before, _ = self._status()
-        self._write(
-            msgspec.structs.replace(
-                before,
-                phase="Unreachable",
-                observed_generation=self._generation,
-                reachable=False,
-                reason=error.reason,
-                message=str(error),
-                evidence=dict(error.evidence),
-            )
+        after = msgspec.structs.replace(
+            before,
+            phase="Unreachable",
+            observed_generation=self._generation,
+            reachable=False,
+            as_of=self._answered or before.as_of,
         )
+        if before.phase != "Unreachable":
+            after = msgspec.structs.replace(
+                after, reason=error.reason, message=str(error), evidence=dict(error.evidence)
+            )
+        self._write(after)
 
     def forget(self) -> bool:
         """Forget a cluster that is marked for deletion, if it carries nothing; with force what it carries is
@@ -155,6 +153,19 @@ class ClusterKeeper:
         hosts = {h.name for h in record.hosts} if record else set()
         old = {n: i for n, i in parts(pinned).items() if n in hosts}
         return "\n".join(f"{n}={i}" for n, i in sorted((old | parts(found)).items()))
+
+
+def _reached(
+    before: ClusterStatus,
+    now: datetime,
+    phase: Literal["Ready", "Failed"],
+    reason: str | None = None,
+    message: str | None = None,
+) -> ClusterStatus:
+    """The status of a cluster that answers."""
+    return msgspec.structs.replace(
+        before, phase=phase, reachable=True, as_of=now, reason=reason, message=message, evidence={}
+    )
 
 
 def parts(identity: str | None) -> dict[str, str]:

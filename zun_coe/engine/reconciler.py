@@ -116,15 +116,22 @@ class Reconciler:
             return self._finalise(key, entry, intent)
         seen = seen or self._observe(intent)
         self._must_own(intent.cluster)
-        outcome = self._adapter.remove(ref_of(self._tools.installation, intent), seen)
+        reference = ref_of(self._tools.installation, intent)
+        outcome = self._adapter.remove(reference, seen)
         if isinstance(outcome, Done):
+            if self._ledger.status(key, Status())[0].instances:
+                self._show_leaving(key, intent, Observation(ref=reference))
             return self._finalise(key, entry, intent)
+        self._show_leaving(key, intent, seen)
+        return None if isinstance(outcome, Again) else Result(after=_seconds(outcome))
+
+    def _show_leaving(self, key: Key, intent: Intent, seen: Observation) -> None:
+        """Tell what is gone of something that is being deleted, of each instance once."""
         before, expected = self._ledger.status(key, Status())
         now = self._clock()
         after = derive_status(intent, seen, before, now)
         if after != before:
             self._ledger.write_status(key, after, expected, telling.tell(intent, before, after, now))
-        return None if isinstance(outcome, Again) else Result(after=_seconds(outcome))
 
     def _finalise(self, key: Key, entry: Entry, intent: Intent) -> Result:
         now, mark = self._clock(), cast(Deletion, intent.deletion)
@@ -182,7 +189,6 @@ class Reconciler:
             for noun in ("app", "container")
             if (entry := self._tools.cache.get(f"status/{noun}/{key.project}/{id}"))
             for i in cast(Status, entry.value).instances
-            if i.state in ("running", "exited", "paused")
         }
         if not hosts:
             return Result()

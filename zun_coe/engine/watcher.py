@@ -43,6 +43,7 @@ class ClusterRunner:
         self._keeper = ClusterKeeper(tools, self._ledger, cluster, adapter)
         self._stop, self._wake = StopEvent(), StopEvent()
         self._seen: dict[Key, tuple[float, Observation]] = {}
+        self._looked: dict[Key, float] = {}
         self._seen_lock = Lock()
         self._told: set[str] = set()
         self._reachable = False
@@ -98,6 +99,8 @@ class ClusterRunner:
             try:
                 self._settle(key, self._try(key))
             finally:
+                with self._seen_lock:
+                    self._looked[key] = time.monotonic()
                 self.queue.done(key)
 
     def _try(self, key: Key) -> Result:
@@ -191,13 +194,14 @@ class ClusterRunner:
             return
         if self._keeper.blocked:
             return
-        found = self._adapter.observe(None)
         seen_at = time.monotonic()
+        found = self._adapter.observe(None)
         self._keeper.answered()
         seen = {Key(o.ref.noun, o.ref.project, o.ref.id): o for o in found}
         keys = self._wanted()
         with self._seen_lock:
             self._seen = {key: (seen_at, o) for key, o in seen.items() if key in keys}
+            self._looked = {key: at for key, at in self._looked.items() if key in keys}
         for key in sorted(keys):
             self.queue.add(key)
         for key, observation in seen.items():
@@ -205,9 +209,12 @@ class ClusterRunner:
                 self._stray(key, observation)
 
     def _take(self, key: Key) -> Observation | None:
+        """What the last listing saw of a key, unless that is old, or somebody has looked at it since."""
         with self._seen_lock:
             seen_at, observation = self._seen.pop(key, (0.0, None))
-        return observation if time.monotonic() - seen_at < _FRESH else None
+            looked_at, self._looked[key] = self._looked.get(key, 0.0), time.monotonic()
+        fresh = time.monotonic() - seen_at < _FRESH and looked_at < seen_at
+        return observation if fresh else None
 
     def _wanted(self) -> set[Key]:
         keys = set()
