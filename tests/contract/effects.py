@@ -218,15 +218,17 @@ class InsideEffects(Contract):
         world.create("app", body("db", networks=["back"]), "blue")
         world.settled("app", "db", "Running", "blue")
         ask = "nslookup -type=a db | grep -A1 -q '^Name' && echo found || echo nobody; ls /sys/class/net | grep -c eth"
-        for project, networks, answer in (
-            ("blue", ["back"], ["found", "2"]),
-            ("blue", [], ["found", "1"]),
-            ("red", ["back"], ["nobody", "2"]),
-        ):
-            name = f"asks-{len(networks)}"
+        expected = {
+            ("blue", "both"): ["found", "2"],
+            ("blue", "own"): ["found", "1"],
+            ("red", "both"): ["nobody", "2"],
+        }
+        for project, name in expected:
+            networks = ["back"] if name == "both" else []
             world.create("container", body(name, ask, networks=networks, restart="never"), project)
+        for project, name in expected:
             world.settled("container", name, "Exited", project)
-            assert world.logs("container", name, project=project) == answer
+        assert {(p, n): world.logs("container", n, project=p) for p, n in expected} == expected
 
     def test_stop_signal_is_heard_and_its_time_is_kept(self, world: World, body: Any) -> None:
         patient = "trap 'echo heard; exit 0' USR1; echo up; while :; do sleep 0.05; done"
@@ -308,7 +310,7 @@ class InsideEffects(Contract):
         assert world.instances(world.workload("app", "web").ref) == []
 
     def test_new_replica_is_trusted_after_a_while_only(self, world: World, body: Any) -> None:
-        world.create("app", body(health=PASSING, update={"min_ready": 3}))
+        world.create("app", body(health=PASSING, update={"min_ready": 2}))
         world.settled("app", "web", "Running")
         ref = world.workload("app", "web").ref
         before = world.instances(ref)[0].native_id
@@ -316,7 +318,7 @@ class InsideEffects(Contract):
         world.until(lambda: any(i.ready and i.native_id != before for i in world.instances(ref)), "no new replica")
         began = time.monotonic()
         world.until(lambda: before not in {i.native_id for i in world.instances(ref)}, "the old one stays")
-        assert time.monotonic() - began >= 1.5
+        assert time.monotonic() - began >= 1
 
     def test_private_image_needs_its_login(self, world: World, body: Any, private_image: tuple[str, str, str]) -> None:
         reference, username, password = private_image
