@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ def canonical(value: Any) -> Any:
     """The JSON form that hashes are made of: without what equals its default, so that a field that is
     new and not used changes no hash that was made before it existed."""
     if isinstance(value, msgspec.Struct):
-        fields = msgspec.structs.fields(value)
+        fields = _fields(type(value))
         return {f.encode_name: canonical(v) for f in fields if (v := getattr(value, f.name)) != _default(f)}
     if isinstance(value, Mapping):
         return {str(k): canonical(v) for k, v in value.items()}
@@ -44,6 +45,12 @@ def canonical(value: Any) -> Any:
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds, always the same length, so that text sorts as time does."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@cache
+def _fields(type_: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The fields of a type: msgspec looks at the annotations each time that it is asked, for milliseconds."""
+    return msgspec.structs.fields(type_)
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:
