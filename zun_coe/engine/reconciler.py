@@ -72,6 +72,14 @@ class Reconciler:
             seen = None
         return Result(after=0.0)
 
+    def forget(self, key: Key) -> Result:
+        """Finish a deletion that needs no backend, which may not be asked now. Anything else is left as it is."""
+        entry = self._ledger.intent(key)
+        mark = cast(Intent, entry.value).deletion if entry else None
+        if mark is None or not (mark.force or (mark.keep and key.noun != "volume")):
+            return Result()
+        return self.reconcile(key)
+
     def _converge(self, key: Key, entry: Entry, intent: Intent, seen: Observation | None) -> Result | None:
         """One step towards what is wanted; None when another can follow at once."""
         before, expected = self._ledger.status(key, Status())

@@ -1,0 +1,172 @@
+"""What is going on while processes are killed: the same scripts for every way of killing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.crash.story import Story
+from tests.simulated import Outside
+
+Part = Callable[[Story], None]
+VOLUME = [{"path": "/data", "volume": {"name": "data"}}]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`prepare` is done undisturbed; every change that `play` makes is one to be killed at."""
+
+    name: str
+    prepare: Part
+    play: Part
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _nothing(story: Story) -> None:
+    pass
+
+
+def _app(story: Story) -> None:
+    story.create("app", "web", replicas=3)
+    story.settle()
+
+
+def _two_revisions(story: Story) -> None:
+    _app(story)
+    story.patch("web", image="web:2")
+    story.settle()
+
+
+def _container(story: Story) -> None:
+    story.create("container", "job")
+    story.settle()
+
+
+def _create_app(story: Story) -> None:
+    story.create("app", "web", replicas=2, mounts=VOLUME, ports=[{"port": 80, "publish": "auto"}])
+    story.settle()
+
+
+def _create_container(story: Story) -> None:
+    story.create("container", "job", mounts=VOLUME)
+    story.settle()
+
+
+def _run_once(story: Story) -> None:
+    story.create("container", "once", command=["true"], restart="never", expect={"phase": "Exited"})
+    story.settle()
+
+
+def _scale(story: Story) -> None:
+    story.patch("web", replicas=5)
+    story.settle()
+    story.patch("web", replicas=1)
+    story.settle()
+    story.patch("web", replicas=0, expect={"phase": "Stopped"})
+    story.settle()
+
+
+def _roll(story: Story) -> None:
+    story.patch("web", image="web:2")
+    story.settle()
+
+
+def _fail_and_go_back(story: Story) -> None:
+    update = {"on_failure": "rollback", "deadline": 4}
+    story.patch("web", image="broken:1", update=update, expect={"runs": "web:1"})
+    story.settle()
+
+
+def _roll_back(story: Story) -> None:
+    story.rollback("web", 1, "web:1")
+    story.settle()
+
+
+def _roll_back_half_way(story: Story) -> None:
+    story.patch("web", image="web:2")
+    story.turn(3)
+    story.rollback("web", 1, "web:1")
+    story.settle()
+
+
+def _steer(story: Story) -> None:
+    story.act("job", "stop", "stopped", "Stopped")
+    story.settle()
+    story.act("job", "start", "running", "Running")
+    story.settle()
+    story.act("job", "pause", "paused", "Paused")
+    story.settle()
+    story.act("job", "unpause", "running", "Running")
+    story.act("job", "restart", "running", "Running")
+    story.settle()
+
+
+def _restart(story: Story) -> None:
+    story.restart("web")
+    story.settle()
+
+
+def _delete_half_way(story: Story) -> None:
+    story.patch("web", image="web:2")
+    story.turn(3)
+    story.delete("app", "web")
+    story.settle()
+
+
+def _delete_with_volumes(story: Story) -> None:
+    story.delete("app", "web", volumes=True)
+    story.delete("container", "job")
+    story.settle()
+
+
+def _with_volumes(story: Story) -> None:
+    _create_app(story)
+    _container(story)
+
+
+def _forget_and_return(story: Story) -> None:
+    """With force the record goes at once; what it leaves in the cluster goes when it is next seen."""
+    story.delete("app", "web", force=True)
+    story.settle()
+
+
+def _leave_a_mess(story: Story) -> None:
+    """A process ends with all kinds of things half done, and others happen while nobody looks."""
+    story.create("app", "web", replicas=3)
+    story.create("app", "old", replicas=2)
+    story.create("app", "gone", replicas=2)
+    story.create("container", "job")
+    story.settle()
+    story.patch("web", image="web:2", replicas=4)
+    story.turn(2)
+    story.delete("app", "old")
+    story.delete("app", "gone", force=True)
+    story.create("app", "new", replicas=2)
+    outside = Outside(story.site.cluster)
+    outside.delete(outside.containers("web")[0].native_id)
+    outside.die(outside.containers("job")[0].native_id)
+
+
+def _take_up(story: Story) -> None:
+    story.reboot()
+    story.settle()
+
+
+SCENARIOS = (
+    Scenario("create-app", _nothing, _create_app),
+    Scenario("create-container", _nothing, _create_container),
+    Scenario("run-once", _nothing, _run_once),
+    Scenario("scale", _app, _scale),
+    Scenario("rolling-update", _app, _roll),
+    Scenario("failing-update", _app, _fail_and_go_back),
+    Scenario("rollback", _two_revisions, _roll_back),
+    Scenario("rollback-half-way", _app, _roll_back_half_way),
+    Scenario("steer-container", _container, _steer),
+    Scenario("restart-app", _app, _restart),
+    Scenario("delete-during-rollout", _app, _delete_half_way),
+    Scenario("delete-with-volumes", _with_volumes, _delete_with_volumes),
+    Scenario("forget", _app, _forget_and_return),
+    Scenario("take-up", _leave_a_mess, _take_up),
+)

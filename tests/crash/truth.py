@@ -1,0 +1,190 @@
+"""What must hold once everything has settled, whatever was killed on the way there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, cast
+
+from tests.crash.story import Name, State, Story, Wanted
+from zun_coe.gateway import StoredEvent
+from zun_coe.gateway.views import Resource
+from zun_coe.model import Cluster, Instance, Intent, Observation, Status
+from zun_coe.model.status import effective_hash
+from zun_coe.process import Process
+from zun_coe.store.records import name_key, revision_key
+
+NOUNS = ("app", "container", "volume")
+
+
+def check(story: Story) -> None:
+    """Everything below."""
+    process = story.site.running.process
+    wanted = records_hold(process, story)
+    records_are_whole(process)
+    observed = nothing_is_left_over(process, story)
+    for name, one in wanted.items():
+        found = named(process, name)
+        runs_as_wanted(found, one, observed.get(found.id))
+        status_is_true(found, one)
+        events_end_in_the_state(process, found, observed[found.id].instances)
+    events_are_a_story(process, story)
+    assert set(story.answered) <= {e.event.request_id for e in events(process)}, "an answered request left no event"
+
+
+def records_hold(process: Process, story: Story) -> State:
+    """Every acknowledged write is there; one that was not answered is there in whole or not at all."""
+    there = {name_of(r): asked_for(cast(Intent, r.intent)) for r in workloads(process)}
+    fitting = [s for s in story.possible if {n: brief(w) for n, w in s.items()} == there]
+    assert fitting, f"the records say {there}, and these were asked for: {story.possible}"
+    return fitting[-1]
+
+
+def records_are_whole(process: Process) -> None:
+    """Names lead to what has them, and nothing refers to what is not there."""
+    cache = process.cache
+    ids = {(r.noun, r.id): r.intent for r in workloads(process) + volumes(process)}
+    for (noun, id), intent in ids.items():
+        entry = cache.get(name_key(noun, intent.project, intent.name))
+        assert entry is not None, f"{noun} {intent.name} has no name"
+        assert entry.value == id
+        assert intent.deletion is None, f"{noun} {intent.name} is still marked"
+        for volume in getattr(intent, "volumes", {}).values():
+            assert ("volume", volume) in ids, f"{noun} {intent.name} mounts a volume without a record"
+    for entry in cache.list("name/"):
+        noun = entry.key.split("/")[1]
+        assert noun not in NOUNS or (noun, entry.value) in ids, f"{entry.key} leads nowhere"
+    for entry in cache.list("status/"):
+        _, noun, _, id = entry.key.split("/")
+        assert noun not in NOUNS or (noun, id) in ids, f"{entry.key} is the status of nothing"
+    for entry in cache.list("revision/"):
+        assert ("app", entry.key.split("/")[2]) in ids, f"{entry.key} is a revision of nothing"
+    for resource in workloads(process):
+        if resource.noun == "app":
+            key = revision_key(resource.intent.project, resource.id, resource.intent.revision)
+            assert cache.get(key) is not None, f"{key} is missing"
+
+
+def nothing_is_left_over(process: Process, story: Story) -> dict[str, Observation]:
+    """Everything in the cluster is known to a record. What is there, by the id of what it belongs to."""
+    observed = {o.ref.id: o for o in seen_by_nobody(process, story)}
+    unknown = set(observed) - {r.id for r in workloads(process)}
+    assert not unknown, f"no record knows {[observed[id].ref.name for id in unknown]}"
+    made = {id for _, id in story.site.cluster.volumes}
+    assert made <= {r.id for r in volumes(process)}, "a volume is left that no record knows"
+    return observed
+
+
+def seen_by_nobody(process: Process, story: Story) -> list[Observation]:
+    """What is in the cluster, asked of itself."""
+    (cluster,) = [cast(Cluster, r.intent) for r in process.gateway.views.ordered("cluster", None)]
+    return story.site.cluster.read_all(process.gateway._tools.installation, cluster.id)
+
+
+def runs_as_wanted(found: Resource, wanted: Wanted, observation: Observation | None) -> None:
+    """What was acknowledged last runs, so often and no oftener."""
+    intent, status = cast(Intent, found.intent), cast(Status, found.status)
+    instances = observation.instances if observation else ()
+    name = intent.name
+    assert not [i for i in instances if i.state == "removing"], f"{name} has something on its way out"
+    if found.noun == "container":
+        states = {"running": "running", "stopped": "exited", "paused": "paused"}
+        state = "exited" if wanted.phase == "Exited" else states[wanted.state]
+        assert [i.state for i in instances] == [state], f"{name}: {instances}"
+        return
+    number = wanted.replicas if wanted.state == "running" else 0
+    assert Counter(i.slot for i in instances) == Counter(range(1, number + 1)), f"{name}: {instances}"
+    assert {i.hash for i in instances} <= {effective_hash(intent, status)}, f"{name} runs another template"
+    assert all(i.ready for i in instances), f"{name}: {instances}"
+
+
+def status_is_true(found: Resource, wanted: Wanted) -> None:
+    """The state that is shown is that of the newest generation, and the one there is."""
+    intent, status = cast(Intent, found.intent), cast(Status, found.status)
+    assert (status.phase, status.observed_generation) == (wanted.phase, intent.generation), f"{intent.name}: {status}"
+    if found.noun == "app" and wanted.running != wanted.image:
+        assert status.rollout is not None, f"{intent.name}: {status}"
+        assert status.rollout.state == "rolled_back", f"{intent.name}: {status}"
+    elif found.noun == "app":
+        assert status.rollout is None, f"{intent.name}: {status.rollout}"
+        assert status.revision == intent.revision, f"{intent.name}: {status}"
+    else:
+        assert status.restarted == intent.restarts, f"{intent.name}: {status}"
+
+
+def events_end_in_the_state(process: Process, found: Resource, instances: tuple[Instance, ...]) -> None:
+    """The last that was told of it is so: its phase, and each of its instances."""
+    told = [e.event for e in events(process) if e.event.subject_id == found.id]
+    phases = [e.data["phase"] for e in told if "phase" in e.data]
+    assert phases[-1:] == [found.status.phase], f"{found.intent.name} was told to be {phases}"
+    created = Counter(e.data["native_id"] for e in told if e.type == "InstanceCreated")
+    removed = Counter(e.data["native_id"] for e in told if e.type == "InstanceRemoved")
+    assert set(created.values()) <= {1}, f"told twice: {created}"
+    assert set(removed.values()) <= {1}, f"told twice: {removed}"
+    assert set(created) - set(removed) == {i.native_id for i in instances}, f"{created} minus {removed}: {instances}"
+    for instance in instances:
+        own = [e.type for e in told if e.data.get("native_id") == instance.native_id]
+        life = {"InstanceStarted": "running", "InstanceExited": "exited", "InstancePaused": "paused"}
+        states = [life[type] for type in own if type in life]
+        assert states[-1:] == [instance.state], f"{found.intent.name} {instance.slot}: {own}"
+        readiness = [type for type in own if type in ("InstanceReady", "InstanceNotReady")]
+        if instance.state == "running":
+            assert readiness[-1:] == (["InstanceReady"] if instance.ready else []), f"{found.intent.name}: {own}"
+
+
+def events_are_a_story(process: Process, story: Story) -> None:
+    """Each thing begins with its creation and, where it is gone, ends with its deletion, with all of its
+    instances told of as removed; rollouts that began came to an end."""
+    by_subject: dict[str, list[Any]] = {}
+    for stored in events(process):
+        by_subject.setdefault(stored.event.subject_id, []).append(stored.event)
+    there = {r.id for r in workloads(process)}
+    for id, told in by_subject.items():
+        types, noun = [e.type for e in told], told[0].subject.title()
+        if noun not in ("App", "Container"):
+            continue
+        assert types[0] == f"{noun}Created", types
+        assert types.count(f"{noun}Created") == 1, types
+        ends = types.count(f"{noun}Deleted")
+        assert ends == (id not in there), types
+        assert not ends or types[-1] == f"{noun}Deleted", types
+        if ends and told[0].subject_name not in story.forgotten:
+            created = {e.data["native_id"] for e in told if e.type == "InstanceCreated"}
+            removed = {e.data["native_id"] for e in told if e.type == "InstanceRemoved"}
+            assert created == removed, f"{told[0].subject_name} is gone, and its instances were not told of: {types}"
+
+
+def events(process: Process) -> list[StoredEvent]:
+    """All events, in their order."""
+    return list(process.gateway.views.events(None))
+
+
+def workloads(process: Process) -> list[Resource]:
+    """All apps and containers."""
+    return [r for noun in ("app", "container") for r in process.gateway.views.ordered(noun, None)]
+
+
+def volumes(process: Process) -> list[Resource]:
+    """All volumes."""
+    return list(process.gateway.views.ordered("volume", None))
+
+
+def named(process: Process, name: Name) -> Resource:
+    """The app or container of this name."""
+    found = process.gateway.views.named(name[0], "default", name[1])
+    assert found is not None
+    return found
+
+
+def name_of(resource: Resource) -> Name:
+    """What it is called."""
+    return cast(Name, (resource.noun, resource.intent.name))
+
+
+def asked_for(intent: Intent) -> tuple[str, int, str, int]:
+    """What a record says that was asked for."""
+    return intent.template.image, intent.replicas, intent.desired_state, intent.restarts
+
+
+def brief(wanted: Wanted) -> tuple[str, int, str, int]:
+    """The same, of what the user asked for."""
+    return wanted.image, wanted.replicas, wanted.state, wanted.restarts
