@@ -2,8 +2,9 @@
 
 Phases of an app, the first that matches: marked for deletion, `Deleting`; never observed, `Pending`;
 none wanted, `Stopped` (`Progressing` while instances remain); a rollout incomplete or not all ready,
-with progress within the deadline, `Progressing`; all ready at the wanted template, `Running`; some
-ready, `Degraded`; none, `Failed`. Readiness that is lost after Running is `Degraded` at once."""
+with progress within the deadline, `Progressing`; all ready at the wanted template, `Running` (not
+before those that are too many are gone); some ready, `Degraded`; none, `Failed`. Readiness that is lost
+after Running is `Degraded` at once."""
 
 from __future__ import annotations
 
@@ -313,7 +314,7 @@ def _without_instance(intent: Intent, observation: Observation, previous: Status
     elif reason == "Pulling":
         phase = "Creating"
     else:
-        phase = "Pending" if reason in (None, "Unschedulable") else "Failed"
+        phase = "Pending" if reason in (None, "Unschedulable", "BackendUnreachable") else "Failed"
     return msgspec.structs.replace(
         previous,
         phase=phase,
