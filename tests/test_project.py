@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from scripts import docs
 from zun_coe.adapters import Adapter, kinds
+from zun_coe.config import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SOMEBODYS_FOLDER = re.compile(r"/(?:home|Users)/(?!app\b)\w+")
@@ -38,7 +39,7 @@ def test_the_reference_is_up_to_date(name: str) -> None:
 
 def test_every_setting_is_explained() -> None:
     rows = [line for line in docs.configuration().splitlines() if line.startswith("| `")]
-    assert len(rows) == len(docs.config.Settings.__dataclass_fields__)
+    assert len(rows) == len(Settings.__dataclass_fields__)
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:

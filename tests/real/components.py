@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.engine import Engine
+from tests.real.engine import Engine, need_engine
+from tests.real.etcd import Etcd
 from tests.real.needs import free_port, missing, need
 from tests.real.process import Process
 from tests.real.registry import Registry
 from tests.real.waiting import wait_until
 
-__all__ = ["Engine", "Process", "Registry", "free_port", "missing", "need", "wait_until"]
+__all__ = ["Engine", "Etcd", "Process", "Registry", "free_port", "missing", "need", "wait_until"]
 
 
 def short_folder() -> Path:
@@ -61,8 +62,16 @@ def registry() -> Iterator[Registry]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    """One etcd server. Shared: tests use namespaces of their own in it (`etcd.url(namespace)`)."""
+    started = Etcd(tmp_path_factory.mktemp("etcd"))
+    yield started
+    started.close()
+
+
 def _engine() -> Iterator[Engine]:
-    need("dockerd", "docker.io")
+    need_engine()
     engine = Engine(short_folder())
     try:
         engine.start()

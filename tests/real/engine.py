@@ -23,6 +23,14 @@ from tests.real.waiting import wait_until
 _numbers = itertools.count(1)
 
 
+def need_engine() -> str:
+    """The program of the engine; the test is skipped, or fails, where none can be run (see `need`)."""
+    dockerd = need("dockerd", "docker.io")
+    if not is_isolated():
+        missing("a Docker engine of our own needs root and Linux namespaces (and the package iproute2)")
+    return dockerd
+
+
 class Engine:
     """A Docker engine in a folder of its own, with its own bridge and subnets.
 
@@ -34,9 +42,7 @@ class Engine:
     tcp: str | None = None
 
     def __init__(self, folder: Path) -> None:
-        dockerd = need("dockerd", "docker.io")
-        if not is_isolated():
-            missing("a Docker engine of our own needs root and Linux namespaces (and the package iproute2)")
+        dockerd = need_engine()
         number = next(_numbers)
         self.folder = folder
         self.endpoint = f"unix://{folder}/docker.sock"
