@@ -13,7 +13,7 @@ from zun_coe.cli import serving
 from zun_coe.cli.apps import app
 from zun_coe.cli.clusters import cluster
 from zun_coe.cli.containers import container
-from zun_coe.cli.events import events
+from zun_coe.cli.events import events_command
 from zun_coe.cli.failures import EXIT_CODES, Failure
 from zun_coe.cli.options import Ordered
 from zun_coe.cli.output import say_failure
@@ -26,7 +26,7 @@ COMPLETION = """Shell completion: run eval "$(_ZUN_COE_COMPLETE=bash_source zun-
 for fish, _ZUN_COE_COMPLETE=fish_source zun-coe | source."""
 
 
-COMMANDS = (app, container, cluster, secret, volume, events, service)
+COMMANDS = (app, container, cluster, secret, volume, events_command, service)
 
 
 class Program(Ordered):
@@ -57,6 +57,7 @@ def main(ctx: click.Context, /, **connection: Any) -> None:
     A token is taken from ZUN_COE_TOKEN or OS_AUTH_TOKEN."""
     token = os.environ.get("ZUN_COE_TOKEN") or os.environ.get("OS_AUTH_TOKEN")
     ctx.obj = Session(Connection(token=token, **connection))
+    ctx.call_on_close(ctx.obj.close)
 
 
 @click.command("version")

@@ -20,7 +20,8 @@ SILENCE = 45.0
 """Seconds without even a heartbeat after which a connection counts as lost."""
 PATIENCE = 120.0
 """Seconds for which a service that is away is asked again."""
-_PAUSE = 1.0
+PAUSE = 1.0
+"""Seconds before a connection is made anew."""
 _WIDTHS = (5, 7, 18, 28)
 
 
@@ -43,14 +44,14 @@ class _Place:
 @click.option("--limit", type=click.IntRange(min=1), help=f"At most so many.  [default: the latest {LATEST}]")
 @output_option
 @click.pass_obj
-def events(session: Session, /, follow: bool, after: str | None, limit: int | None, **filters: Any) -> None:
+def events_command(session: Session, /, follow: bool, after: str | None, limit: int | None, **filters: Any) -> None:
     """Show what happened.
 
     With --follow each event is shown as it happens, over lost connections too; with -o json, one in a line.
     --after takes an id that was seen before (-o wide shows them) and goes on behind it."""
     given = {k: v for k, v in filters.items() if v}
     if follow:
-        for event in _followed(session.api, given, after):
+        for event in followed(session.api, given, after):
             session.printer.line("event", event, _WIDTHS)
         return
     newest = after is None
@@ -62,7 +63,7 @@ def events(session: Session, /, follow: bool, after: str | None, limit: int | No
         session.printer.listing("event", "events", page)
 
 
-def _followed(api: Api, filters: Mapping[str, Any], after: str | None) -> Iterator[dict[str, Any]]:
+def followed(api: Api, filters: Mapping[str, Any], after: str | None) -> Iterator[dict[str, Any]]:
     """Events from now on, or behind `after`; a lost connection is taken up where it was. Blocks. Raises `Away`
     when the service stays away, and `Refusal`."""
     place = _Place(after)
@@ -75,7 +76,7 @@ def _followed(api: Api, filters: Mapping[str, Any], after: str | None) -> Iterat
         except (Away, Refusal) as failure:
             place = _resumed(place, failure)
         click.echo("The connection was lost; going on where it was.", err=True)
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
 
 
 def _stream(api: Api, filters: Mapping[str, Any], last: str | None) -> Iterator[tuple[str, dict[str, Any] | None]]:

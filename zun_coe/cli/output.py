@@ -16,11 +16,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zun_coe.cli.columns import COLUMNS, NOTHING, Column, Resource, style_of
+from zun_coe.cli.columns import COLUMNS, NOTHING, Column, Resource, endpoint, style_of
 from zun_coe.cli.failures import Failure, Refusal
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
 _ENDLESS = 100_000  # columns: a long line is left to the terminal, which can wrap it without losing any
+
+# What a resource and its status both have a field for.
+_LABELS = {"replicas": "counts", "revision": "effective_revision"}
 
 
 def clean(value: str) -> str:
@@ -127,9 +130,11 @@ def say_failure(failure: Failure, format: str = "table") -> None:
 
 def problem_lines(problem: Mapping[str, Any]) -> list[str]:
     """A problem as a person reads it: what, why, and each field with its sentence."""
-    title, detail = problem.get("title") or "Refused", problem.get("detail")
-    lines = [f"Error: {clean(str(title))}" + (f": {clean(str(detail))}" if detail and detail != title else "")]
-    for error in problem.get("errors") or ():
+    title, detail = str(problem.get("title") or "Refused"), str(problem.get("detail") or "")
+    errors = problem.get("errors") or ()
+    said_below = detail == title or any(str(error.get("detail")) in detail for error in errors)
+    lines = [f"Error: {clean(title)}" + (f": {clean(detail)}" if detail and not said_below else "")]
+    for error in errors:
         lines.append(f"  {clean(str(error.get('pointer')))}: {clean(str(error.get('detail')))}")
     if problem.get("status", 0) >= 500 and (request_id := problem.get("request_id")):
         lines.append(f"  (request {request_id})")
@@ -156,23 +161,25 @@ def _details(resource: Resource) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
     status = resource.get("status") or {}
-    first = {k: resource[k] for k in ("name",) if k in resource} | dict(status)
+    first = {k: resource[k] for k in ("name",) if k in resource} | {_LABELS.get(k, k): v for k, v in status.items()}
     rest = {k: v for k, v in resource.items() if k not in ("name", "status")}
     for key, value in (*first.items(), *rest.items()):
         style = style_of(value) if key == "phase" else ""
-        grid.add_row(Text(clean(key.replace("_", " ")), style="bold"), Text(_block(value), style=style))
+        shown = "\n".join(map(endpoint, value)) if key == "endpoints" and value else _block(value)
+        grid.add_row(Text(clean(key.replace("_", " ")), style="bold"), Text(shown, style=style))
     return grid
 
 
 def _block(value: Any) -> str:
     if isinstance(value, Mapping | list) and value:
-        lines = _yaml(value).rstrip().splitlines()
+        lines = _yaml(value, flow=None).rstrip().splitlines()
         return "\n".join(clean(line) for line in lines)
     if value in ({}, []) or value is None:
         return NOTHING
     return clean(str(value).lower() if isinstance(value, bool) else str(value))
 
 
-def _yaml(content: Any) -> str:
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=False, width=_ENDLESS)
+def _yaml(content: Any, flow: bool | None = False) -> str:
+    """With `flow` None, what holds no lists or maps of its own is in one line."""
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=flow, width=_ENDLESS)
     return text

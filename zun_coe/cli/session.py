@@ -47,6 +47,11 @@ class Session:
         verify = _verification(given)
         return Api(open_http(given.endpoint, headers, timeout=given.timeout, verify=verify, trust_env=given.trust_env))
 
+    def close(self) -> None:
+        """Let go of connections. Idempotent."""
+        if "api" in vars(self):
+            self.api.close()
+
     @property
     def printer(self) -> Printer:
         """Shows results in the format that was chosen."""
