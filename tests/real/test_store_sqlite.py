@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.contract.store import StoreContract, keys, now, watching
 from tests.real.waiting import wait_until
-from zun_coe.errors import Compacted, KeyExists, KeyNotFound, RevisionConflict, StoreError, StoreUnavailable
+from zun_coe.errors import Compacted, Fenced, KeyExists, KeyNotFound, RevisionConflict, StoreError, StoreUnavailable
 from zun_coe.store import At, Condition, Delete, Missing, Operation, Present, Put, Store, open_store, sqlite
 from zun_coe.store.sqlite import SqliteStore
 
@@ -70,14 +70,14 @@ def test_a_revision_is_not_used_again(store: Store, tmp_path: Path) -> None:
         assert again.create("a", b"") == revision + 1
 
 
-def test_a_lease_has_its_full_time_again(store: Store, tmp_path: Path) -> None:
-    lease = store.grant(1.0)
-    store.create("a", b"", lease.id)
-    opened = time.monotonic()
+def test_a_lease_ends_with_its_process(store: Store, tmp_path: Path) -> None:
+    lease = store.grant(60)
+    revision = store.create("a", b"", lease.id)
     with reopened(store, tmp_path) as again:
-        assert again.get("a") is not None
-        wait_until(lambda: again.get("a") is None, 5)
-        assert time.monotonic() - opened >= 1.0
+        assert again.get("a") is None
+        assert now(again) > revision
+        with pytest.raises(Fenced):
+            again.renew(lease)
 
 
 def test_one_process_only(store: Store, tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ class SqliteStore(Store):
         self._revision = log.last_revision(self._writer)
         self._floor, _ = log.progress(self._writer)
         self._leases = _Leases(log.leases(self._writer))
+        self._end_leases()
         self._housekeeping = threading.Thread(target=self._keep_house, name="store-housekeeping", daemon=True)
         self._housekeeping.start()
 
@@ -121,7 +122,7 @@ class SqliteStore(Store):
                 yield Batch(position, ())
 
     def grant(self, ttl: float) -> Lease:
-        """See `Store`. The lease outlives the process: opening the file again starts its time anew."""
+        """See `Store`. A lease ends with its process: whoever opens the file knows that nobody else has it."""
         with self._transaction() as draft:
             lease = Lease(draft.grant(ttl), ttl)
         self._tend.set()
@@ -276,6 +277,13 @@ class SqliteStore(Store):
             self._tend.wait(min(self._leases.next(), tidy) - time.monotonic())
             self._tend.clear()
 
+    def _end_leases(self) -> None:
+        """End the leases of the process that had the file before: it has it no longer, so it is gone."""
+        if leases := self._leases.all():
+            with self._transaction() as draft:
+                for lease in leases:
+                    draft.revoke(lease)
+
     def _expire(self) -> None:
         while self._leases.next() <= time.monotonic():
             with self._transaction() as draft:
@@ -352,6 +360,10 @@ class _Leases:
     def next(self) -> float:
         """When the first one runs out; far away when there is none. Needs no lock."""
         return min(list(self._deadlines.values()), default=time.monotonic() + TIDY_SECONDS)
+
+    def all(self) -> list[int]:
+        """Every lease there is."""
+        return list(self._ttls)
 
     def expired(self) -> list[int]:
         """Those whose time is over."""
