@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.real.waiting import wait_until
 from tests.simulated import CLUSTERS, KIND, SCHEME, Outside, SimulatedAdapter, SimulatedCluster
 from zun_coe import adapters
 from zun_coe.app import App, Server, create_app
@@ -18,8 +20,7 @@ from zun_coe.config import Settings
 from zun_coe.process import Process
 
 _numbers = count(1)
-ENDPOINT = f"{SCHEME}api"
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "dev_headers": True,
     "resync": 1.0,
     "lease": 5.0,
@@ -46,29 +47,42 @@ class Service:
         return httpx.Client(base_url=self.server.url, headers=headers, trust_env=False, timeout=30)
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One for all tests, since nothing that a test does in its own project is seen in another."""
-    folder: Path = tmp_path_factory.mktemp("api")
-    settings = Settings(store=f"sqlite:///{folder / 'state.db'}", **SETTINGS)  # type: ignore[arg-type]  # as named
+@contextmanager
+def running(folder: Path, cluster: str, **changes: Any) -> Iterator[Service]:
+    """A gateway with its state in a folder and a public cluster of this name."""
+    settings = Settings(store=f"sqlite:///{folder / 'state.db'}", **SETTINGS | changes)
     patch = pytest.MonkeyPatch()
     patch.setitem(adapters.kinds(), KIND, SimulatedAdapter)
-    patch.setitem(CLUSTERS, "api", SimulatedCluster())
+    patch.setitem(CLUSTERS, cluster, SimulatedCluster())
     process = Process(settings)
     app = create_app(process.gateway, settings, validate_responses=True)
     server = Server(app, "127.0.0.1:0")
     process.start()
     server.start()
-    service = Service(process, app, server, CLUSTERS["api"])
+    service = Service(process, app, server, CLUSTERS[cluster])
+    try:
+        _register(service, cluster)
+        yield service
+    finally:
+        service.cluster.faults.resume()
+        server.stop()
+        process.stop()
+        patch.undo()
+
+
+def _register(service: Service, name: str) -> None:
+    body = {"name": name, "kind": KIND, "endpoint": SCHEME + name, "public": True}
     with service.client("operators") as api:
-        body = {"name": "here", "kind": KIND, "endpoint": ENDPOINT, "public": True}
-        answer = api.post("/v1/clusters", params={"wait": 20}, json=body)
-        assert answer.status_code == 200, answer.text
-    yield service
-    service.cluster.faults.resume()
-    server.stop()
-    process.stop()
-    patch.undo()
+        assert api.post("/v1/clusters", json=body).status_code == 202
+        ready = "the cluster is not ready"
+        wait_until(lambda: api.get(f"/v1/clusters/{name}").json()["status"]["phase"] == "Ready", message=ready)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One for all tests, since nothing that a test does in its own project is seen in another."""
+    with running(tmp_path_factory.mktemp("api"), "here") as service:
+        yield service
 
 
 @pytest.fixture

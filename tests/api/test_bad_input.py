@@ -194,7 +194,7 @@ def test_a_query_that_is_wrong(api: httpx.Client, query: str, pointer: str) -> N
     assert [e["pointer"] for e in answer.json()["errors"]] == [pointer]
 
 
-@pytest.mark.parametrize("wait", ["nan", "inf", "-1", "3601", "1e1", "", "soon"])
+@pytest.mark.parametrize("wait", ["nan", "inf", "-1", "3601", "1e4", "1e999", "", "soon"])
 def test_a_wait_that_is_none(api: httpx.Client, wait: str) -> None:
     assert api.post("/v1/apps", params={"wait": wait}, json=APP).status_code == 400
     assert api.get("/v1/apps").json() == {"apps": []}
@@ -206,6 +206,9 @@ def test_a_wait_that_is_none(api: httpx.Client, wait: str) -> None:
         "/v1/apps/none",
         "/v1/apps/00000000-0000-0000-0000-000000000000",
         "/v1/apps/%00",
+        "/v1/apps/a%0Ab",
+        "/v1/services%0A",
+        "/%0A/v1/services",
         "/v1/apps/a%2Fb",
         "/v1/apps/..",
         "/v1/apps/" + "x" * 255,

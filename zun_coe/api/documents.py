@@ -13,10 +13,13 @@ from zun_coe.gateway import Answer
 
 
 def openapi() -> flask.Response:
-    """GET /v1/openapi.json."""
-    return exchange.respond(Answer(200, _encoded()))
+    """GET /v1/openapi.json. A gateway that asks for no token says so."""
+    return exchange.respond(Answer(200, _encoded(exchange.gateway().settings.auth != "none")))
 
 
 @cache
-def _encoded() -> bytes:
-    return msgspec.json.encode(document())
+def _encoded(secured: bool) -> bytes:
+    told = document()
+    if not secured:
+        told["security"] = []
+    return msgspec.json.encode(told)

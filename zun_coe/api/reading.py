@@ -6,6 +6,7 @@ each request, stop at the first mistake, and can't read a body that is sent in c
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,9 @@ from zun_coe.api.exchange import exchange_of
 from zun_coe.api.explaining import suggestion, summary
 from zun_coe.api.problems import UnsupportedMediaType
 from zun_coe.errors import FieldProblem, Malformed
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 
 
 class Parameters(ParameterValidator):  # type: ignore[misc]  # connexion has no types
@@ -156,12 +160,11 @@ def _typed(text: str, type_: str | None) -> Any:
     """A parameter's text as JSON would have it, or as it is where it can't be read so."""
     if type_ == "boolean":
         return {"true": True, "false": False}.get(text.lower(), text)
-    if type_ not in ("integer", "number") or len(text) > 30 or not text.isascii() or set(text) - set("0123456789.-"):
-        return text
-    try:
-        return int(text) if type_ == "integer" else float(text)
-    except ValueError:
-        return text
+    if type_ == "integer" and _INTEGER.fullmatch(text):
+        return int(text)
+    if type_ == "number" and _NUMBER.fullmatch(text):
+        return float(text)
+    return text
 
 
 async def _read(receive: Receive) -> bytes:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from prometheus_client import Gauge
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zun_coe.api import following, lines
@@ -39,7 +40,10 @@ class Streams:
             await self._app(scope, receive, send)
             return
         exchange, accept = exchange_of(scope), Headers(scope=scope).get("accept", "")
-        exchange.operation = (scope["extensions"]["connexion_routing"]["operation_id"] or "").removeprefix(PACKAGE)
+        routed = scope["extensions"]["connexion_routing"]["operation_id"]
+        if routed is None:  # Flask has a router of its own, and what only that one knows was never authorised
+            raise HTTPException(404)
+        exchange.operation = routed.removeprefix(PACKAGE)
         if exchange.operation in _LOGS:
             await self._send_logs(_LOGS[exchange.operation], accept, scope, receive, send)
         elif exchange.operation == "events.list" and "text/event-stream" in accept:
