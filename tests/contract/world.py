@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 from uuid import uuid4
@@ -23,12 +24,13 @@ Body = Mapping[str, Any]
 
 
 class World:
-    """One gateway with the state in `folder`. `patience`: the seconds in which anything must have happened."""
+    """One gateway with the state in `folder`. `patience`: the seconds in which anything must have happened.
+    `settings`: those that differ from a world's own."""
 
-    def __init__(self, folder: Path, cluster: Body, patience: float = 30.0) -> None:
+    def __init__(self, folder: Path, cluster: Body, patience: float = 30.0, **settings: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.patience = patience
-        self.settings = Settings(
+        usual = Settings(
             store=f"sqlite:///{folder / 'state.db'}",
             resync=1.0,
             lease=5.0,
@@ -37,6 +39,7 @@ class World:
             backend_timeout=10.0,
             allow_bind=True,
         )
+        self.settings = replace(usual, **settings)
         self._body = dict(cluster) | {"name": CLUSTER, "public": True}
         self.process = Process(self.settings)
         self.process.start()

@@ -18,6 +18,8 @@ from zun_coe.store.records import utc_now
 
 # How much older than the truth `as_of` may get before it is written for its own sake.
 _STALE = timedelta(seconds=20)
+# Reasons that may take turns while a cluster is away, and say the same to those who follow events.
+_AWAY = frozenset({"BackendUnreachable", "Error"})
 
 
 class ClusterKeeper:
@@ -71,8 +73,7 @@ class ClusterKeeper:
             self._write(msgspec.structs.replace(before, reachable=True, as_of=now))
 
     def failed(self, error: BackendError) -> None:
-        """The cluster could not be asked. What was known of it stays, with the time when it was known; so
-        does the reason that was told first, as long as it is away."""
+        """The cluster could not be asked. What was known of it stays, with the time when it was known."""
         before, _ = self._status()
         after = msgspec.structs.replace(
             before,
@@ -81,7 +82,7 @@ class ClusterKeeper:
             reachable=False,
             as_of=self._answered or before.as_of,
         )
-        if before.phase != "Unreachable":
+        if (before.phase, before.reason) != ("Unreachable", error.reason):  # else only the wording differs
             after = msgspec.structs.replace(
                 after, reason=error.reason, message=str(error), evidence=dict(error.evidence)
             )
@@ -176,7 +177,8 @@ def parts(identity: str | None) -> dict[str, str]:
 
 
 def _told(cluster: Cluster, before: ClusterStatus, after: ClusterStatus, now: datetime) -> list[Event]:
-    if (before.phase, before.reachable, before.reason) == (after.phase, after.reachable, after.reason):
+    same = (before.phase, before.reachable) == (after.phase, after.reachable)
+    if same and (before.reason == after.reason or after.reason in _AWAY):
         return []
     level = "info" if after.phase == "Ready" else "warning"
     message = f"It is {after.phase}." + (f" {after.message}" if after.message else "")

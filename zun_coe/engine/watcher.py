@@ -27,7 +27,9 @@ log = structlog.get_logger()
 
 # An observation from a listing is used by a worker within this time, else it looks for itself.
 _FRESH = 2.0
-_FIRST_PROBE, _LAST_PROBE = 1.0, 15.0
+# How often a cluster that is away is asked, at least; `Settings.backoff` says how soon at first.
+_LAST_PROBE = 15.0
+_STORE_PAUSE = 1.0
 
 
 class ClusterRunner:
@@ -47,6 +49,7 @@ class ClusterRunner:
         self._seen_lock = Lock()
         self._told: set[str] = set()
         self._reachable = False
+        self._first_probe = tools.settings.backoff
         self._threads: list[Thread] = []
         self._alive = 0
 
@@ -104,10 +107,11 @@ class ClusterRunner:
                 self.queue.done(key)
 
     def _try(self, key: Key) -> Result:
-        """Work on a key; whatever goes wrong, another try follows."""
-        if self._keeper.blocked:
-            return Result()
+        """Work on a key; whatever goes wrong, another try follows. A cluster that is away is left alone until
+        it was asked who it is: then every key is due again."""
         try:
+            if self._keeper.blocked or not self._reachable:
+                return self._reconciler.forget(key)
             return self._reconciler.reconcile(key, self._take(key))
         except (RevisionConflict, KeyNotFound):
             return Result(after=0.0)  # the copy was behind; by now it is not
@@ -153,7 +157,7 @@ class ClusterRunner:
     def _resync(self) -> None:
         """Look at everything, now and then and whenever asked; while the cluster is away, ask it with
         growing delays."""
-        pause, described = _FIRST_PROBE, float("-inf")
+        pause, described = self._first_probe, float("-inf")
         settings = self._tools.settings
         while not self._stop.is_set():
             self._wake.clear()
@@ -163,19 +167,19 @@ class ClusterRunner:
                     self._keeper.describe()
                     described = begun
                 self._look()
-                pause, self._reachable = _FIRST_PROBE, True
+                pause = self._first_probe
                 self._pause(settings.resync)
             except BackendError as error:
                 self._reachable = False
                 self._away(error)
                 self._stop.wait(pause)
-                pause = min(pause * 2, _LAST_PROBE)
+                pause = min(pause * 2, _LAST_PROBE, settings.max_backoff)
             except StoreError as error:
                 log.warning("store away", cluster=self.cluster.name, error=str(error))
-                self._stop.wait(_FIRST_PROBE)
+                self._stop.wait(_STORE_PAUSE)
             except Exception:  # the thread that finds out that a cluster is well must live
                 log.exception("resync failed", cluster=self.cluster.name)
-                self._stop.wait(_FIRST_PROBE)
+                self._stop.wait(_STORE_PAUSE)
 
     def _pause(self, seconds: float) -> None:
         """Until the next resync is due, or somebody asks for one; not more often than every 0.2 s."""
@@ -197,6 +201,7 @@ class ClusterRunner:
         seen_at = time.monotonic()
         found = self._adapter.observe(None)
         self._keeper.answered()
+        self._reachable = True
         seen = {Key(o.ref.noun, o.ref.project, o.ref.id): o for o in found}
         keys = self._wanted()
         with self._seen_lock:
@@ -232,9 +237,11 @@ class ClusterRunner:
         if stone is None:
             self._orphan(key, seen)
         elif not cast(Tombstone, stone.value).keep and self._tools.ownership.valid(self.cluster.id):
-            outcome = self._adapter.remove(seen.ref, seen)
-            if isinstance(outcome, Again):
-                self.look()
+            try:
+                if isinstance(self._adapter.remove(seen.ref, seen), Again):
+                    self.look()
+            except BackendError as error:  # what is left of one says nothing about all the others
+                log.info("leftover stays", cluster=self.cluster.name, key=key, error=str(error))
 
     def _orphan(self, key: Key, seen: Observation) -> None:
         if key.id in self._told or self._tools.cache.get(intent_key(*key)) is not None:
