@@ -109,7 +109,7 @@ class Acting:
         self._discard(host, replica.parts)
 
     def forget(self, replica: Replica) -> None:
-        """Its containers are gone: drop what was remembered of them."""
+        """Its containers are to go: drop what was remembered of them."""
         for part in replica.parts.values():
             self.restarted.pop(part.id, None)
             self.stopped.discard(part.id)

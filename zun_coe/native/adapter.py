@@ -106,6 +106,8 @@ class NativeAdapter(Adapter):
         """See `Adapter.remove`. Waits for hosts that are away, since they may have something of it."""
         replicas = self._replicas(ref, seen)
         present = [r for r in replicas if r.instance.state != "unknown"]
+        for replica in present:
+            self._acting.forget(replica)
         results = [future.result() for future in [self._removal(replica) for replica in present]]
         if any(result is not None for result in results):
             return Wait(POLL)
@@ -113,8 +115,6 @@ class NativeAdapter(Adapter):
         if away:
             return Wait(RETRY, "BackendUnreachable", f"The host {away[0]} is away and may have something of it.")
         self._tidy(ref)
-        for replica in present:
-            self._acting.forget(replica)
         self._observed.pop(ref.id, None)
         self._refused.pop(ref.id, None)
         return Done()
