@@ -1,0 +1,83 @@
+"""`python -m benchmarks [NAME…]`: run benchmarks one after the other and print one table."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from benchmarks.harness import Benchmark, Finding, Scale, markdown, record, table
+from tests.real.isolation import own_network
+from zun_coe.cli.recording import record as record_log
+from zun_coe.config import Settings
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+BENCHMARKS: Mapping[str, str] = {
+    "reads": "benchmarks.reading",
+    "writes": "benchmarks.writing",
+    "engine": "benchmarks.reconciling",
+}
+"""Each benchmark's name, and the module with its `run`."""
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Keep the results there, as JSON.")
+@click.option("--quick", is_flag=True, help="Only see that everything works; the figures mean nothing.")
+@click.option("--write", is_flag=True, help="Put the table into docs/benchmarks.md.")
+def main(names: Sequence[str], out: Path | None, quick: bool, write: bool) -> None:
+    """Measure the gateway: all benchmarks, or those named."""
+    own_network()
+    record_log(Settings(log_level="warning"))
+    console, findings = Console(), list[Finding]()
+    for name in names or BENCHMARKS:
+        console.print(f"[bold]{name}[/bold] ...", highlight=False)
+        findings += _benchmark(name)(Scale(quick))
+        console.print(table(findings))
+        if out is not None:
+            out.write_text(json.dumps(_told(findings, quick), indent=2) + "\n")
+    if write:
+        _publish(findings)
+
+
+def _benchmark(name: str) -> Benchmark:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of connexion's imports
+        module: Any = import_module(BENCHMARKS[name])
+    run: Benchmark = module.run
+    return run
+
+
+def _told(findings: Sequence[Finding], quick: bool) -> dict[str, Any]:
+    return {"at": _now(), "machine": _machine(), "quick": quick, "findings": record(findings)}
+
+
+def _publish(findings: Sequence[Finding]) -> None:
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    told = f"Measured on {_now()}: {_machine()}.\n\n{markdown(findings)}"
+    PAGE.write_text(f"{before}{BEGIN}\n{told}{END}{after}")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="minutes")
+
+
+def _machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{os.cpu_count()} cores, {model or platform.machine()}, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    main()
