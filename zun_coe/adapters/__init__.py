@@ -6,7 +6,7 @@ one class of five lines that inherits `tests/contract/adapter.py`."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -65,7 +65,8 @@ Outcome = Done | Again | Wait
 @dataclass(frozen=True)
 class Connection:
     """All that an adapter needs to reach its cluster. `credentials` is plain text here and nowhere else:
-    never logged. `timeout`: seconds for one backend call; `pull_timeout` for an image."""
+    never logged. `timeout`: seconds for one backend call; `pull_timeout` for an image. `check`: to be called
+    before each call that changes the backend, where one step makes several; it raises what ends the step."""
 
     installation: str
     cluster: str
@@ -79,9 +80,17 @@ class Connection:
     pull_timeout: float = 900.0
     parallelism: int = 8
     host_grace: float = 60.0
+    check: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def to(cls, cluster: Cluster, installation: str, credentials: Mapping[str, Any], settings: Settings) -> Connection:
+    def to(
+        cls,
+        cluster: Cluster,
+        installation: str,
+        credentials: Mapping[str, Any],
+        settings: Settings,
+        check: Callable[[], None] | None = None,
+    ) -> Connection:
         """What is needed to reach a registered cluster; `credentials` are its own, in plain text."""
         return cls(
             installation=installation,
@@ -96,6 +105,7 @@ class Connection:
             pull_timeout=settings.pull_timeout,
             parallelism=settings.parallelism,
             host_grace=settings.host_grace,
+            check=check,
         )
 
 

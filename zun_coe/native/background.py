@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from zun_coe.adapters import Wait
-from zun_coe.errors import BackendError, Invalid, Unavailable
+from zun_coe.errors import BackendError, Fenced, Invalid, Unavailable
 from zun_coe.model import WorkloadRef
 from zun_coe.native.runtime import Runtime
 
@@ -62,6 +62,8 @@ class Jobs:
                 call()
         except BackendError as failure:
             error = failure
+        except Fenced as failure:  # another process has the cluster now, and sees to it
+            error = Unavailable(str(failure), "Error")
         except Exception as failure:  # noqa: BLE001  # whatever it is, the key must become free and somebody must hear of it
             _log.exception("job failed", key=str(key))
             error = Unavailable(f"{type(failure).__name__}: {failure}", "Error")

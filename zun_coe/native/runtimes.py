@@ -7,6 +7,7 @@ from collections.abc import Callable
 from zun_coe.adapters import Connection
 from zun_coe.model import Host
 from zun_coe.native.docker import DockerRuntime
+from zun_coe.native.permitted import permitted
 from zun_coe.native.runtime import Runtime
 
 RUNTIMES: dict[str, Callable[..., Runtime]] = {"docker": DockerRuntime}
@@ -14,10 +15,11 @@ RUNTIMES: dict[str, Callable[..., Runtime]] = {"docker": DockerRuntime}
 
 def open_runtime(host: Host, connection: Connection) -> Runtime:
     """The runtime of a host. Calls nobody."""
-    return RUNTIMES[host.runtime](
+    runtime = RUNTIMES[host.runtime](
         host.endpoint,
         credentials=connection.credentials,
         timeout=connection.timeout,
         pull_timeout=connection.pull_timeout,
         parallelism=connection.parallelism,
     )
+    return permitted(runtime, connection.check) if connection.check else runtime
