@@ -17,8 +17,10 @@ from zun_coe.engine import Engine
 from zun_coe.engine.ownership import Ownership
 from zun_coe.errors import KeyExists, OutcomeUnknown, StoreUnavailable
 from zun_coe.gateway import Gateway
+from zun_coe.metrics import Metrics
 from zun_coe.store import Store, open_store
 from zun_coe.store.cache import Cache
+from zun_coe.store.measuring import MeasuredStore
 from zun_coe.store.records import new_id
 from zun_coe.vault import Vault, key_from_file
 
@@ -36,18 +38,19 @@ class Process:
     def __init__(self, settings: Settings, role: Role = "serve", store: Store | None = None) -> None:
         self.settings, self.role, self.id = settings, role, new_id()
         self.vault = open_vault(settings)
-        self.store = store or _opened(settings.store)
+        self.metrics = Metrics()
+        self.store: Store = MeasuredStore(store or _opened(settings.store), self.metrics)
         self.cache = Cache(self.store)
         installation = _meta(self.store, _INSTALLATION, new_id())
         schema = _meta(self.store, _SCHEMA, SCHEMA)
         if schema != SCHEMA:
             raise ConfigError(f"The store is of schema {schema}, and this version knows {SCHEMA}.")
-        self.gateway = Gateway(self.store, self.cache, settings, self.vault, installation)
+        self.metrics.gauge("store_age_seconds", "Since when the store was not heard of.", lambda: self.cache.age)
+        self.gateway = Gateway(self.store, self.cache, settings, self.vault, installation, self.metrics)
         self.engine: Engine | None = None
         if role != "api":
-            self.engine = Engine(
-                self.store, self.cache, settings, self.vault, installation, role=role, service_id=self.id
-            )
+            tools = (self.store, self.cache, settings, self.vault, installation, self.metrics)
+            self.engine = Engine(*tools, role=role, service_id=self.id)
         self._present = self.engine or Ownership(self.store, self.id, settings.lease, role=role)
 
     def start(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from threading import Event as StopEvent
 from threading import Lock, Thread
 from typing import cast
@@ -14,9 +14,11 @@ from zun_coe.adapters import Connection, open_adapter
 from zun_coe.config import Settings
 from zun_coe.engine import housekeeping
 from zun_coe.engine.acting import Key, Tools
+from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.ownership import Ownership, balance, living
 from zun_coe.engine.watcher import ClusterRunner
 from zun_coe.errors import StoreError
+from zun_coe.metrics import Metrics, QueueState
 from zun_coe.model import Cluster, Intent, Service, Status
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache, Entry, Update
@@ -40,12 +42,15 @@ class Engine:
         settings: Settings,
         vault: Vault,
         installation: str,
+        metrics: Metrics | None = None,
         *,
         role: str = "engine",
         service_id: str | None = None,
     ) -> None:
         self.ownership = Ownership(store, service_id or new_id(), settings.lease, role=role, on_lost=self._lost)
-        self._tools = Tools(store, cache, settings, vault, self.ownership, installation)
+        self._metrics = metrics or Metrics()
+        self._metrics.queues(self._queues)
+        self._tools = Tools(store, cache, settings, vault, self.ownership, installation, self._metrics)
         self._runners: dict[str, ClusterRunner] = {}
         self._lock = Lock()
         self._stop, self._wake = StopEvent(), StopEvent()
@@ -76,6 +81,10 @@ class Engine:
         """The clusters that run now."""
         with self._lock:
             return list(self._runners.values())
+
+    def _queues(self) -> Iterator[QueueState]:
+        for runner in self.runners():
+            yield QueueState(runner.cluster.name, runner.queue.depth, runner.queue.oldest_age)
 
     def _run(self) -> None:
         tidied = time.monotonic()
@@ -128,7 +137,8 @@ class Engine:
             log.error("credentials unreadable", cluster=cluster.name, error=str(error))
             return
         connection = Connection.to(cluster, self._tools.installation, credentials, self._tools.settings)
-        runner = ClusterRunner(self._tools, cluster, open_adapter(connection))
+        adapter = MeasuredAdapter(open_adapter(connection), cluster.name, self._metrics)
+        runner = ClusterRunner(self._tools, cluster, adapter)
         with self._lock:
             if self._stop.is_set():
                 return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 
 from zun_coe.config import Settings
 from zun_coe.engine.ownership import Ownership
+from zun_coe.metrics import Metrics
 from zun_coe.model import Event, Intent, Secret, Value
 from zun_coe.store import At, Condition, Delete, Missing, Operation, Present, Put, Store
 from zun_coe.store.cache import Cache, Entry
@@ -47,6 +48,7 @@ class Tools:
     vault: Vault
     ownership: Ownership
     installation: str
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 class Ledger:

@@ -10,6 +10,7 @@ import msgspec
 from zun_coe.adapters import Adapter
 from zun_coe.engine import telling
 from zun_coe.engine.acting import Key, Ledger, Tools
+from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.errors import BackendError
 from zun_coe.model import Cluster, ClusterInfo, ClusterStatus, Event, Intent
 from zun_coe.store import Delete, Operation
@@ -25,7 +26,7 @@ _AWAY = frozenset({"BackendUnreachable", "Error"})
 class ClusterKeeper:
     """Keeps the status of one cluster. Used by one thread."""
 
-    def __init__(self, tools: Tools, ledger: Ledger, cluster: Cluster, adapter: Adapter) -> None:
+    def __init__(self, tools: Tools, ledger: Ledger, cluster: Cluster, adapter: Adapter | MeasuredAdapter) -> None:
         self._tools, self._ledger, self._adapter = tools, ledger, adapter
         self._key = Key("cluster", cluster.project, cluster.id)
         self._generation = cluster.generation

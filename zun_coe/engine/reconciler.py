@@ -15,6 +15,7 @@ import msgspec
 from zun_coe.adapters import Adapter, Again, Done, Outcome, Wait
 from zun_coe.engine import telling
 from zun_coe.engine.acting import Key, Ledger, Tools
+from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.rollout import judge, next_look
 from zun_coe.errors import BackendError, Fenced, Invalid
 from zun_coe.model import (
@@ -52,7 +53,9 @@ class Reconciler:
     """Brings the apps, containers and volumes of one cluster to what is wanted. Thread-safe as long as no
     key is worked on twice at once."""
 
-    def __init__(self, tools: Tools, ledger: Ledger, adapter: Adapter, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, tools: Tools, ledger: Ledger, adapter: Adapter | MeasuredAdapter, clock: Callable[[], datetime] = utc_now
+    ) -> None:
         self._tools, self._ledger, self._adapter, self._clock = tools, ledger, adapter, clock
 
     def reconcile(self, key: Key, seen: Observation | None = None) -> Result:
@@ -218,6 +221,8 @@ class Reconciler:
             elif old is not None:
                 previous = (old, status.hash)
         secrets, login = self._secrets(intent, effective or intent.template)
+        if previous is not None:
+            secrets = self._values(intent, previous[0])[0] | secrets
         return assemble(
             self._tools.installation,
             intent,
@@ -233,19 +238,26 @@ class Reconciler:
         return cast(Revision, entry.value).template if entry else None
 
     def _secrets(self, intent: Intent, template: Template) -> tuple[dict[str, str], dict[str, str] | None]:
-        values: dict[str, str] = {}
-        for source in template.env_secrets.values():
-            name, _, item = source.partition("/")
-            content = self._ledger.secret(intent.project, name)
-            if content is None or item not in content:
-                raise Invalid(f"The secret {source} is not there any more.", "InvalidSpec", {"secret": source})
-            values[source] = content[item]
+        values, missing = self._values(intent, template)
+        if missing:
+            told = ", ".join(missing)
+            raise Invalid(f"The secret {told} is not there any more.", "InvalidSpec", {"secrets": missing})
         if template.image_auth is None:
             return values, None
         login = self._ledger.secret(intent.project, template.image_auth)
         if login is None:
             raise Invalid(f"The secret {template.image_auth} is not there any more.", "InvalidSpec")
         return values, login
+
+    def _values(self, intent: Intent, template: Template) -> tuple[dict[str, str], list[str]]:
+        """The values that a template's environment takes from secrets, and those that are not there."""
+        values: dict[str, str] = {}
+        for source in template.env_secrets.values():
+            name, _, item = source.partition("/")
+            content = self._ledger.secret(intent.project, name) or {}
+            if item in content:
+                values[source] = content[item]
+        return values, sorted(set(template.env_secrets.values()) - set(values))
 
     def _observe(self, intent: Intent) -> Observation:
         reference = ref_of(self._tools.installation, intent)

@@ -12,10 +12,11 @@ from typing import cast
 
 import structlog
 
-from zun_coe.adapters import Adapter, Again
+from zun_coe.adapters import Again
 from zun_coe.engine import telling
 from zun_coe.engine.acting import Key, Ledger, Tools
 from zun_coe.engine.cluster import ClusterKeeper
+from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.reconciler import Reconciler, Result
 from zun_coe.engine.workqueue import WorkQueue
 from zun_coe.errors import BackendError, Fenced, KeyNotFound, RevisionConflict, StoreError
@@ -36,7 +37,7 @@ class ClusterRunner:
     """Runs one cluster until it is stopped. `stop` returns at once; the threads end by themselves, each
     after the call that it is in."""
 
-    def __init__(self, tools: Tools, cluster: Cluster, adapter: Adapter) -> None:
+    def __init__(self, tools: Tools, cluster: Cluster, adapter: MeasuredAdapter) -> None:
         self.cluster = cluster
         self.queue: WorkQueue[Key] = WorkQueue(base=tools.settings.backoff, maximum=tools.settings.max_backoff)
         self._tools, self._adapter = tools, adapter
@@ -99,8 +100,13 @@ class ClusterRunner:
             key = self.queue.get(timeout=5.0)
             if key is None:
                 continue
+            began = time.perf_counter()
             try:
-                self._settle(key, self._try(key))
+                result = self._try(key)
+                self._settle(key, result)
+                taken = time.perf_counter() - began
+                word = "failed" if result.failed else "ok"
+                self._tools.metrics.reconcile_seconds.labels(self.cluster.name, word).observe(taken)
             finally:
                 with self._seen_lock:
                     self._looked[key] = time.monotonic()
@@ -246,7 +252,7 @@ class ClusterRunner:
     def _orphan(self, key: Key, seen: Observation) -> None:
         if key.id in self._told or self._tools.cache.get(intent_key(*key)) is not None:
             return
-        self._told.add(key.id)
         message = f"{key.noun} {seen.ref.name} carries this gateway's labels and no record knows it; it is left alone."
         event = telling.event(self.cluster, "cluster", "OrphanFound", message, utc_now(), level="warning")
         self._ledger.tell(event)
+        self._told.add(key.id)

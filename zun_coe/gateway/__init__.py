@@ -15,6 +15,7 @@ from zun_coe.gateway.keeping import Events, Secrets, Services, Volumes, fits, or
 from zun_coe.gateway.resources import Tools
 from zun_coe.gateway.views import Replica, Resource, StoredEvent, Views
 from zun_coe.gateway.writing import Writer
+from zun_coe.metrics import Metrics
 from zun_coe.model import Instance, is_settled, ref_of
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache
@@ -40,8 +41,16 @@ __all__ = [
 class Gateway:
     """Everything that users can do, for one process. Make it before the cache is started."""
 
-    def __init__(self, store: Store, cache: Cache, settings: Settings, vault: Vault, installation: str) -> None:
-        self.cache, self.settings, self.views = cache, settings, Views()
+    def __init__(
+        self,
+        store: Store,
+        cache: Cache,
+        settings: Settings,
+        vault: Vault,
+        installation: str,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.cache, self.settings, self.views, self.metrics = cache, settings, Views(), metrics or Metrics()
         cache.listen(self.views.listener)
         writer = Writer(store, cache, settings, vault)
         tools = Tools(store, cache, self.views, writer, vault, settings, installation)

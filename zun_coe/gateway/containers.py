@@ -79,13 +79,14 @@ class Containers(Workloads):
         self._must_live(found)
         self._must_support(found, action)
         allowed, wanted = _ACTIONS[action]
-        phase, again = phase_of(found), False
-        if action == "start" and intent.desired_state == "running" and phase in ("Exited", "Failed"):
-            again = True
-        elif intent.desired_state not in allowed or (action == "pause" and phase in ("Exited", "Failed")):
+        phase = phase_of(found)
+        ended = phase in ("Exited", "Failed") and intent.desired_state == "running"
+        applies = intent.desired_state in allowed and not (action == "pause" and ended)
+        if not applies and not (action == "start" and ended):
             raise Conflict(f"{intent.name} is {phase} and asked to be {intent.desired_state}; {action} does not apply.")
         change = Change()
-        restarts = intent.restarts + (again or action == "restart")
+        # A start counts as a restart: that a process ended is then no reason to leave it so.
+        restarts = intent.restarts + (action in ("start", "restart"))
         new = replaced(intent, desired_state=wanted, restarts=restarts, **self._written(call, intent, change))
         change.tell(self._event(call, f"Container{action.title()}", new, f"{action.title()} was asked for."))
         return self._rewrite(call, found, new, change, once)
