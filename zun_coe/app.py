@@ -67,7 +67,7 @@ def create_app(gateway: Gateway, settings: Settings, *, validate_responses: bool
     """The REST service over the use cases. Calls neither the store nor a backend. `validate_responses`:
     whether each response is checked against the contract, which is for tests."""
     logging.getLogger("connexion").setLevel(logging.ERROR)  # what it would say, the access log says
-    metrics, wakeups = Metrics(), Wakeups()
+    metrics, wakeups = Metrics(gateway), Wakeups()
     gateway.cache.listen(wakeups.listener)
     app = FlaskApp("zun_coe", server_args={"static_folder": None})
     app.app.extensions |= {KEY: gateway, "zun_coe.metrics": metrics}

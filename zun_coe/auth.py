@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from zun_coe.config import ConfigError, Settings
 from zun_coe.errors import Forbidden, Unauthenticated
 
+# A project is part of keys in the store, so it has no slash.
+_PROJECT = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,63}")
 ROLES = frozenset({"reader", "member", "admin"})
 
 
@@ -50,4 +53,7 @@ class Authenticator:
         roles = frozenset(headers.get("x-zun-roles", "admin").replace(" ", "").split(","))
         if not roles <= ROLES:
             raise Unauthenticated(f"X-Zun-Roles takes {', '.join(sorted(ROLES))}, separated by commas.")
-        return Principal(headers.get("x-zun-project", "default"), headers.get("x-zun-user", "admin"), roles)
+        project = headers.get("x-zun-project", "default")
+        if not _PROJECT.fullmatch(project):
+            raise Unauthenticated("X-Zun-Project takes letters, digits, hyphens, dots and underscores, at most 64.")
+        return Principal(project, headers.get("x-zun-user", "admin"), roles)

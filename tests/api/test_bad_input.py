@@ -55,6 +55,7 @@ WRONG = [
     ({"cpu": "500m"}, 400, "/cpu", "must be a number"),
     ({"memory": "128m"}, 400, "/memory", "a number with Ki, Mi or Gi"),
     ({"memory": 128}, 400, "/memory", "must be text"),
+    ({"health": None}, 400, "/health", "must be an object, not null"),
     ({"health": {}}, 400, "/health", "exactly one of http, tcp and exec; it has none of them"),
     ({"health": {**HEALTH, "tcp": {"port": 80}}}, 400, "/health", "it has http and tcp"),
     ({"health": {"http": {"port": 80, "path": "x"}}}, 400, "/health/http/path", "begins with a slash"),

@@ -32,6 +32,22 @@ def test_the_document_keeps_the_names_of_schemas(api: httpx.Client) -> None:
     assert schema == {"$ref": "#/components/schemas/App"}
 
 
+def test_metrics_tell_of_the_store_and_of_what_there_is(api: httpx.Client, app_of: Make) -> None:
+    app_of()
+    told = api.get("/metrics").text
+    assert 'zun_coe_resources{noun="app",phase="Running"}' in told
+    assert 'zun_coe_cluster_reachable{cluster="here",project="operators"} 1.0' in told
+    assert "zun_coe_store_age_seconds" in told
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/apps/hello/logs?follow=true"])
+def test_head_of_a_stream_ends(api: httpx.Client, app_of: Make, path: str) -> None:
+    app_of()
+    for _ in range(2):
+        answer = api.head(path, headers={"Accept": "text/event-stream"})
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
 def test_metrics_count_requests_by_operation(api: httpx.Client) -> None:
     api.get("/v1/apps")
     assert 'zun_coe_http_requests_total{operation="apps.list",status="200"}' in api.get("/metrics").text
@@ -235,6 +251,12 @@ def test_somebody_unknown_is_not_answered(service: Any) -> None:
     with service.client("p", roles="king") as nobody:
         answer = nobody.get("/v1/apps")
     assert (answer.status_code, answer.headers["Content-Type"]) == (401, "application/problem+json")
+
+
+@pytest.mark.parametrize("project", ["a/b", "", "..", "x" * 65])
+def test_a_project_that_is_none(service: Any, project: str) -> None:
+    with service.client(project) as nobody:
+        assert nobody.get("/v1/apps").status_code == 401
 
 
 def test_replicas_are_containers_of_their_app(api: httpx.Client, app_of: Make) -> None:

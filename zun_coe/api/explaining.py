@@ -120,6 +120,8 @@ def _choice(value: Any, schema: Mapping[str, Any]) -> str:
     names = [each["required"][0] for each in schema["oneOf"] if "required" in each]
     if not names:
         return f"must be {schema['x-means']}, not {_shown(value)}"
+    if not isinstance(value, Mapping):
+        return f"must be an object, not {_shown(value)}"
     told = " and ".join(n for n in names if n in value) or "none of them"
     return f"must have exactly one of {', '.join(names[:-1])} and {names[-1]}; it has {told}"
 

@@ -6,6 +6,7 @@ of Flask's hands; `zun_coe.api.waiting` does the same for `?wait`."""
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from prometheus_client import Gauge
@@ -22,6 +23,7 @@ from zun_coe.api.tailing import Places
 
 PACKAGE = "zun_coe.api."
 """What connexion puts before the contract's short names of operations."""
+Chunks = AsyncGenerator[bytes, None]
 _LOGS = {"apps.logs": "app", "containers.logs": "container"}
 
 
@@ -54,7 +56,7 @@ class Streams:
     async def _send_logs(self, noun: str, accept: str, scope: Scope, receive: Receive, send: Send) -> None:
         wanted = lines.wanted_of(noun, scope["path_params"][noun], exchange_of(scope).params, accept, datetime.now(UTC))
         chunks = self._logs.stream(call_of(scope), wanted)
-        await self._send("logs", chunks, wanted.media_type, receive, send)
+        await self._send("logs", chunks, wanted.media_type, scope, receive, send)
 
     async def _send_events(self, scope: Scope, receive: Receive, send: Send) -> None:
         params = exchange_of(scope).params
@@ -62,12 +64,20 @@ class Streams:
         chunks = self._follower.follow(call_of(scope), query_of(params), last_id)
         self._places.take()
         try:
-            await self._send("events", chunks, following.MEDIA_TYPE, receive, send)
+            await self._send("events", chunks, following.MEDIA_TYPE, scope, receive, send)
         finally:
             self._places.give()
 
     async def _send(
-        self, kind: str, chunks: AsyncGenerator[bytes, None], media_type: str, receive: Receive, send: Send
+        self, kind: str, chunks: Chunks, media_type: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
+        if scope["method"] == "HEAD":
+            chunks = _beginning(chunks)
         with self._open.labels(kind).track_inprogress():
             await deliver(chunks, media_type, receive, send)
+
+
+async def _beginning(chunks: Chunks) -> Chunks:
+    """What is needed to know how a stream would begin."""
+    async with aclosing(chunks):
+        yield await anext(chunks, b"")
