@@ -1,12 +1,13 @@
-"""What reads are answered from: every resource by id, by name and in order, already serialised.
+"""What reads are answered from: every resource by id, by name and in order, serialised once.
 
 Kept up to date by the cache's listener, in the watch thread; read from any thread. A resource's JSON is
-made when it changes; replicas of apps are made when they are asked for."""
+made when it is first read after a change, and kept: everybody's writes wait for the watch thread. Replicas
+of apps are made when they are asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any, cast
 
@@ -31,17 +32,24 @@ from zun_coe.store.cache import Entry, Update
 
 NEVER_SEEN = ClusterStatus()
 NOT_YET = Status()
+DEFAULTS: Mapping[str, Value] = {
+    "app": NOT_YET,
+    "container": NOT_YET,
+    "cluster": NEVER_SEEN,
+    "volume": VolumeStatus(),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One resource: its intent (or record), its status, and its JSON without what its cluster adds."""
+    """One resource: its intent (or record), its status, and, once it was read, its JSON without what its
+    cluster adds."""
 
     noun: str
     intent: Any
     status: Any
     revision: int
-    prefix: bytes = b""
+    json: list[bytes] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def id(self) -> str:
@@ -156,11 +164,13 @@ class Views:
             name = self.cluster_name(app.intent.cluster)
             content = rendering.replica(app.intent, app.status, found.instance, name)
             return rendering.finish(rendering.as_bytes(content), self.suffix(app.intent.cluster))
-        if found.noun in ("app", "container"):
-            return rendering.finish(found.prefix, self.suffix(found.intent.cluster))
         if found.noun == "volume":
             return self._volume(found)
-        return found.prefix
+        if not found.json:
+            found.json[:] = [self._rendered(found)]
+        if found.noun in ("app", "container"):
+            return rendering.finish(found.json[0], self.suffix(found.intent.cluster))
+        return found.json[0]
 
     def users_of(self, volume: Volume) -> list[str]:
         """The names of the apps and containers that mount a volume."""
@@ -221,29 +231,28 @@ class Views:
             self._replace(noun, id, before, self._remade(before))
 
     def _made(self, noun: str, id: str, entry: Entry) -> Resource:
-        return self._rendered(Resource(noun, entry.value, self._status(noun, id), entry.revision))
+        return self._kept(Resource(noun, entry.value, self._status(noun, id), entry.revision))
 
     def _remade(self, before: Resource) -> Resource:
         status = self._status(before.noun, before.id)
-        return self._rendered(Resource(before.noun, before.intent, status, before.revision))
+        return self._kept(Resource(before.noun, before.intent, status, before.revision))
 
     def _status(self, noun: str, id: str) -> Value | None:
-        default = {"app": NOT_YET, "container": NOT_YET, "cluster": NEVER_SEEN, "volume": VolumeStatus()}
-        return self._statuses.get((noun, id)) or default.get(noun)
+        return self._statuses.get((noun, id)) or DEFAULTS.get(noun)
 
-    def _rendered(self, made: Resource) -> Resource:
-        intent, status = made.intent, made.status
+    def _kept(self, made: Resource) -> Resource:
         if made.noun == "cluster":
-            prefix = rendering.encode(rendering.cluster(cast(Cluster, intent), cast(ClusterStatus, status)))
-            self._suffixes[made.id] = rendering.suffix_of(cast(ClusterStatus, status))
-        elif made.noun == "secret":
-            prefix = rendering.encode(rendering.secret(cast(Secret, intent)))
-        elif made.noun == "volume":
-            prefix = b""
-        else:
-            name = self.cluster_name(intent.cluster)
-            prefix = rendering.as_bytes(rendering.workload(cast(Intent, intent), cast(Status, status), name))
-        return Resource(made.noun, intent, status, made.revision, prefix)
+            self._suffixes[made.id] = rendering.suffix_of(cast(ClusterStatus, made.status))
+        return made
+
+    def _rendered(self, found: Resource) -> bytes:
+        intent, status = found.intent, found.status
+        if found.noun == "cluster":
+            return rendering.encode(rendering.cluster(cast(Cluster, intent), cast(ClusterStatus, status)))
+        if found.noun == "secret":
+            return rendering.encode(rendering.secret(cast(Secret, intent)))
+        name = self.cluster_name(intent.cluster)
+        return rendering.as_bytes(rendering.workload(cast(Intent, intent), cast(Status, status), name))
 
     def _volume(self, found: Resource) -> bytes:
         record = cast(Volume, found.intent)
