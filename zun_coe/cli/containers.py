@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import click
 
 from zun_coe.cli import workloads
 from zun_coe.cli.logs import logs
-from zun_coe.cli.nouns import CONTAINER, common, write
+from zun_coe.cli.nouns import CONTAINER, common, each
 from zun_coe.cli.options import Ordered, Verb, several_names
 from zun_coe.cli.session import Session, output_option
 from zun_coe.cli.specs import CHANGEABLE, CONTAINER_FLAGS
@@ -35,8 +35,13 @@ def container() -> None:
 def kill(session: Session, names: Sequence[str], signal: str) -> None:
     """Send a signal to the main process of containers, once."""
     name_of_signal = signal if signal.startswith("SIG") else f"SIG{signal}"
-    for name in names:
-        write(session, CONTAINER, "POST", name, "kill", params={"signal": name_of_signal})
+
+    def ask(name: str) -> Callable[[], None]:
+        path = CONTAINER.path(name, "kill")
+        resource = session.api.ask("POST", path, params={"signal": name_of_signal}).json()
+        return lambda: session.printer.row(CONTAINER.name, resource)
+
+    each(session, names, ask)
 
 
 def _commands() -> Iterator[click.Command]:

@@ -184,15 +184,11 @@ def write(
     *parts: str,
     body: Any = None,
     if_match: str | None = None,
-    if_none_match: bool = False,
     wait: float | None = None,
-    params: Mapping[str, Any] | None = None,
 ) -> None:
     """Ask for a change of one resource, wait for it where that is wanted, and show it."""
     headers = {"If-Match": if_match} if if_match else {}
-    if if_none_match:
-        headers["If-None-Match"] = "*"
-    answer = session.api.ask(method, noun.path(*parts), body=body, headers=headers, params=params)
+    answer = session.api.ask(method, noun.path(*parts), body=body, headers=headers)
     finish(session, noun, answer.json(), wait)
 
 

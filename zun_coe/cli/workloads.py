@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from zun_coe.cli import documents
 from zun_coe.cli.failures import Misuse
-from zun_coe.cli.nouns import Noun, write
+from zun_coe.cli.nouns import Noun, each, finish, write
 from zun_coe.cli.options import (
     Verb,
     VerbWithTail,
@@ -102,11 +102,14 @@ def act(noun: Noun, verb: str, help: str, *, body: Mapping[str, Any] | None = No
     @output_option
     @click.pass_obj
     def run(session: Session, names: Sequence[str], if_match: str | None, wait: float | None) -> None:
-        for name in names:
-            if body is None:
-                write(session, noun, "POST", name, verb, if_match=if_match, wait=wait)
-            else:
-                write(session, noun, "PATCH", name, body=body, if_match=if_match, wait=wait)
+        headers = {"If-Match": if_match} if if_match else {}
+
+        def ask(name: str) -> Callable[[], None]:
+            method, path = ("POST", noun.path(name, verb)) if body is None else ("PATCH", noun.path(name))
+            resource = session.api.ask(method, path, body=body, headers=headers).json()
+            return lambda: finish(session, noun, resource, wait)
+
+        each(session, names, ask)
 
     return run
 

@@ -1,0 +1,238 @@
+"""The program as a process of its own: signals, pipes and terminals, and the commands that serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import Service
+from tests.real.waiting import wait_until
+from tests.simulated import Image, Outside
+
+# The program, with signals as a terminal's foreground has them, however the tests were started.
+PROGRAM = """import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from zun_coe.cli import main
+main()"""
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the program; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str, **given: Any) -> subprocess.Popen[str]:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | given
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], text=True, **pipes)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        with process:
+            pass  # it closes the pipes, and waits
+
+
+@pytest.fixture
+def run(start: Start, service: Service, project: str) -> Start:
+    """Starts a user's command in the test's own project."""
+    whose = ("--endpoint", service.server.url, "--project", project)
+    return lambda *arguments, **given: start(*whose, *arguments, **given)
+
+
+def line_of(stream: IO[str] | None) -> str:
+    assert stream is not None
+    return stream.readline()
+
+
+@pytest.fixture
+def logging(app_of: Callable[..., Any], outside: Outside, project: str) -> Callable[[str], None]:
+    """Prints a line from an app of the test's project."""
+    app_of(f"hello-{project}", replicas=1)
+    (container,) = outside.containers(f"hello-{project}")
+    return lambda text: outside.log(container.native_id, text)
+
+
+def test_logs_end_when_they_are_interrupted(run: Start, logging: Callable[[str], None], project: str) -> None:
+    logging("one")
+    following = run("app", "logs", f"hello-{project}", "--follow", "--tail", "1")
+    assert "one" in line_of(following.stdout)
+    logging("two")
+    assert "two" in line_of(following.stdout)
+    following.send_signal(signal.SIGINT)
+    assert following.communicate(timeout=20) == ("", "")
+    assert following.returncode == 130
+
+
+def test_logs_end_quietly_when_nobody_reads_them(run: Start, logging: Callable[[str], None], project: str) -> None:
+    logging("one")
+    following = run("app", "logs", f"hello-{project}", "--follow")
+    assert "one" in line_of(following.stdout)
+    assert following.stdout is not None
+    following.stdout.close()
+    following.stdout = None
+
+    def ended() -> bool:
+        logging("more")
+        return following.poll() is not None
+
+    wait_until(ended)
+    assert following.communicate()[1] == ""
+    assert following.returncode == 0
+
+
+def test_logs_for_programs(run: Start, logging: Callable[[str], None], project: str) -> None:
+    logging("one")
+    out, _ = run("app", "logs", f"hello-{project}", "-o", "json", "--tail", "1").communicate(timeout=20)
+    assert json.loads(out)["text"] == "one"
+
+
+def test_events_as_they_happen(run: Start, api: httpx.Client) -> None:
+    following = run("events", "--follow", "--subject", "secret", "-o", "json", "--after", "0-0")
+    for name in ("a", "b"):
+        assert api.post("/v1/secrets", json={"name": name, "data": {"k": "v"}}).status_code == 201
+        assert json.loads(line_of(following.stdout))["subject_name"] == name
+    following.send_signal(signal.SIGINT)
+    following.communicate(timeout=20)
+    assert following.returncode == 130
+
+
+def test_who_will_not_wait_is_told_that_the_work_goes_on(run: Start, outside: Outside) -> None:
+    outside.set_image("slow:1", Image(pull=600))
+    waiting = run("app", "create", "slow", "--cluster", "here", "--image", "slow:1", "--wait=60")
+    assert line_of(waiting.stderr).startswith("slow is ")
+    waiting.send_signal(signal.SIGINT)
+    _, told = waiting.communicate(timeout=20)
+    assert "The work on slow goes on in the service" in told
+    assert waiting.returncode == 130
+
+
+class Terminal:
+    """A terminal of which the test is the person."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        self.shown = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def sees(self, text: str) -> None:
+        """Reads until the text is shown."""
+        deadline = time.monotonic() + 30
+        while text not in self.shown:
+            more = select.select([self._ours], [], [], 30)[0] and time.monotonic() < deadline
+            assert more, f"{text!r} was never shown, but {self.shown[-1000:]!r}"
+            self.shown += os.read(self._ours, 4096).decode(errors="replace")
+
+    def close(self) -> None:
+        os.close(self._ours)
+        os.close(self.theirs)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    made = Terminal()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("typed", "code", "left"), [("n\n", 130, 200), ("y\n", 0, 404)])
+def test_a_person_is_asked_before_anything_is_deleted(
+    run: Start, api: httpx.Client, terminal: Terminal, typed: str, code: int, left: int
+) -> None:
+    api.post("/v1/secrets", json={"name": "db", "data": {"k": "v"}})
+    deleting = run("secret", "delete", "db", stdin=terminal.theirs, stderr=terminal.theirs)
+    terminal.sees("Delete the secret db? [y/N]:")
+    terminal.type(typed)
+    assert deleting.wait(20) == code
+    assert api.get("/v1/secrets/db").status_code == left
+
+
+def test_progress_on_a_terminal(run: Start, outside: Outside, terminal: Terminal, project: str) -> None:
+    outside.set_image("late:1", Image(pull=2))
+    name = f"late-{project}"
+    line = ("app", "create", name, "--cluster", "here", "--image", "late:1", "--replicas", "2", "--wait=60")
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm", "COLUMNS": "120"}
+    waiting = run(*line, stdout=terminal.theirs, stderr=terminal.theirs, env=environment)
+    terminal.sees("0 of 2 ready")
+    terminal.sees("\x1b[32mRunning")
+    assert waiting.wait(20) == 0
+
+
+# Commands that serve.
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serving_until_it_is_asked_to_end(start: Start, tmp_path: Path, number: signal.Signals) -> None:
+    port = free_port()
+    store = f"sqlite:///{tmp_path / 'state.db'}"
+    config = tmp_path / "zun-coe.toml"
+    config.write_text(f'log_format = "json"\nlisten = "127.0.0.1:1"\nstore = "{store}"\n')
+    serving = start("serve", "--config", str(config), "--listen", f"127.0.0.1:{port}")
+    wait_until(lambda: answers(f"http://127.0.0.1:{port}") or serving.poll() is not None)
+    twice = start("serve", "--listen", f"127.0.0.1:{port}", "--store", f"sqlite:///{tmp_path / 'other.db'}")
+    _, told = twice.communicate(timeout=30)
+    assert (twice.returncode, told.count("\n")) == (2, 1)
+    assert "in use" in told
+    serving.send_signal(number)
+    _, log = serving.communicate(timeout=30)
+    assert serving.returncode == 0
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [line["event"] for line in lines if line["event"] in ("started", "stopped")] == ["started", "stopped"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--store", "mysql://x"),
+        ("--auth", "magic"),
+        ("--listen", "nowhere"),
+        ("--log-level", "loud"),
+        ("--workers", "many"),
+        ("--config", "/absent.toml"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(start: Start, tmp_path: Path, option: str, value: str) -> None:
+    store = f"sqlite:///{tmp_path / 'state.db'}"
+    keys = {"ZUN_COE_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", "ZUN_COE_STORE": store}
+    serving = start("serve", "--listen", "127.0.0.1:0", option, value, env={**os.environ, **keys})
+    _, told = serving.communicate(timeout=30)
+    assert serving.returncode == 2
+    assert "Error: " in told
+    assert "Traceback" not in told
+
+
+def test_a_key_that_the_gateway_takes(start: Start) -> None:
+    from zun_coe.vault import Vault
+
+    key, _ = start("key").communicate(timeout=20)
+    assert Vault([key.strip()]).open(Vault([key.strip()]).seal({"a": 1})) == {"a": 1}
