@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import select
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,12 +38,14 @@ class Rule:
 
 
 class Proxy:
-    """Listens at `folder`/proxy.sock (`endpoint`) for the engine at `target`, both unix:///path."""
+    """Listens at `folder`/proxy.sock (`endpoint`) for the engine at `target`, both unix:///path.
+
+    `asked`: which process asked what, as (pid, the request's first line)."""
 
     def __init__(self, folder: Path, target: str) -> None:
         self._path, self._target = folder / "proxy.sock", target.removeprefix("unix://")
         self.endpoint = f"unix://{self._path}"
-        self.requests: list[str] = []
+        self.asked: list[tuple[int, str]] = []
         self._lock = threading.Lock()
         self._rules: list[Rule] = []
         self._open: set[socket.socket] = set()
@@ -101,10 +104,15 @@ class Proxy:
         self.heal()
         self.refuse()
 
-    def rule_for(self, line: str) -> Rule | None:
-        """What becomes of a request; counts."""
+    @property
+    def requests(self) -> list[str]:
+        """What was asked."""
+        return [line for _, line in self.asked]
+
+    def rule_for(self, pid: int, line: str) -> Rule | None:
+        """What becomes of a request of a process; counts."""
         with self._lock:
-            self.requests.append(line)
+            self.asked.append((pid, line))
             for rule in self._rules:
                 if rule.pattern.search(line) and rule.left != 0:
                     rule.left = None if rule.left is None else rule.left - 1
@@ -148,6 +156,8 @@ class _Exchange:
         self._proxy, self._client = proxy, client
         self._upstream: socket.socket | None = None
         self._rule: Rule | None = None
+        # struct ucred: the process, its user, its group
+        (self._pid,) = struct.unpack("i8x", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
 
     def run(self) -> None:
         """Until one of the two ends it."""
@@ -167,7 +177,7 @@ class _Exchange:
         return bool(request) and self._pass_on(request, upstream)
 
     def _pass_on(self, request: bytes, upstream: socket.socket) -> bool:
-        rule = self._rule = self._proxy.rule_for(request.partition(b"\r\n")[0].decode())
+        rule = self._rule = self._proxy.rule_for(self._pid, request.partition(b"\r\n")[0].decode())
         match rule.fate if rule else "pass":
             case "error":
                 self._client.sendall(ERROR + b'{"message":"broken"}')

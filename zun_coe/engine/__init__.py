@@ -16,6 +16,7 @@ from zun_coe.engine import housekeeping
 from zun_coe.engine.acting import Key, Tools
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.ownership import Ownership, balance, living
+from zun_coe.engine.tenure import Tenure
 from zun_coe.engine.watcher import ClusterRunner
 from zun_coe.errors import StoreError
 from zun_coe.metrics import Metrics, QueueState
@@ -52,6 +53,7 @@ class Engine:
         self._metrics.queues(self._queues)
         self._tools = Tools(store, cache, settings, vault, self.ownership, installation, self._metrics)
         self._runners: dict[str, ClusterRunner] = {}
+        self._leaving: dict[str, Thread] = {}
         self._lock = Lock()
         self._stop, self._wake = StopEvent(), StopEvent()
         self._thread = Thread(target=self._run, name="engine", daemon=True)
@@ -70,9 +72,12 @@ class Engine:
             self._thread.join(timeout)
         with self._lock:
             runners, self._runners = list(self._runners.values()), {}
+            leaving = list(self._leaving.values())
         for runner in runners:
             runner.stop()
         end = time.monotonic() + timeout
+        for thread in leaving:
+            thread.join(max(0.1, end - time.monotonic()))
         for runner in runners:
             runner.join(max(0.1, end - time.monotonic()))
         self.ownership.stop()
@@ -126,32 +131,51 @@ class Engine:
         cluster = cast(Cluster, entry.value)
         with self._lock:
             runner = self._runners.get(cluster.id)
-        if runner is not None and _same(runner.cluster, cluster):
+            leaving = cluster.id in self._leaving
+        if leaving or (runner is not None and _same(runner.cluster, cluster)):
             return
-        if runner is not None:
-            runner.stop()
-            runner.join(self._tools.settings.backend_timeout)
+        if runner is not None:  # a new one follows when its last call has ended
+            self._end(cluster.id, release=False)
+            return
         try:
             credentials = self._tools.vault.open(cluster.credentials) if cluster.credentials else {}
         except Undecryptable as error:
             log.error("credentials unreadable", cluster=cluster.name, error=str(error))
             return
-        connection = Connection.to(cluster, self._tools.installation, credentials, self._tools.settings)
+        tenure = Tenure(self.ownership, cluster.id)
+        connection = Connection.to(cluster, self._tools.installation, credentials, self._tools.settings, tenure.check)
         adapter = MeasuredAdapter(open_adapter(connection), cluster.name, self._metrics)
-        runner = ClusterRunner(self._tools, cluster, adapter)
+        runner = ClusterRunner(self._tools, cluster, adapter, tenure)
         with self._lock:
             if self._stop.is_set():
                 return
             self._runners[cluster.id] = runner
         runner.start()
 
-    def _end(self, cluster: str) -> None:
+    def _end(self, cluster: str, *, release: bool = True) -> None:
+        """Stop a cluster and give it back when its last call has ended, which nobody else waits for."""
         with self._lock:
+            if cluster in self._leaving:
+                return
             runner = self._runners.pop(cluster, None)
+            if runner is not None:
+                thread = Thread(target=self._see_off, args=(runner, release), name="leaving", daemon=True)
+                self._leaving[cluster] = thread
         if runner is not None:
             runner.stop()
+            thread.start()
+        elif release:
+            self.ownership.release(cluster)
+
+    def _see_off(self, runner: ClusterRunner, release: bool) -> None:
+        try:
             runner.join(self._tools.settings.backend_timeout)
-        self.ownership.release(cluster)
+            if release:
+                self.ownership.release(runner.cluster.id)
+        finally:
+            with self._lock:
+                del self._leaving[runner.cluster.id]
+            self._wake.set()
 
     def _lost(self, clusters: frozenset[str]) -> None:
         """The lease is gone: stop at once. What is in flight is refused by the store, or late by one call."""

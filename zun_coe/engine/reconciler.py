@@ -17,7 +17,8 @@ from zun_coe.engine import telling
 from zun_coe.engine.acting import Key, Ledger, Tools
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.rollout import judge, next_look
-from zun_coe.errors import BackendError, Fenced, Invalid
+from zun_coe.engine.tenure import Tenure
+from zun_coe.errors import BackendError, Invalid
 from zun_coe.model import (
     Deletion,
     Intent,
@@ -54,9 +55,15 @@ class Reconciler:
     key is worked on twice at once."""
 
     def __init__(
-        self, tools: Tools, ledger: Ledger, adapter: Adapter | MeasuredAdapter, clock: Callable[[], datetime] = utc_now
+        self,
+        tools: Tools,
+        ledger: Ledger,
+        adapter: Adapter | MeasuredAdapter,
+        clock: Callable[[], datetime] = utc_now,
+        tenure: Tenure | None = None,
     ) -> None:
         self._tools, self._ledger, self._adapter, self._clock = tools, ledger, adapter, clock
+        self._tenure = tenure
 
     def reconcile(self, key: Key, seen: Observation | None = None) -> Result:
         """Work on a key until nothing more can be done now. `seen`: an observation that was just made.
@@ -265,9 +272,8 @@ class Reconciler:
         return found[0] if found else Observation(ref=reference)
 
     def _must_own(self, cluster: str) -> None:
-        """Asked before everything that changes a backend, by this machine's own clock."""
-        if not self._tools.ownership.valid(cluster):
-            raise Fenced(f"this engine no longer has the cluster {cluster}")
+        """Asked before everything that changes a backend. Raises `Fenced`."""
+        (self._tenure or Tenure(self._tools.ownership, cluster)).check()
 
 
 def _seconds(outcome: Outcome) -> float | None:

@@ -18,6 +18,7 @@ from zun_coe.engine.acting import Key, Ledger, Tools
 from zun_coe.engine.cluster import ClusterKeeper
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.reconciler import Reconciler, Result
+from zun_coe.engine.tenure import Tenure
 from zun_coe.engine.workqueue import WorkQueue
 from zun_coe.errors import BackendError, Fenced, KeyNotFound, RevisionConflict, StoreError
 from zun_coe.model import Cluster, Intent, Observation, Tombstone
@@ -34,17 +35,17 @@ _STORE_PAUSE = 1.0
 
 
 class ClusterRunner:
-    """Runs one cluster until it is stopped. `stop` returns at once; the threads end by themselves, each
-    after the call that it is in."""
+    """Runs one cluster until it is stopped. `stop` returns at once and ends the tenure; the threads end by
+    themselves, each after the call that it is in."""
 
-    def __init__(self, tools: Tools, cluster: Cluster, adapter: MeasuredAdapter) -> None:
+    def __init__(self, tools: Tools, cluster: Cluster, adapter: MeasuredAdapter, tenure: Tenure) -> None:
         self.cluster = cluster
         self.queue: WorkQueue[Key] = WorkQueue(base=tools.settings.backoff, maximum=tools.settings.max_backoff)
         self._tools, self._adapter = tools, adapter
         self._ledger = Ledger(tools, cluster.id)
-        self._reconciler = Reconciler(tools, self._ledger, adapter)
+        self._reconciler = Reconciler(tools, self._ledger, adapter, tenure=tenure)
         self._keeper = ClusterKeeper(tools, self._ledger, cluster, adapter)
-        self._stop, self._wake = StopEvent(), StopEvent()
+        self._tenure, self._stop, self._wake = tenure, tenure.over, StopEvent()
         self._seen: dict[Key, tuple[float, Observation]] = {}
         self._looked: dict[Key, float] = {}
         self._seen_lock = Lock()
@@ -242,7 +243,8 @@ class ClusterRunner:
         stone: Entry | None = self._tools.cache.get(tombstone_key(self.cluster.id, key.noun, key.id))
         if stone is None:
             self._orphan(key, seen)
-        elif not cast(Tombstone, stone.value).keep and self._tools.ownership.valid(self.cluster.id):
+        elif not cast(Tombstone, stone.value).keep:
+            self._tenure.check()
             try:
                 if isinstance(self._adapter.remove(seen.ref, seen), Again):
                     self.look()

@@ -1,0 +1,1 @@
+"""Many processes of the gateway on one etcd: real processes, a real etcd, real signals."""
