@@ -22,6 +22,7 @@ from zun_coe import adapters, engine
 from zun_coe.config import Settings
 from zun_coe.engine.reconciler import Reconciler
 from zun_coe.engine.watcher import ClusterRunner
+from zun_coe.errors import BackendError
 from zun_coe.model import is_settled
 from zun_coe.process import Process
 from zun_coe.store import Lease
@@ -48,15 +49,22 @@ class HandTurned(ClusterRunner):
 
     def turn(self) -> None:
         """What all of its threads do in a round: look at the cluster, then work off what is due."""
-        if not self._described:
-            self._keeper.describe()
-            self._described = True
-        self._look()
+        try:
+            self._describe_once()
+            self._look()
+        except BackendError as error:
+            self._described = self._reachable = False
+            self._away(error)
         while (key := self.queue.get(timeout=0.0)) is not None:
             try:
                 self._settle(key, self._try(key))
             finally:
                 self.queue.done(key)
+
+    def _describe_once(self) -> None:
+        if not self._described:
+            self._keeper.describe()
+            self._described = True
 
 
 class Site:
@@ -158,6 +166,12 @@ class Clockwork:
             if self.process.cache.revision == before and self._at_rest():
                 return
         pytest.fail(f"it did not settle: {[(r.noun, r.intent.name, r.status.phase) for r in self._all()]}")
+
+    def catch_up(self) -> None:
+        """What goes on besides the engine: the lease is renewed, and the copy of the store sees all of it."""
+        if self.process.engine is not None:
+            self.process.engine.ownership.beat()
+        self.process.cache.wait_for(self._store.list("meta/", limit=1).revision)
 
     def drop(self) -> None:
         """Nothing of it goes on."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tests.contract.world import CLUSTER
 from tests.crash.story import Story
 from tests.simulated import Outside
+from zun_coe.engine import housekeeping
+from zun_coe.model import Template, Workload, WorkloadRef
 
 Part = Callable[[Story], None]
+STRANGER = "00000000-0000-4000-8000-000000000000"
 VOLUME = [{"path": "/data", "volume": {"name": "data"}}]
 
 
@@ -169,4 +173,79 @@ SCENARIOS = (
     Scenario("delete-with-volumes", _with_volumes, _delete_with_volumes),
     Scenario("forget", _app, _forget_and_return),
     Scenario("take-up", _leave_a_mess, _take_up),
+)
+
+
+def _unreached(story: Story) -> None:
+    _app(story)
+    story.site.cluster.faults.away = True
+
+
+def _away_and_back(story: Story) -> None:
+    story.turn(2)
+    story.site.cluster.faults.away = False
+    story.settle()
+
+
+def _another_answers(story: Story) -> None:
+    """The engine at the address is another one; nothing may be applied until the first is back."""
+    identity = story.site.cluster.identity
+    story.site.cluster.identity = "another"
+    story.reboot()
+    story.patch("web", replicas=5)
+    story.turn(2)
+    story.site.cluster.identity = identity
+    story.reboot()
+    story.settle()
+
+
+def _let_go(story: Story) -> None:
+    story.delete("app", "web", keep=True)
+    story.settle()
+
+
+def _empty(story: Story) -> None:
+    _app(story)
+    story.delete("app", "web")
+    story.settle()
+
+
+def _forget_cluster(story: Story) -> None:
+    story.delete_cluster()
+    story.turn(4)
+
+
+def _forget_cluster_with_all(story: Story) -> None:
+    story.delete_cluster(force=True)
+    story.turn(4)
+
+
+def _stranger(story: Story) -> None:
+    """Something that carries our labels, from before a backup was restored."""
+    process = story.site.running.process
+    cluster = process.gateway.views.named("cluster", "default", CLUSTER).id
+    whose = {"installation": process.gateway._tools.installation, "cluster": cluster, "project": "default"}
+    ref = WorkloadRef(**whose, noun="app", id=STRANGER, name="stranger")
+    story.site.cluster.declare(Workload(ref=ref, template=Template(image="web:1"), hash="0" * 32))
+
+
+def _look_around(story: Story) -> None:
+    story.turn(3)
+
+
+def _tidy(story: Story) -> None:
+    process = story.site.running.process
+    settings = replace(process.settings, event_count=3, idempotency_age=0.0)
+    story.do(lambda: housekeeping.tidy(process.store, process.cache, settings))
+
+
+# What needs no story that goes on: each is looked at by itself.
+HANDLERS = (
+    Scenario("away", _unreached, _away_and_back),
+    Scenario("another-engine", _app, _another_answers),
+    Scenario("let-go", _app, _let_go),
+    Scenario("forget-cluster", _empty, _forget_cluster),
+    Scenario("forget-cluster-with-all", _with_volumes, _forget_cluster_with_all),
+    Scenario("stranger", _stranger, _look_around),
+    Scenario("tidy", _app, _tidy),
 )

@@ -80,7 +80,7 @@ class Story:
     def act(self, name: str, action: str, state: str, phase: str) -> None:
         """start, stop, restart, pause, unpause a container, which leads to a state and a phase."""
         before = self.wanted["container", name]
-        restarts = before.restarts + (action == "restart")
+        restarts = before.restarts + (action in ("start", "restart"))
         after = replace(before, state=state, phase=phase, restarts=restarts)
         self._do({("container", name): after}, lambda cases, call: cases["container"].act(call, name, action))
 
@@ -109,21 +109,44 @@ class Story:
             self.forgotten.add(name)
         self._do({(noun, name): None}, send)
 
+    def delete_cluster(self, *, force: bool = False) -> None:
+        """Let go of the cluster, with force of what it carries too."""
+        changes: dict[Name, None] = dict.fromkeys(self.wanted) if force else {}
+        if force:
+            self.forgotten |= {name for _, name in self.wanted}
+
+        def send(cases: Mapping[str, Any], call: Call) -> Answer:
+            try:
+                answer: Answer = cases["cluster"].delete(call, CLUSTER, force=force)
+            except NotFound:
+                return Answer(204)
+            return answer
+
+        self._do(changes, send)
+
     def turn(self, times: int = 1) -> None:
         """Let the engine work for some turns."""
         for _ in range(times):
-            self.site.running.turn()
+            self.do(lambda: self.site.running.turn())
 
     def settle(self) -> None:
         """Let the engine work until all has come to its end."""
-        self.site.running.settle()
+        self.do(lambda: self.site.running.settle())
 
     def reboot(self) -> None:
         """The process ends without notice and another one starts, which has the rest of its life."""
         life = self.site.running.life
-        self.site.drop()
-        life.dead = False
-        self.site.boot(life)
+
+        def start() -> None:
+            self.site.drop()
+            life.dead = False
+            self.site.boot(life)
+
+        self.do(start)
+
+    def do(self, step: Callable[[], None]) -> None:
+        """A step of the process."""
+        step()
 
     def ask_again(self) -> None:
         """Send again what was not answered."""
@@ -138,14 +161,13 @@ class Story:
 
     def _send(self, act: Act) -> None:
         self.pending = act
-        answer = act.send()
-        assert answer.body is None or json.loads(answer.body)
+        self.do(lambda: _answered(act.send()))
         self.wanted, self.pending = act.after, None
         self.answered.append(act.request)
 
     def _cases(self) -> dict[str, Any]:
         gateway = self.site.running.process.gateway
-        return {"app": gateway.apps, "container": gateway.containers}
+        return {"app": gateway.apps, "container": gateway.containers, "cluster": gateway.clusters}
 
 
 def begin(site: Site, prepare: Callable[[Story], None]) -> Story:
@@ -155,6 +177,10 @@ def begin(site: Site, prepare: Callable[[Story], None]) -> Story:
     story = Story(site)
     prepare(story)
     return story
+
+
+def _answered(answer: Answer) -> None:
+    assert answer.body is None or json.loads(answer.body)
 
 
 def _wanted(fields: Mapping[str, Any], expect: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar, cast
 
@@ -10,6 +11,7 @@ import msgspec
 
 from zun_coe.config import Settings
 from zun_coe.engine.ownership import Ownership
+from zun_coe.errors import KeyExists
 from zun_coe.metrics import Metrics
 from zun_coe.model import Event, Intent, Secret, Value
 from zun_coe.store import At, Condition, Delete, Missing, Operation, Present, Put, Store
@@ -81,9 +83,12 @@ class Ledger:
         operations: list[Operation] = [Put(target, encode(marked)), *self._told(events, write)]
         self._commit(conditions, operations)
 
-    def tell(self, *events: Event) -> None:
-        """Events alone."""
-        self._commit([self._tools.ownership.guard(self._cluster)], self._told(events, new_id()))
+    def tell_once(self, event: Event, about: str) -> None:
+        """An event alone, unless the same was told about this before and is kept: by a former process, or by
+        a write whose answer was lost."""
+        (told,) = self._told([event], about)
+        with suppress(KeyExists):
+            self._commit([self._tools.ownership.guard(self._cluster), Missing(told.key)], [told])
 
     def finalise(
         self, key: Key, entry: Entry, event: Event, *, tombstone: Value | None, extra: list[Operation]

@@ -256,5 +256,5 @@ class ClusterRunner:
             return
         message = f"{key.noun} {seen.ref.name} carries this gateway's labels and no record knows it; it is left alone."
         event = telling.event(self.cluster, "cluster", "OrphanFound", message, utc_now(), level="warning")
-        self._ledger.tell(event)
+        self._ledger.tell_once(event, f"orphan-{key.id}")
         self._told.add(key.id)
