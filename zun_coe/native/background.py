@@ -140,6 +140,7 @@ class Pulls:
             left = record.retry_at - self._clock()
             if record.error is not None and left > 0 and demand.who in record.tried:
                 return Wait(left, record.error.reason, record.error.message, _evidence(demand, record.error))
+            failed = record.error if demand.who in record.tried else None
             if demand.who not in record.tried:
                 record.failures = 0
             record.tried.add(demand.who)
@@ -147,6 +148,8 @@ class Pulls:
         self._jobs.start(
             demand.key, lambda: runtime.pull(demand.image, demand.auth), lambda error: self._ended(demand, error)
         )
+        if failed is not None:  # until it has gone well, what went wrong is what there is to tell
+            return Wait(FIRST_RETRY, failed.reason, failed.message, _evidence(demand, failed))
         return Wait(FIRST_RETRY, "Pulling", f"Pulling {demand.image} on {demand.host}.")
 
     def _ended(self, demand: Demand, error: BackendError | None) -> None:

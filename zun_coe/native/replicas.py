@@ -224,7 +224,8 @@ def _wrong(part: Found, probed: Probed | None, now: datetime) -> _Trouble | None
     if part.oom_killed and part.state != "running":
         return _Trouble("OutOfMemory", "It used more memory than its limit and was killed.", told)
     if part.restarts >= CRASHES and _short_lived(part, now):
-        return _Trouble("CrashLoop", f"It ended {part.restarts} times, last with exit code {part.exit_code}.", told)
+        last = "" if part.exit_code is None else f", last with exit code {part.exit_code}"
+        return _Trouble("CrashLoop", f"It ended {part.restarts} times{last}.", told)
     if part.error and part.state in ("created", "exited", "dead"):
         return _Trouble(reason_of(part.error), part.error, told)
     if part.state == "running" and _checked(part, probed) == "unhealthy":
