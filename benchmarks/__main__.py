@@ -23,8 +23,10 @@ from zun_coe.config import Settings
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 BENCHMARKS: Mapping[str, str] = {
+    "starts": "benchmarks.deploying",
     "reads": "benchmarks.reading",
     "writes": "benchmarks.writing",
+    "news": "benchmarks.seeing",
     "engine": "benchmarks.reconciling",
 }
 """Each benchmark's name, and the module with its `run`."""
