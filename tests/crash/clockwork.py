@@ -4,9 +4,10 @@ of its own. The same turns make the same changes in the same order, so that each
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,6 @@ from tests.simulated import CLUSTERS, KIND, SCHEME, Image, Pace, SimulatedCluste
 from tests.simulated.program import FOREVER
 from zun_coe import adapters, engine
 from zun_coe.config import Settings
-from zun_coe.engine.reconciler import Reconciler
 from zun_coe.engine.watcher import ClusterRunner
 from zun_coe.errors import BackendError
 from zun_coe.model import is_settled
@@ -39,9 +39,9 @@ class HandTurned(ClusterRunner):
 
     now: Any = None
 
-    def __init__(self, tools: Any, cluster: Any, adapter: Any) -> None:
-        super().__init__(tools, cluster, adapter)
-        self._reconciler = Reconciler(tools, self._ledger, adapter, type(self).now)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._reconciler._clock = type(self).now
         self._described = False
 
     def start(self) -> None:
@@ -65,6 +65,20 @@ class HandTurned(ClusterRunner):
         if not self._described:
             self._keeper.describe()
             self._described = True
+
+
+class Here:
+    """A thread's work, done by whoever starts it."""
+
+    def __init__(self, target: Callable[..., None], args: tuple[Any, ...] = (), **_: Any) -> None:
+        self.start = partial(target, *args)
+
+    def is_alive(self) -> bool:
+        """It has ended, or has not begun."""
+        return False
+
+    def join(self, timeout: float) -> None:
+        """There is nothing to wait for."""
 
 
 class Site:
@@ -208,5 +222,6 @@ def hand_turned() -> Iterator[None]:
     """Engines that are made meanwhile have runners without threads, and kinds are put back at the end."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "ClusterRunner", HandTurned)
+        patch.setattr(engine, "Thread", Here)
         patch.setitem(adapters.kinds(), KIND, MortalAdapter)  # type: ignore[arg-type]  # for tests it is a dict
         yield

@@ -57,7 +57,9 @@ def outcome(scenario: Scenario, moment: Moment, n: int, folder: Path) -> dict[st
     persistent = Persistent(story)
     try:
         scenario.play(persistent)
-        return {"aborted": persistent.aborted, "state": state(story), "changes": life.changes[: max(n, 1)]}
+        changes = life.changes[:n]
+        life.end_at(0, moment)
+        return {"aborted": persistent.aborted, "state": state(story), "changes": changes}
     finally:
         story.site.close()
 
