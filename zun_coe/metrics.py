@@ -40,10 +40,6 @@ class Metrics:
         self.store_seconds = self._histogram("store_seconds", "How long calls to the store took.", "call")
         self.store_errors = self._counter("store_errors", "Calls to the store that failed.", "call", "kind")
 
-    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """A value that is read when somebody asks."""
-        Gauge(f"zun_coe_{name}", text, registry=self.registry).set_function(read)
-
     def queues(self, read: Callable[[], Iterable[QueueState]]) -> None:
         """The queues of the clusters that this process has, read when somebody asks."""
         self.registry.register(_Queues(read))

@@ -45,7 +45,6 @@ class Process:
         schema = _meta(self.store, _SCHEMA, SCHEMA)
         if schema != SCHEMA:
             raise ConfigError(f"The store is of schema {schema}, and this version knows {SCHEMA}.")
-        self.metrics.gauge("store_age_seconds", "Since when the store was not heard of.", lambda: self.cache.age)
         self.gateway = Gateway(self.store, self.cache, settings, self.vault, installation, self.metrics)
         self.engine: Engine | None = None
         if role != "api":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter as Count
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -17,28 +17,23 @@ _NOUNS = ("app", "container", "cluster", "volume")
 
 
 class Metrics:
-    """Counters of one application, in a registry of their own. Thread-safe."""
+    """What the process measures of itself (`zun_coe.metrics`), and the resources. Thread-safe."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self.registry = CollectorRegistry()
-        self.registry.register(_Resources(gateway))
-        self._requests = Counter(
-            "zun_coe_http_requests", "Requests that were answered.", ["operation", "status"], registry=self.registry
-        )
-        self._seconds = Histogram(
-            "zun_coe_http_request_seconds", "How long answers took.", ["operation"], registry=self.registry
-        )
-        self.streams = Gauge("zun_coe_http_streams", "Streams that are open.", ["kind"], registry=self.registry)
+        self._process = gateway.metrics
+        self._resources = CollectorRegistry()
+        self._resources.register(_Resources(gateway))
+        self.streams = gateway.metrics.streams
 
     def report(self, exchange: Exchange, status: int, seconds: float) -> None:
         """Count one request."""
         operation = exchange.operation or "none"
-        self._requests.labels(operation, str(status)).inc()
-        self._seconds.labels(operation).observe(seconds)
+        self._process.requests.labels(operation, str(status)).inc()
+        self._process.request_seconds.labels(operation).observe(seconds)
 
     def text(self) -> bytes:
         """Everything in the text format of Prometheus."""
-        return generate_latest(self.registry)
+        return self._process.text() + generate_latest(self._resources)
 
 
 class _Resources(Collector):

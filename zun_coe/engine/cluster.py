@@ -29,7 +29,6 @@ class ClusterKeeper:
     def __init__(self, tools: Tools, ledger: Ledger, cluster: Cluster, adapter: Adapter | MeasuredAdapter) -> None:
         self._tools, self._ledger, self._adapter = tools, ledger, adapter
         self._key = Key("cluster", cluster.project, cluster.id)
-        self._generation = cluster.generation
         self._answered: datetime | None = None
 
     @property
@@ -37,6 +36,11 @@ class ClusterKeeper:
         """The registration as it is now; None: it is gone."""
         entry = self._ledger.intent(self._key)
         return cast(Cluster, entry.value) if entry else None
+
+    @property
+    def _generation(self) -> int:
+        record = self.record
+        return record.generation if record else 0
 
     @property
     def blocked(self) -> bool:
@@ -68,10 +72,12 @@ class ClusterKeeper:
         """The cluster told just now what runs there."""
         before, _ = self._status()
         now = self._answered = utc_now()
+        after = msgspec.structs.replace(before, observed_generation=self._generation)
         if before.phase == "Unreachable":
-            self._write(_reached(before, now, "Ready"))
+            after = _reached(after, now, "Ready")
         elif not before.reachable or before.as_of is None or now - before.as_of > _STALE:
-            self._write(msgspec.structs.replace(before, reachable=True, as_of=now))
+            after = msgspec.structs.replace(after, reachable=True, as_of=now)
+        self._write(after)
 
     def failed(self, error: BackendError) -> None:
         """The cluster could not be asked. What was known of it stays, with the time when it was known."""

@@ -96,16 +96,25 @@ class Reconciler:
         seen = seen or self._observe(intent)
         now = self._clock()
         judged = judge(intent, seen, before, now)
+        if _lost(before, seen):
+            # The step that brings it back may take long, and nobody has to wait for that to hear of it.
+            self._write(key, intent, before, expected, self._derived(intent, judged, seen, Again(), now), now)
+            before, expected = self._ledger.status(key, Status())
         outcome, trouble = self._apply(intent, judged, seen)
         after = self._derived(intent, judged, _with_trouble(seen, outcome, trouble), outcome, now)
-        if after != before:
-            self._ledger.write_status(key, after, expected, telling.tell(intent, before, after, now))
+        self._write(key, intent, before, expected, after, now)
         if trouble is not None:
             return Result(after=None if isinstance(trouble, Invalid) else 0.0, failed=True)
         if isinstance(outcome, Again):
             return None
         waits = [s for s in (_seconds(outcome), next_look(intent, after, now)) if s is not None]
         return Result(after=min(waits, default=None))
+
+    def _write(
+        self, key: Key, intent: Intent, before: Status, expected: int | None, after: Status, now: datetime
+    ) -> None:
+        if after != before:
+            self._ledger.write_status(key, after, expected, telling.tell(intent, before, after, now))
 
     def _apply(self, intent: Intent, status: Status, seen: Observation) -> tuple[Outcome, BackendError | None]:
         """A backend that refuses one workload is that workload's trouble, and shown in its status."""
@@ -147,9 +156,7 @@ class Reconciler:
         """Tell what is gone of something that is being deleted, of each instance once."""
         before, expected = self._ledger.status(key, Status())
         now = self._clock()
-        after = derive_status(intent, seen, before, now)
-        if after != before:
-            self._ledger.write_status(key, after, expected, telling.tell(intent, before, after, now))
+        self._write(key, intent, before, expected, derive_status(intent, seen, before, now), now)
 
     def _finalise(self, key: Key, entry: Entry, intent: Intent) -> Result:
         now, mark = self._clock(), cast(Deletion, intent.deletion)
@@ -278,6 +285,12 @@ class Reconciler:
 
 def _seconds(outcome: Outcome) -> float | None:
     return outcome.seconds if isinstance(outcome, Wait) else None
+
+
+def _lost(before: Status, seen: Observation) -> bool:
+    """Whether something that was ready is not."""
+    ready = {i.native_id for i in seen.instances if i.ready}
+    return any(i.ready and i.native_id not in ready for i in before.instances)
 
 
 def _with_trouble(seen: Observation, outcome: Outcome, trouble: BackendError | None) -> Observation:

@@ -13,7 +13,6 @@ from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions
 from zun_coe.gateway.resources import Found, Once, Resources
 from zun_coe.gateway.views import Resource
-from zun_coe.gateway.workloads import replace_settle
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import Cluster, Deletion, Host, OperationSupport
 from zun_coe.store.records import intent_key, new_id, utc_now
@@ -130,8 +129,7 @@ class Clusters(Resources):
             change.put(intent_key("cluster", old.project, old.id), new, found.revision)
             change.tell(self._event(call, "ClusterDeleting", new, "Deletion was asked for."))
             self._tools.writer.commit(change)
-        settle = Settle("cluster", old.project, old.id, old.generation, deleted=True)
-        return replace_settle(self._accepted(old.id), settle)
+        return self._leaving(old)
 
     def _check(self, call: Call, body: Mapping[str, Any]) -> None:
         kind = kinds().get(body["kind"])

@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 
 from zun_coe.errors import Conflict, FieldProblem, Gone, Malformed
 from zun_coe.gateway import rendering
-from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions
+from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
 from zun_coe.gateway.resources import Once, Resources, Tools, page_answer
 from zun_coe.gateway.views import Resource, StoredEvent, Views
-from zun_coe.gateway.workloads import replace_settle
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import Deletion, Event, Secret, Volume
 from zun_coe.store import At, Delete
@@ -108,8 +107,7 @@ class Volumes(Resources):
                 change.put(intent_key("volume", record.project, record.id), new, found.revision)
                 change.tell(self._event(call, "VolumeDeleting", new, "Deletion was asked for."))
                 self._tools.writer.commit(change)
-            settle = Settle("volume", record.project, record.id, record.generation, deleted=True)
-            return replace_settle(self._accepted(record.id), settle)
+            return self._leaving(record)
 
         return self._attempt(call, attempt)
 

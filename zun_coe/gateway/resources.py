@@ -124,6 +124,13 @@ class Resources:
             raise NotFound(f"The {self.noun} {id} was deleted meanwhile.")
         return self._shown(found, 202, self._settle(found))
 
+    def _leaving(self, intent: Any) -> Answer:
+        """202 with what is to be deleted, or 204 where it has gone already."""
+        found = self._views.get(self.noun, intent.id)
+        if found is None:
+            return Answer(204)
+        return self._shown(found, 202, Settle(self.noun, intent.project, intent.id, intent.generation, deleted=True))
+
     def _must_live(self, found: Resource) -> None:
         if found.intent.deletion is not None:
             raise Conflict(f"The {self.noun} {found.intent.name} is being deleted; wait until it is gone.")

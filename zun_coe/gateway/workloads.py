@@ -83,9 +83,7 @@ class Workloads(Resources):
             change.put(self._key(intent), marked, found.revision)
             change.tell(self._event(call, f"{self.noun.title()}Deleting", marked, "Deletion was asked for."))
             self._tools.writer.commit(change)
-        answer = self._accepted(intent.id)
-        settle = Settle(self.noun, intent.project, intent.id, intent.generation, deleted=True)
-        return replace_settle(answer, settle)
+        return self._leaving(intent)
 
     def _create(self, call: Call, body: Mapping[str, Any], once: Once) -> Answer:
         wanted = specs.parse(cast(Noun, self.noun), body)
@@ -322,11 +320,6 @@ class Workloads(Resources):
 
     def _containers(self, apps: Iterable[Resource]) -> Listing:
         return list(chain.from_iterable(self._views.replicas(app) for app in apps))
-
-
-def replace_settle(answer: Answer, settle: Settle) -> Answer:
-    """The same answer, to be waited for otherwise."""
-    return Answer(answer.status, answer.body, answer.headers, settle)
 
 
 def _adapter(cluster: Resource) -> type[Adapter]:

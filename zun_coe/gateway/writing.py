@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from zun_coe.errors import (
     StoreUnavailable,
     Unprocessable,
 )
-from zun_coe.gateway.calls import Answer, Call
+from zun_coe.gateway.calls import Answer, Call, Settle
 from zun_coe.model import Event, IdempotentAnswer, Value
 from zun_coe.store import At, Condition, Missing, Operation, Put, Store
 from zun_coe.store.cache import Cache
@@ -98,7 +99,8 @@ class Writer:
             return None
         if kept.digest not in self._digests(body):
             raise Unprocessable("This Idempotency-Key was used with another body; use a new key for a new request.")
-        return Answer(kept.status, kept.body.encode(), kept.headers | {"Idempotency-Replayed": "true"})
+        headers = kept.headers | {"Idempotency-Replayed": "true"}
+        return Answer(kept.status, kept.body.encode(), headers, _settle(call, operation, kept))
 
     def remember(self, change: Change, call: Call, operation: str, body: Any, answer: Answer) -> None:
         """Make the answer part of the change."""
@@ -161,9 +163,17 @@ class Writer:
                 family, *rest = condition.key.split("/")
                 if family == "name":
                     noun, _, name = rest
-                    return NameTaken(f"There is a {noun} named {name} in this project; choose another name.")
+                    return NameTaken(f"Another {noun} of this project is named {name}; choose another name.")
                 return RevisionConflict(f"{family} changed meanwhile")
         return RevisionConflict(str(error))
+
+
+def _settle(call: Call, operation: str, kept: IdempotentAnswer) -> Settle | None:
+    """What the answer given before is to be waited for, as it was then."""
+    if kept.status != HTTPStatus.ACCEPTED:
+        return None
+    body = msgspec.json.decode(kept.body)
+    return Settle(operation.partition(".")[0], call.principal.project, body["id"], body["generation"])
 
 
 def replaced(value: Any, **changes: Any) -> Any:

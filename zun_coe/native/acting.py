@@ -40,7 +40,8 @@ class Acting:
     def create(self, host: NativeHost, workload: Workload, template: Template, hash_: str, slot: int) -> str:
         """Create and start every container of a replica that is missing; the id of the main one.
         Idempotent. Raises `Absent` with ImageNotFound, or what the runtime refused."""
-        specs = containers.specs(workload, template, hash_, slot)
+        made = containers.specs(workload, template, hash_, slot)
+        specs = {role: replace(spec, publish_on=host.publish_on) for role, spec in made.items()}
         self._prepare(host, workload, template)
         try:
             return self._create_all(host, template, specs)

@@ -218,7 +218,9 @@ _CONTAINER: dict[str, Carried] = {
     "/ports/*/port": native(accepts=_port),
     "/ports/*/protocol": native(),
     "/ports/*/name": emulated("Kept by the gateway; hosts know numbers only.", _name),
-    "/ports/*/publish": native("Reached at the host that the replica runs on.", _publish),
+    "/ports/*/publish": native(
+        "Reached at the host that the replica runs on; with a loopback address from that host alone.", _publish
+    ),
     "/gpu": native(accepts=_gpu),
     "/networks": native("Each host has its own; replicas on different hosts do not share one.", _networks),
     "/restart": native(accepts=_restart),

@@ -52,6 +52,13 @@ class NativeHost:
         return self.host.endpoint.startswith("unix://") or is_own_address(urlsplit(self.host.endpoint).hostname or "")
 
     @property
+    def publish_on(self) -> str:
+        """Where published ports listen: a host that is registered with a loopback address is for itself
+        alone, and any other is to be reached from wherever it can be."""
+        address = self.host.address or ""
+        return address if _is_loopback(address) else "0.0.0.0"  # noqa: S104  # what is published is to be reached
+
+    @property
     def address(self) -> str:
         """Where its published ports are reached."""
         if self.host.address:
@@ -158,6 +165,13 @@ class NativeHost:
         """Let go of threads and connections; calls under way end at their deadline. Idempotent."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.runtime.close()
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def is_own_address(address: str) -> bool:

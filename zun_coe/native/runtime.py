@@ -44,7 +44,8 @@ class ContainerSpec:
     `entrypoint` None: the image's own; `args` None: the image's own (with an `entrypoint`: none).
     `networks`: native names, the first is the main one; empty and `join` None: no network of our own
     (see `host_network`); `join`: share the network of the container with this id. `aliases`: names
-    under which others on the networks find it. `cpu` in CPUs, `memory` in bytes. `health`: only `exec`
+    under which others on the networks find it. `publish_on`: the host's address at which published ports
+    listen, 0.0.0.0 for all. `cpu` in CPUs, `memory` in bytes. `health`: only `exec`
     is given to a runtime. `restart`: always | on_failure | never (`always` must survive the gateway
     being down and must not start again what was stopped on purpose)."""
 
@@ -60,6 +61,7 @@ class ContainerSpec:
     tty: bool = False
     stdin: bool = False
     ports: Sequence[PortBinding] = ()
+    publish_on: str = "0.0.0.0"  # noqa: S104  # what is published is to be reached
     cpu: float | None = None
     memory: int | None = None
     gpu: int = 0

@@ -202,7 +202,7 @@ def _port_bindings(spec: ContainerSpec) -> dict[str, list[dict[str, str]]]:
     bindings: dict[str, list[dict[str, str]]] = {}
     for port in spec.ports:
         if port.host_port is not None:
-            binding = {"HostIp": "0.0.0.0", "HostPort": str(port.host_port or "")}  # noqa: S104  # published means reachable
+            binding = {"HostIp": spec.publish_on, "HostPort": str(port.host_port or "")}
             bindings.setdefault(_port_key(port), []).append(binding)
     return bindings
 
