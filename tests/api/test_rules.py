@@ -50,7 +50,18 @@ def test_head_of_a_stream_ends(api: httpx.Client, app_of: Make, path: str) -> No
 
 def test_metrics_count_requests_by_operation(api: httpx.Client) -> None:
     api.get("/v1/apps")
-    assert 'zun_coe_http_requests_total{operation="apps.list",status="200"}' in api.get("/metrics").text
+    counted = 'zun_coe_http_requests_total{operation="apps.list",status="200"}'
+    # a request is counted once its last byte is out, which may be after the client has it
+    wait_until(lambda: counted in api.get("/metrics").text)
+
+
+def test_metrics_tell_of_clusters_queues_and_the_store(api: httpx.Client, app_of: Make) -> None:
+    app_of()
+    told = api.get("/metrics").text
+    for name in ("reconcile_seconds_bucket", "backend_seconds_bucket", "queue_depth", "watches_total"):
+        assert f'zun_coe_{name}{{cluster="here"' in told
+    assert 'zun_coe_store_seconds_count{call="transact"}' in told
+    assert "zun_coe_owned_clusters 1.0" in told
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/apps", "/v1/apps/none", "/v1/nothing", "/v1/ui/", "/v1/apps?limit=x"])
