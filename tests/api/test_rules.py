@@ -10,6 +10,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.real.waiting import wait_until
+
 APP = {"name": "hello", "cluster": "here", "image": "web:1"}
 Make = Callable[..., Any]
 
