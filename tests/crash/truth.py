@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, cast
+from collections.abc import Collection, Sequence
+from typing import cast
 
 from tests.crash.story import Name, State, Story, Wanted
-from zun_coe.gateway import StoredEvent
 from zun_coe.gateway.views import Resource
-from zun_coe.model import Cluster, Instance, Intent, Observation, Status
+from zun_coe.model import Cluster, Event, Instance, Intent, Observation, Status
 from zun_coe.model.status import effective_hash
 from zun_coe.process import Process
 from zun_coe.store.records import name_key, revision_key
@@ -26,9 +26,10 @@ def check(story: Story) -> None:
         found = named(process, name)
         runs_as_wanted(found, one, observed.get(found.id))
         status_is_true(found, one)
-        events_end_in_the_state(process, found, observed[found.id].instances)
-    events_are_a_story(process, story)
-    assert set(story.answered) <= {e.event.request_id for e in events(process)}, "an answered request left no event"
+        told = [e for e in events(process) if e.subject_id == found.id]
+        end_in_the_state(told, found.status.phase, observed[found.id].instances)
+    are_a_story(events(process), {r.id for r in workloads(process)}, story.forgotten)
+    assert set(story.answered) <= {e.request_id for e in events(process)}, "an answered request left no event"
 
 
 def records_hold(process: Process, story: Story) -> State:
@@ -111,13 +112,11 @@ def status_is_true(found: Resource, wanted: Wanted) -> None:
         assert status.restarted == intent.restarts, f"{intent.name}: {status}"
 
 
-def events_end_in_the_state(process: Process, found: Resource, instances: tuple[Instance, ...]) -> None:
-    """The last that was told of it is so: its phase, and each of its instances."""
-    told = [e.event for e in events(process) if e.event.subject_id == found.id]
+def end_in_the_state(told: Sequence[Event], phase: str, instances: Sequence[Instance]) -> None:
+    """The last that was told of something is so: its phase, and each of its instances."""
     phases = [e.data["phase"] for e in told if "phase" in e.data]
-    assert phases[-1:] == [found.status.phase], f"{found.intent.name} was told to be {phases}"
-    created = Counter(e.data["native_id"] for e in told if e.type == "InstanceCreated")
-    removed = Counter(e.data["native_id"] for e in told if e.type == "InstanceRemoved")
+    assert phases[-1:] == [phase], f"it was told to be {phases}"
+    created, removed = by_instance(told, "InstanceCreated"), by_instance(told, "InstanceRemoved")
     assert set(created.values()) <= {1}, f"told twice: {created}"
     assert set(removed.values()) <= {1}, f"told twice: {removed}"
     assert set(created) - set(removed) == {i.native_id for i in instances}, f"{created} minus {removed}: {instances}"
@@ -125,37 +124,41 @@ def events_end_in_the_state(process: Process, found: Resource, instances: tuple[
         own = [e.type for e in told if e.data.get("native_id") == instance.native_id]
         life = {"InstanceStarted": "running", "InstanceExited": "exited", "InstancePaused": "paused"}
         states = [life[type] for type in own if type in life]
-        assert states[-1:] == [instance.state], f"{found.intent.name} {instance.slot}: {own}"
+        # What was never seen to run was made so: a container that is created stopped.
+        assert states[-1:] in ([instance.state], [] if instance.state == "exited" else None), f"{instance}: {own}"
         readiness = [type for type in own if type in ("InstanceReady", "InstanceNotReady")]
         if instance.state == "running":
-            assert readiness[-1:] == (["InstanceReady"] if instance.ready else []), f"{found.intent.name}: {own}"
+            assert readiness[-1:] == (["InstanceReady"] if instance.ready else []), f"{instance}: {own}"
 
 
-def events_are_a_story(process: Process, story: Story) -> None:
-    """Each thing begins with its creation and, where it is gone, ends with its deletion, with all of its
-    instances told of as removed; rollouts that began came to an end."""
-    by_subject: dict[str, list[Any]] = {}
-    for stored in events(process):
-        by_subject.setdefault(stored.event.subject_id, []).append(stored.event)
-    there = {r.id for r in workloads(process)}
-    for id, told in by_subject.items():
-        types, noun = [e.type for e in told], told[0].subject.title()
-        if noun not in ("App", "Container"):
-            continue
+def are_a_story(told: Sequence[Event], there: Collection[str], forgotten: Collection[str] = ()) -> None:
+    """Each thing begins with its creation and, where it is not `there` by its id any more, ends with its
+    deletion, with all of its instances told of as removed, but where it was `forgotten` by its name."""
+    by_subject: dict[str, list[Event]] = {}
+    for event in told:
+        if event.subject in ("app", "container"):
+            by_subject.setdefault(event.subject_id, []).append(event)
+    for id, own in by_subject.items():
+        types, noun, name = [e.type for e in own], own[0].subject.title(), own[0].subject_name
         assert types[0] == f"{noun}Created", types
         assert types.count(f"{noun}Created") == 1, types
         ends = types.count(f"{noun}Deleted")
-        assert ends == (id not in there), types
-        assert not ends or types[-1] == f"{noun}Deleted", types
-        if ends and told[0].subject_name not in story.forgotten:
-            created = {e.data["native_id"] for e in told if e.type == "InstanceCreated"}
-            removed = {e.data["native_id"] for e in told if e.type == "InstanceRemoved"}
-            assert created == removed, f"{told[0].subject_name} is gone, and its instances were not told of: {types}"
+        assert ends == (id not in there), f"{name}: {types}"
+        if ends:
+            assert types[-1] == f"{noun}Deleted", types
+        if ends and name not in forgotten:
+            created, removed = by_instance(own, "InstanceCreated"), by_instance(own, "InstanceRemoved")
+            assert created == removed, f"{name} is gone, and its instances were not told of: {types}"
 
 
-def events(process: Process) -> list[StoredEvent]:
+def by_instance(told: Sequence[Event], type: str) -> Counter[str]:
+    """How often this was told of each instance."""
+    return Counter(e.data["native_id"] for e in told if e.type == type)
+
+
+def events(process: Process) -> list[Event]:
     """All events, in their order."""
-    return list(process.gateway.views.events(None))
+    return [stored.event for stored in process.gateway.views.events(None)]
 
 
 def workloads(process: Process) -> list[Resource]:

@@ -1,0 +1,82 @@
+"""A client that goes on with its script whatever happens to the gateway: what was not answered is asked again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from tests.crash.docker_truth import Asked, Name
+from tests.real.engine import Engine
+
+NAMES: tuple[Name, ...] = (("app", "a"), ("app", "b"), ("app", "c"), ("container", "x"), ("container", "y"))
+SLEEPS = {"image": Engine.image, "command": ["sleep", "3600"], "pull": "never"}
+QUICKLY = {"stop_signal": "SIGKILL", "stop_timeout": 1}
+
+
+class Hasty:
+    """`wanted` is what was acknowledged. `revive` is called when nobody answers, until somebody does."""
+
+    def __init__(self, http: httpx.Client, revive: Callable[[], None], seed: int) -> None:
+        self._http, self._revive, self._random = http, revive, random.Random(seed)
+        self.wanted: dict[Name, Asked] = {}
+        self.script: list[str] = []
+
+    def act(self) -> None:
+        """The next step of the script: something that may be asked for now."""
+        name = self._random.choice(NAMES)
+        asked = self.wanted.get(name)
+        if asked is None:
+            self._create(name)
+        elif self._random.random() < 0.25:
+            self._delete(name)
+        elif name[0] == "app":
+            self._patch(name, asked)
+        else:
+            self._turn(name, asked)
+
+    def _create(self, name: Name) -> None:
+        asked = Asked(replicas=self._random.randint(1, 2) if name[0] == "app" else 1)
+        body = {"name": name[1], "cluster": "here", "env": {"VERSION": "0"}, **SLEEPS, **QUICKLY}
+        body |= {"replicas": asked.replicas} if name[0] == "app" else {}
+        if self._send("POST", f"/v1/{name[0]}s", body) == 202:
+            self.wanted[name] = asked
+
+    def _patch(self, name: Name, asked: Asked) -> None:
+        if self._random.random() < 0.5:
+            after = replace(asked, replicas=self._random.randint(0, 3))
+            body: dict[str, Any] = {"replicas": after.replicas}
+        else:
+            after = replace(asked, version=str(self._random.randint(1, 1000)))
+            body = {"env": {"VERSION": after.version}}
+        if self._send("PATCH", f"/v1/apps/{name[1]}", body) == 202:
+            self.wanted[name] = after
+
+    def _turn(self, name: Name, asked: Asked) -> None:
+        action, state = ("stop", "stopped") if asked.state == "running" else ("start", "running")
+        if self._send("POST", f"/v1/containers/{name[1]}/{action}", None) == 202:
+            self.wanted[name] = replace(asked, state=state)
+
+    def _delete(self, name: Name) -> None:
+        self._send("DELETE", f"/v1/{name[0]}s/{name[1]}", None)
+        del self.wanted[name]
+
+    def _send(self, method: str, path: str, body: Any) -> int:
+        """Ask until there is an answer, and give back its code: 202, 404 for what is gone, or 409 for what
+        can't be done in this state."""
+        headers = {"Idempotency-Key": str(uuid4())} if method == "POST" else {}
+        self.script.append(f"{method} {path} {body or ''}")
+        while True:
+            try:
+                answer = self._http.request(method, path, json=body, headers=headers)
+            except httpx.TransportError:
+                self._revive()
+                continue
+            if answer.status_code == 503:  # it has just begun
+                continue
+            assert answer.status_code in (202, 404, 409), f"{self.script[-1]}: {answer.text}"
+            return answer.status_code
