@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from zun_coe.engine.rollout import judge, next_look
+from zun_coe.engine.rollout import excused, judge, next_look
 from zun_coe.engine.telling import MOST, tell
 from zun_coe.model import (
     Instance,
@@ -217,3 +217,27 @@ def test_many_changes_are_told_as_one_event_of_each_type() -> None:
     created = [e for e in events if e.type == "InstanceCreated"]
     assert [e.data["count"] for e in created] == [len(many)]
     assert len(events) < 10
+
+
+def test_time_in_which_nobody_could_look_is_no_lack_of_progress() -> None:
+    begun = judge(intent(), seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
+    before = derive_status(intent(), seen(one(1, OLD), one(2, OLD)), begun, NOW)
+    back = NOW + timedelta(hours=1)
+    late = judge(intent(), seen(one(1, OLD), one(2, OLD)), before, back)
+    assert late.rollout is not None
+    assert late.rollout.state == "failed"
+    judged = judge(intent(), seen(one(1, OLD), one(2, OLD)), excused(before, back), back)
+    assert judged.rollout is not None
+    assert judged.rollout.state == "progressing"
+    after = derive_status(intent(), seen(one(1, OLD), one(2, OLD)), judged, back)
+    assert after.phase == "Progressing"
+    assert excused(after, back) == after
+    stuck = judge(intent(), seen(one(1, OLD), one(2, OLD)), excused(after, back), back + timedelta(seconds=61))
+    assert stuck.rollout is not None
+    assert stuck.rollout.state == "failed"
+
+
+def test_what_had_failed_before_is_not_excused() -> None:
+    failed = Status(phase="Failed", progressed_at=NOW, goal="x")
+    assert excused(failed, NOW + timedelta(hours=1)) == failed
+    assert excused(REACHED, None) == REACHED

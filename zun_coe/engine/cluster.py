@@ -47,6 +47,12 @@ class ClusterKeeper:
         """Whether nothing may be applied: another engine answers than the one that was pinned."""
         return self._status()[0].reason == "BackendChanged"
 
+    @property
+    def unseen(self) -> timedelta:
+        """For how long the cluster has told nothing, give or take 20 seconds; none where it never has."""
+        as_of = self._status()[0].as_of
+        return utc_now() - as_of if as_of else timedelta()
+
     def describe(self) -> None:
         """Ask the cluster what it is and keep the answer. Raises `BackendError` after having kept that."""
         try:

@@ -16,7 +16,7 @@ from zun_coe.adapters import Adapter, Again, Done, Outcome, Wait
 from zun_coe.engine import telling
 from zun_coe.engine.acting import Key, Ledger, Tools
 from zun_coe.engine.measuring import MeasuredAdapter
-from zun_coe.engine.rollout import judge, next_look
+from zun_coe.engine.rollout import excused, judge, next_look
 from zun_coe.engine.tenure import Tenure
 from zun_coe.errors import BackendError, Invalid
 from zun_coe.model import (
@@ -64,6 +64,7 @@ class Reconciler:
     ) -> None:
         self._tools, self._ledger, self._adapter, self._clock = tools, ledger, adapter, clock
         self._tenure = tenure
+        self._since: datetime | None = None
 
     def reconcile(self, key: Key, seen: Observation | None = None) -> Result:
         """Work on a key until nothing more can be done now. `seen`: an observation that was just made.
@@ -82,6 +83,10 @@ class Reconciler:
             seen = None
         return Result(after=0.0)
 
+    def resumed(self) -> None:
+        """The cluster can be asked again after nobody could for a while."""
+        self._since = self._clock()
+
     def forget(self, key: Key) -> Result:
         """Finish a deletion that needs no backend, which may not be asked now. Anything else is left as it is."""
         entry = self._ledger.intent(key)
@@ -95,7 +100,7 @@ class Reconciler:
         before, expected = self._ledger.status(key, Status())
         seen = seen or self._observe(intent)
         now = self._clock()
-        judged = judge(intent, seen, before, now)
+        judged = judge(intent, seen, excused(before, self._since), now)
         if _lost(before, seen):
             # The step that brings it back may take long, and nobody has to wait for that to hear of it.
             self._write(key, intent, before, expected, self._derived(intent, judged, seen, Again(), now), now)

@@ -7,6 +7,7 @@ towards, `best` how near it came, `progressed_at` when it last came nearer."""
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import cast
 
 import msgspec
 
@@ -35,6 +36,18 @@ def judge(intent: Intent, observation: Observation, previous: Status, now: datet
     decided = _decided(intent, observation, status, status.progressed_at == now, now)
     # The way back is a goal of its own, with a deadline of its own.
     return decided if decided.goal else _progressed(decided, live, previous.hash, wanted, now)
+
+
+def excused(status: Status, since: datetime | None) -> Status:
+    """The status with its deadline begun anew at `since`, when somebody could look again (None: always could):
+    what could not be seen, and on some backends not be worked on, is no lack of progress."""
+    moving = status.phase == "Progressing" and status.progressed_at is not None
+    if since is None or not moving or cast(datetime, status.progressed_at) >= since:
+        return status
+    rollout = status.rollout
+    if rollout is not None and rollout.state == "progressing":
+        rollout = msgspec.structs.replace(rollout, progressed_at=since)
+    return msgspec.structs.replace(status, progressed_at=since, rollout=rollout)
 
 
 def next_look(intent: Intent, status: Status, now: datetime) -> float | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from threading import Event as StopEvent
 from threading import Lock, Thread
 from typing import cast
@@ -32,6 +33,8 @@ _FRESH = 2.0
 # How often a cluster that is away is asked, at least; `Settings.backoff` says how soon at first.
 _LAST_PROBE = 15.0
 _STORE_PAUSE = 1.0
+# A time in which nothing could be seen counts against nobody when it is longer than this.
+_UNSEEN = timedelta(seconds=30)
 
 
 class ClusterRunner:
@@ -168,12 +171,12 @@ class ClusterRunner:
         settings = self._tools.settings
         while not self._stop.is_set():
             self._wake.clear()
-            begun = time.monotonic()
+            begun, unseen = time.monotonic(), self._keeper.unseen
             try:
                 if begun - described >= settings.describe or not self._reachable:
                     self._keeper.describe()
                     described = begun
-                self._look()
+                self._look(unseen)
                 pause = self._first_probe
                 self._pause(settings.resync)
             except BackendError as error:
@@ -200,7 +203,7 @@ class ClusterRunner:
         except StoreError as trouble:
             log.warning("status not written", cluster=self.cluster.name, error=str(trouble))
 
-    def _look(self) -> None:
+    def _look(self, unseen: timedelta) -> None:
         if self._keeper.forget():
             return
         if self._keeper.blocked:
@@ -208,6 +211,8 @@ class ClusterRunner:
         seen_at = time.monotonic()
         found = self._adapter.observe(None)
         self._keeper.answered()
+        if unseen > _UNSEEN and not self._reachable:
+            self._reconciler.resumed()
         self._reachable = True
         seen = {Key(o.ref.noun, o.ref.project, o.ref.id): o for o in found}
         keys = self._wanted()
