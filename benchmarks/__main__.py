@@ -28,6 +28,9 @@ BENCHMARKS: Mapping[str, str] = {
     "writes": "benchmarks.writing",
     "news": "benchmarks.seeing",
     "engine": "benchmarks.reconciling",
+    "footprint": "benchmarks.resting",
+    "streams": "benchmarks.following",
+    "isolation": "benchmarks.isolation",
 }
 """Each benchmark's name, and the module with its `run`."""
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
 import sys
 import time
 from collections import Counter
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, cast
 
 import flask
@@ -24,7 +26,9 @@ from zun_coe.cli.recording import record
 from zun_coe.config import Settings
 from zun_coe.gateway import Call
 from zun_coe.gateway.views import Resource
+from zun_coe.model import Template, Workload, WorkloadRef, template_hash
 from zun_coe.process import Process
+from zun_coe.store.records import new_id
 
 NAME = "bench"
 NEVER = "never:1"
@@ -66,6 +70,22 @@ class Controls:
             deaths.append((id, time.monotonic()))
             self._outside.die(container.native_id)
         return deaths
+
+    def simulate(self, count: int, replicas: int) -> float:
+        """The memory, in MB, that the simulated cluster takes for so many apps by itself, without the gateway."""
+        gc.collect()
+        before, workloads = _memory(), []
+        for _ in range(count):
+            id = new_id()
+            ref = WorkloadRef(installation="alone", cluster="alone", project="default", noun="app", id=id, name="app")
+            template = Template(image="web:1")
+            hash = template_hash(template)
+            workloads.append(Workload(ref=ref, template=template, hash=hash, replicas=replicas))
+        for workload in workloads:
+            self._cluster.declare(workload)
+        del workloads
+        gc.collect()
+        return _memory() - before
 
     def rest(self) -> None:
         """Wait until the engine has nothing to do, and give back memory that is not used."""
@@ -115,6 +135,10 @@ def _register(process: Process) -> None:
 def _nothing(secret: str) -> flask.Response:
     """An operation with all that the REST service puts around it and nothing in it."""
     return flask.Response(b"{}", 200, content_type="application/json")
+
+
+def _memory() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _say(answer: dict[str, Any]) -> None:
