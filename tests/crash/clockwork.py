@@ -42,7 +42,6 @@ class HandTurned(ClusterRunner):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._reconciler._clock = type(self).now
-        self._described = False
 
     def start(self) -> None:
         """Nothing goes on by itself."""
@@ -50,21 +49,14 @@ class HandTurned(ClusterRunner):
     def turn(self) -> None:
         """What all of its threads do in a round: look at the cluster, then work off what is due."""
         try:
-            self._describe_once()
-            self._look()
+            self._survey()
         except BackendError as error:
-            self._described = self._reachable = False
             self._away(error)
         while (key := self.queue.get(timeout=0.0)) is not None:
             try:
                 self._settle(key, self._try(key))
             finally:
                 self.queue.done(key)
-
-    def _describe_once(self) -> None:
-        if not self._described:
-            self._keeper.describe()
-            self._described = True
 
 
 class Here:

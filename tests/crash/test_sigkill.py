@@ -19,7 +19,7 @@ from tests.real.engine import Engine
 from tests.real.etcd import Etcd
 from zun_coe.vault import key_from_file
 
-KILLS = int(os.environ.get("ZUN_TEST_KILLS", "8"))
+KILLS = int(os.environ.get("ZUN_TEST_KILLS", "5"))
 SEED = int(os.environ.get("ZUN_TEST_SEED", "1"))
 # The longest that a process lives once it serves, in seconds: some are killed before they have the cluster.
 LONGEST_LIFE = 3.0
@@ -55,6 +55,13 @@ class Mortal:
         assert not self.member.running, "it does not answer, and is not dead"
         self.start()
         self.doom()
+
+    def survive(self) -> None:
+        """Have the last death behind it, and serve."""
+        if self._timer is not None:
+            self._timer.join()
+        if not self.member.running:
+            self.start()
 
     def close(self) -> None:
         """End it."""
@@ -94,7 +101,7 @@ def endure(gateway: Mortal, engine: Engine) -> None:
         gateway.doom()
         while gateway.kills:
             client.act()
-        gateway.revive()  # from the last of them
+        gateway.survive()
         until(lambda: docker_truth.settled(http, client.wanted), "all is as it was asked for")
         docker_truth.check(http, engine, client.wanted, cluster)
     except BaseException as error:

@@ -53,7 +53,7 @@ class ClusterRunner:
         self._looked: dict[Key, float] = {}
         self._seen_lock = Lock()
         self._told: set[str] = set()
-        self._reachable = False
+        self._reachable, self._described = False, float("-inf")
         self._first_probe = tools.settings.backoff
         self._threads: list[Thread] = []
         self._alive = 0
@@ -167,20 +167,14 @@ class ClusterRunner:
     def _resync(self) -> None:
         """Look at everything, now and then and whenever asked; while the cluster is away, ask it with
         growing delays."""
-        pause, described = self._first_probe, float("-inf")
-        settings = self._tools.settings
+        pause, settings = self._first_probe, self._tools.settings
         while not self._stop.is_set():
             self._wake.clear()
-            begun, unseen = time.monotonic(), self._keeper.unseen
             try:
-                if begun - described >= settings.describe or not self._reachable:
-                    self._keeper.describe()
-                    described = begun
-                self._look(unseen)
+                self._survey()
                 pause = self._first_probe
                 self._pause(settings.resync)
             except BackendError as error:
-                self._reachable = False
                 self._away(error)
                 self._stop.wait(pause)
                 pause = min(pause * 2, _LAST_PROBE, settings.max_backoff)
@@ -196,7 +190,16 @@ class ClusterRunner:
         self._stop.wait(0.2)
         self._wake.wait(seconds)
 
+    def _survey(self) -> None:
+        """Ask it who it is, where that is due, and look at everything. Raises `BackendError`, `StoreError`."""
+        begun, unseen = time.monotonic(), self._keeper.unseen
+        if begun - self._described >= self._tools.settings.describe or not self._reachable:
+            self._keeper.describe()
+            self._described = begun
+        self._look(unseen)
+
     def _away(self, error: BackendError) -> None:
+        self._reachable = False
         try:
             self._keeper.failed(error)
             self._keeper.forget()
