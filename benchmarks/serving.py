@@ -83,6 +83,7 @@ class Controls:
             workloads.append(Workload(ref=ref, template=template, hash=hash, replicas=replicas))
         for workload in workloads:
             self._cluster.declare(workload)
+            self._cluster.read(workload.ref)
         del workloads
         gc.collect()
         return _memory() - before

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True):
+class Value(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A frozen value. Its JSON is its fields; unknown ones are ignored when read, so that an older
-    gateway can read what a newer one wrote."""
+    gateway can read what a newer one wrote.
+
+    The garbage collector leaves values out: what is frozen makes no cycles, and there are very many."""
 
 
 def plain(value: Any) -> Any:

@@ -9,19 +9,23 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from sys import intern
 
 import msgspec
 import structlog
 from sortedcontainers import SortedDict
 
 from zun_coe.errors import Compacted, StoreUnavailable
-from zun_coe.model import Value
+from zun_coe.model import Event, Status, Value
 from zun_coe.store import Batch, Record, Store, records
 
 PAGE = 1000
 """Records that are asked for at once when the copy is made."""
 FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """The delays before the store is asked again after a failure, in seconds: the first, doubled up to the last."""
+
+_OF_EVENTS = ("project", "type", "subject", "subject_id", "subject_name", "cluster")
+_OF_INSTANCES = ("native_id", "hash", "host")
 
 _logger = structlog.get_logger(__name__)
 
@@ -189,7 +193,7 @@ class Cache:
     def _decoded(self, record: Record) -> Entry | None:
         type_ = records.type_of(record.key)
         try:
-            value = record.value.decode() if type_ is None else records.decode(record.value, type_)
+            value = record.value.decode() if type_ is None else _shared(records.decode(record.value, type_))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             if record.key not in self._undecodable:
                 self._undecodable.add(record.key)
@@ -204,7 +208,7 @@ class Cache:
                 if update.after is None:
                     del self._entries[update.key]
                 else:
-                    self._entries[update.key] = update.after
+                    self._entries[update.after.key] = update.after  # one text, as the key and in the entry
             self._revision = revision
             listeners = self._listeners
         for listener in listeners if updates else ():
@@ -215,6 +219,24 @@ class Cache:
         with self._moved:
             self._told = revision
             self._moved.notify_all()
+
+
+def _shared(value: Value) -> Value:
+    """The value, with the texts that many values have in common kept once for all of them."""
+    if isinstance(value, Event):
+        _share(value, _OF_EVENTS)
+        value.data.update({name: intern(text) for name, text in value.data.items() if isinstance(text, str)})
+    elif isinstance(value, Status):
+        for instance in value.instances:
+            _share(instance, _OF_INSTANCES)
+    return value
+
+
+def _share(value: Value, names: Sequence[str]) -> None:
+    for name in names:
+        text = getattr(value, name)
+        if text is not None:
+            msgspec.structs.force_setattr(value, name, intern(text))
 
 
 def _end(prefix: str) -> str:
