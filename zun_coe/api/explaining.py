@@ -21,6 +21,8 @@ _TYPES = {
     "object": "an object",
     "null": "null",
 }
+# Of clusters and of secrets: fields whose content is never repeated.
+_CONFIDENTIAL = frozenset({"credentials", "data"})
 _BOUNDS = {
     "minimum": "must be at least {}",
     "maximum": "must be at most {}",
@@ -82,7 +84,11 @@ def _problems(error: ValidationError) -> Iterable[FieldProblem]:
         return [FieldProblem(pointer([*path, name]), "is required") for name in missing]
     if error.validator == "additionalProperties":
         return [_unknown(path, name, schema) for name in _extra(value, schema)]
-    return [FieldProblem(pointer(path), _sentence(str(error.validator), wanted, value, schema) or error.message)]
+    sentence = _sentence(str(error.validator), wanted, value, schema)
+    if path[:1] and path[0] in _CONFIDENTIAL:
+        # What stands in the wrong place there is a secret all the same.
+        return [FieldProblem(pointer(path), (sentence or "is wrong").replace(_shown(value), kind_of(value)))]
+    return [FieldProblem(pointer(path), sentence or error.message)]
 
 
 def _extra(value: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:

@@ -42,7 +42,9 @@ def record(settings: Settings) -> None:
 def _renderers(format: str) -> list[Any]:
     if format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # Plain, since others show local variables, and those may be secrets.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
 
 
 def _libraries(level: int, shared: list[Any], renderers: list[Any]) -> None:
