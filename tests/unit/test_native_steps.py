@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.native.workloads import app
-from zun_coe.model import Instance, Placement, Port, Template, Update, Workload
+from zun_coe.model import Instance, Mount, Placement, Port, Template, Update, VolumeSource, Workload
 from zun_coe.native.placement import Claim, HostView
 from zun_coe.native.steps import Create, Mend, Plan, Remove, limits, plan
 
@@ -206,6 +206,109 @@ def test_no_host_is_told() -> None:
     assert "a: it takes nothing new" in blocked.blocked.message
 
 
+class TestDrain:
+    hosts = (HostView("a", schedulable=False), HostView("b"))
+    nowhere = (HostView("a", schedulable=False), HostView("b", labels={"full": "yes"}, memory=0))
+
+    def test_what_is_on_the_host_gets_a_successor_first(self) -> None:
+        seen = [instance(1, host="a"), instance(2, host="b"), instance(3, host="a")]
+        first = step(want(3), seen, self.hosts)
+        assert first.actions == (Create(1, NEW, "b"),)
+        assert first.waiting
+        young = instance(1, host="b", health="healthy", ready_since=NOW - timedelta(seconds=3))
+        assert step(want(3, update=Update(min_ready=10)), [*seen, young], self.hosts) == Plan(waiting=True, due=7.0)
+        serving = instance(1, host="b")
+        assert step(want(3), [*seen, serving], self.hosts).actions == (Remove(seen[0]),)
+
+    def test_where_some_may_be_missing_it_goes_first_when_the_image_is_where_it_is_needed(self) -> None:
+        update = Update(max_surge=0, max_unavailable=1)
+        seen = [instance(1, host="a"), instance(2, host="a")]
+        first = step(want(2, update=update), seen, self.hosts)
+        assert first.actions == (Remove(seen[0], update=True, to="b"),)
+
+    def test_recreate_moves_one_at_a_time_stop_first(self) -> None:
+        workload = want(2, update=Update(strategy="recreate", max_surge=3))
+        seen = [instance(1, host="a"), instance(2, host="a")]
+        assert removed(step(workload, seen, self.hosts)) == [seen[0]]
+        assert step(workload, [seen[1]], self.hosts).actions == (Create(1, NEW, "b"),)
+
+    @pytest.mark.parametrize(
+        "update", [Update(), Update(max_surge=0, max_unavailable=2), Update(strategy="recreate")], ids=str
+    )
+    @pytest.mark.parametrize("hash_", [NEW, OLD])
+    def test_what_no_other_host_takes_stays_and_is_told(self, update: Update, hash_: str) -> None:
+        template = Template(image="busybox:local", memory="64Mi")
+        workload = want(2, template=template, hash=hash_, update=update)
+        seen = [instance(1, hash_, host="a"), unready(2, hash_, host="a", health="unhealthy")]
+        stuck = step(workload, seen, self.nowhere, replace=frozenset({seen[1].native_id}))
+        assert stuck.actions == ()
+        assert stuck.waiting
+        assert stuck.blocked is not None
+        assert stuck.blocked.reason == "Unschedulable"
+        assert stuck.blocked.message.startswith("The host a is being drained, and replica ")
+
+    def test_a_volume_keeps_its_replica_and_the_host_is_told(self) -> None:
+        mounts = (Mount(path="/v", volume=VolumeSource(name="data")),)
+        template = Template(image="busybox:local", mounts=mounts)
+        workload = want(1, template=template, volumes={"data": "v-1"})
+        hosts = (HostView("a", schedulable=False, volumes=frozenset({"zun-v-1"})), HostView("b"))
+        stuck = step(workload, [instance(1, host="a")], hosts)
+        assert stuck.actions == ()
+        assert stuck.blocked is not None
+        assert "The host a is being drained" in stuck.blocked.message
+        assert "b: the volumes are on a" in stuck.blocked.message
+
+    def test_what_stays_is_mended_where_it_is(self) -> None:
+        ended = unready(1, host="a", state="exited")
+        template = Template(image="busybox:local", memory="64Mi")
+        assert step(want(1, template=template), [ended], self.nowhere).actions == (Mend(ended),)
+
+    def test_what_is_broken_moves_at_once(self) -> None:
+        sick = unready(1, host="a", health="unhealthy")
+        moved = step(want(2), [sick, instance(2, host="b")], self.hosts)
+        assert moved.actions == (Remove(sick, update=True, to="b"), Create(1, NEW, "b"))
+
+    def test_no_more_are_stopped_than_another_host_takes(self) -> None:
+        template = Template(image="busybox:local", memory="64Mi")
+        update = Update(max_surge=0, max_unavailable=3)
+        hosts = (HostView("a", schedulable=False), HostView("b", memory=128 << 20))
+        seen = [instance(s, host="a") for s in (1, 2, 3)]
+        workload = want(3, template=template, update=update)
+        assert [i.slot for i in removed(step(workload, seen, hosts))] == [1, 2]
+        going = [instance(s, host="a", state="removing", ready=False) for s in (1, 2)]
+        assert step(workload, [*going, seen[2]], hosts).actions == (), "what was promised to others is not free"
+
+    def test_undrained_in_the_middle_it_stays_and_the_successor_goes(self) -> None:
+        seen = [instance(1, host="a"), unready(1, host="b")]
+        assert removed(step(want(1), seen)) == [seen[1]]
+
+    def test_a_double_that_serves_stays_while_too_few_do(self) -> None:
+        seen = [instance(1, host="a", native_id="x"), instance(1, host="b", native_id="y"), unready(2)]
+        assert step(want(2), seen).actions == ()
+        assert removed(step(want(2), [*seen[:2], instance(2)])) == [seen[1]]
+
+    def test_an_update_goes_on_behind_one_that_has_to_stay(self) -> None:
+        ports = Template(image="busybox:local", ports=(Port(port=80, publish=8080),))
+        workload = want(2, template=ports, previous=ports)
+        seen = [instance(1, OLD, host="a"), instance(2, OLD, host="b")]
+        claims = {
+            h: (Claim(workload.ref.id, n, OLD, ports=frozenset({(8080, "tcp")})),) for n, h in ((1, "a"), (2, "b"))
+        }
+        hosts = (HostView("a", schedulable=False, claims=claims["a"]), HostView("b", claims=claims["b"]))
+        assert removed(step(workload, seen, hosts)) == [seen[1]]
+
+    def test_while_a_rollout_is_halted_it_moves_with_its_own_template(self) -> None:
+        seen = [instance(1, OLD, host="a"), instance(2, host="b")]
+        moved = step(want(2, halted=True), seen, self.hosts)
+        assert moved.actions == (Create(1, OLD, "b"),)
+        assert removed(step(want(2, halted=True), [*seen, instance(1, OLD, host="b")], self.hosts)) == [seen[0]]
+
+    def test_while_a_rollout_is_halted_nothing_is_stopped_first(self) -> None:
+        update = Update(max_surge=0, max_unavailable=1)
+        seen = [instance(1, OLD, host="a"), instance(2, host="b")]
+        assert step(want(2, halted=True, update=update), seen, self.hosts) == Plan(waiting=True)
+
+
 class TestFixedPorts:
     template = Template(image="busybox:local", ports=(Port(port=80, publish=8080),))
 
@@ -250,11 +353,16 @@ class World:
     instances: list[Instance] = field(default_factory=list)
     clock: datetime = NOW
     good: frozenset[str] = frozenset({OLD, NEW, OLDER})
+    drained: frozenset[str] = frozenset()
 
     def views(self) -> list[HostView]:
-        there = [i for i in self.instances if i.state != "gone"]
         return [
-            HostView(n, claims=tuple(Claim("w", i.slot, i.hash) for i in there if i.host == n)) for n in ("a", "b", "c")
+            HostView(
+                n,
+                schedulable=n not in self.drained,
+                claims=tuple(Claim("w", i.slot, i.hash) for i in self.instances if i.host == n),
+            )
+            for n in ("a", "b", "c")
         ]
 
     def plan(self) -> Plan:
@@ -296,6 +404,12 @@ class World:
             if i.state == "running":
                 self._change(i, ready=False, ready_since=None, health="unhealthy")
 
+    def drain(self, index: int) -> None:
+        self.drained |= {"abc"[index % 3]}
+
+    def undrain(self, index: int) -> None:
+        self.drained -= {"abc"[index % 3]}
+
     def end(self, index: int) -> None:
         if self.instances:
             i = self.instances[index % len(self.instances)]
@@ -307,17 +421,14 @@ share = st.one_of(st.integers(0, 4), st.integers(0, 100).map(lambda n: f"{n}%"))
 updates = st.builds(
     Update, max_surge=share, max_unavailable=share, min_ready=st.sampled_from([0, 0, 20]), strategy=st.just("rolling")
 )
+HAPPENINGS = ["step", "step", "step", "time", "time", "lose", "hurt", "end", "update", "scale", "limits", "restart"]
+DRAINING = ["step", "step", "step", "time", "time", "drain", "drain", "undrain", "scale", "limits", "restart", "update"]
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[int, Update, list[tuple[str, int]]]:
+def histories(draw: st.DrawFn, happenings: Sequence[str] = HAPPENINGS) -> tuple[int, Update, list[tuple[str, int]]]:
     """Some replicas, limits, and things that happen."""
-    events = st.tuples(
-        st.sampled_from(
-            ["step", "step", "step", "time", "time", "lose", "hurt", "end", "update", "scale", "limits", "restart"]
-        ),
-        st.integers(0, 20),
-    )
+    events = st.tuples(st.sampled_from(happenings), st.integers(0, 20))
     return draw(st.integers(1, 7)), draw(updates), draw(st.lists(events, max_size=40))
 
 
@@ -361,8 +472,10 @@ def checked_step(world: World, *, slow_stops: bool) -> Plan:
     there = [i for i in world.instances if i.slot <= workload.replicas]
     most = max(workload.replicas + surge, sum(i.slot <= workload.replicas for i in before))
     assert len(there) <= most, "never more than replicas and surge"
-    keys = [(i.slot, i.hash) for i in world.instances]
-    assert len(keys) == len(set(keys)), "a slot has one instance of a template"
+    assert not [a for a in planned.actions if isinstance(a, Create) and a.host in world.drained]
+    keys = [(i.slot, i.hash) for i in world.instances if i.host not in world.drained]
+    extra = [(i.slot, i.hash) for i in before if i.host not in world.drained]
+    assert len(keys) - len(set(keys)) <= len(extra) - len(set(extra)), "a slot has one instance of a template"
     was, now = (sum(i.ready and i.slot <= workload.replicas for i in seen) for seen in (before, world.instances))
     assert now >= min(was, workload.replicas - unavailable), "no more are taken away than may be missing"
     return planned
@@ -383,7 +496,37 @@ def test_whatever_happens_the_limits_hold_and_it_converges(
     history: tuple[int, Update, list[tuple[str, int]]], slow_stops: bool
 ) -> None:
     replicas, update, events = history
+    arrive(play(replicas, update, events, slow_stops=slow_stops))
+
+
+@settings(max_examples=400, deadline=None)
+@given(histories(HAPPENINGS + DRAINING) | histories(DRAINING), st.booleans())
+def test_hosts_are_drained_and_undrained_within_the_same_limits(
+    history: tuple[int, Update, list[tuple[str, int]]], slow_stops: bool
+) -> None:
+    replicas, update, events = history
     world = play(replicas, update, events, slow_stops=slow_stops)
+    if len(world.drained) == 3:
+        world.undrain(0)
+    arrive(world)
+    assert not [i for i in world.instances if i.host in world.drained]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 7), updates, st.sampled_from(["rolling", "recreate"]), st.sampled_from("abc"))
+def test_draining_moves_what_serves_without_a_gap(replicas: int, update: Update, strategy: Any, host: str) -> None:
+    """Once all serve, a drain leaves nothing behind, whatever the strategy."""
+    world = World(want(replicas, update=msgspec.structs.replace(update, strategy=strategy)))
+    converge(world)
+    world.drained = frozenset({host})
+    _, unavailable = limits(world.workload)
+    while checked_step(world, slow_stops=False) != Plan():
+        assert sum(i.ready for i in world.instances) >= replicas - unavailable
+        world.pass_time()
+    assert not [i for i in world.instances if i.host == host]
+
+
+def arrive(world: World) -> None:
     world.pass_time()
     converge(world)
     assert sorted(i.slot for i in world.instances) == list(range(1, world.workload.replicas + 1))

@@ -257,7 +257,8 @@ def _explained(status: Status, observation: Observation) -> Status:
     rollout = status.rollout
     told = worst([observation, *observation.instances])
     if status.phase in ("Running", "Stopped"):
-        told = None
+        # What serves and cannot leave its host, which is to be emptied, is told of all the same.
+        told = observation if status.phase == "Running" and observation.reason == "Unschedulable" else None
     reason, message = (told.reason, told.message) if told else (None, None)
     if rollout and rollout.reason and (reason is None or _rank(reason) > _rank("RolloutStuck")):
         reason, message = rollout.reason, rollout.message

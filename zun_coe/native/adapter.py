@@ -199,12 +199,16 @@ class NativeAdapter(Adapter):
 
     def _prepare(self, workload: Workload, replicas: Sequence[Replica]) -> None:
         """Ask the hosts for what placement must know, where something is to be placed."""
-        there = sum(r.instance.hash == workload.hash or workload.standalone for r in replicas)
+        staying = [r for r in replicas if workload.standalone or self._stays(r)]
+        there = sum(r.instance.hash == workload.hash or workload.standalone for r in staying)
         if there >= workload.wanted:
             return
         self._survey.complete()
         if containers.volumes(workload, workload.template):
             self._survey.volumes()
+
+    def _stays(self, replica: Replica) -> bool:
+        return self._hosts[replica.instance.host or ""].host.schedulable
 
     def _plan(self, workload: Workload, replicas: Sequence[Replica], replace: frozenset[str]) -> Plan:
         views = [host.view() for host in self._hosts.values()]

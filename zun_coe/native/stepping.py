@@ -162,7 +162,7 @@ class Step:
         if isinstance(action, Create):
             return action.host, action.hash
         if isinstance(action, Remove) and action.update:
-            return self._host(action).name, self._workload.hash
+            return action.to or self._host(action).name, self._workload.hash
         return None
 
     def _give_up(self, action: Action) -> None:

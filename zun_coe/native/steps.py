@@ -1,8 +1,12 @@
 """What to do next for one app: the difference between what is wanted and what is there, as actions. Pure.
 
 An app has slots 1 to N. While a template is being replaced a slot may have two instances, one of each hash;
-it never has two of the same hash. Counting is strict: an instance that is still stopping counts as there,
-so that there are never more than replicas + surge, and as not ready. `standalone` is the other noun."""
+on hosts that stay it never has two of the same hash. Counting is strict: an instance that is still stopping
+counts as there, so that there are never more than replicas + surge, and as not ready.
+
+A host that takes nothing new is being drained: what is on it leaves as an old template does, within the same
+limits, but is never taken away unless another host will take its place. While a rollout is halted it may
+still move, with its own template, and only with its successor beside it. `standalone` is the other noun."""
 
 from __future__ import annotations
 
@@ -31,10 +35,11 @@ class Create:
 @dataclass(frozen=True)
 class Remove:
     """Stop an instance within its grace and remove it. `update`: something newer takes its place, so the
-    image of that must be there first."""
+    image of that must be there first, on the host `to` where it is not the same one."""
 
     instance: Instance
     update: bool = False
+    to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,9 +126,12 @@ def broken(instance: Instance) -> bool:
 
 
 def limits(workload: Workload) -> tuple[int, int]:
-    """The surge and the number that may be unavailable, in instances; never both 0."""
+    """The surge and the number that may be unavailable, in instances; never both 0. An app that is recreated
+    never has one too many, also while one of its replicas moves."""
     surge = share_of(workload.update.max_surge, workload.wanted, up=True)
     unavailable = share_of(workload.update.max_unavailable, workload.wanted, up=False)
+    if workload.update.strategy == "recreate":
+        surge = 0
     return surge, unavailable if surge or unavailable else 1
 
 
@@ -144,6 +152,7 @@ class _Step:
     blocked: Refused | None = None
     waiting: bool = False
     made: set[int] = field(default_factory=set)
+    reserved: dict[int, str] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         wanted, target = self.workload.wanted, self.workload.hash
@@ -151,11 +160,13 @@ class _Step:
         self.surge, self.unavailable = limits(self.workload)
         self.going = [i for i in self.seen if i.state == "removing"]
         self.kept = [i for i in self.seen if i.state != "removing"]
-        self._drop(self._doubles() + [i for i in self.kept if i.slot > wanted])
+        self._drop([i for i in self.kept if i.slot > wanted])
+        self._drop_doubles()
         if self.workload.halted:
             self._fill(self._hash_when_halted())
+            self._replace()
         elif self.workload.update.strategy == "recreate" and self._there(lambda i: i.hash != target):
-            self._drop(self._old(), update=True)
+            self._drop([i for i in self.kept if i.hash != target], update=True)
             self.waiting = True
         else:
             self._roll()
@@ -165,50 +176,61 @@ class _Step:
         return Plan(tuple(self.actions), self.waiting or bool(self.going), due, blocked)
 
     def _roll(self) -> None:
-        target = self.workload.hash
-        self._drop([i for i in self._old() if broken(i)], update=True)
-        self._fill(target)
+        for old in [i for i in self._leaving() if broken(i)]:
+            self._give_way(old)
+        self._fill(self.workload.hash)
         self._trim()
-        if not self._old():
+        self._replace()
+
+    def _replace(self) -> None:
+        if not self._leaving():
             return
         self.waiting = True
         self._drop_replaced()
         self._surge()
-        self._drop_unavailable()
+        if not self.workload.halted:
+            self._drop_unavailable()
 
     def _fill(self, hash_: str) -> None:
         """An instance for each slot that has none, as far as there is room."""
-        stopping = {i.slot for i in self.going if i.hash == hash_}
+        stopping = {i.slot for i in self.going if i.hash == hash_ and not self._drained(i)}
         occupied = {i.slot for i in self.kept}
         room = self.workload.wanted + self.surge - self._total()
+        later = []
         for slot in (s for s in range(1, self.workload.wanted + 1) if s not in occupied):
             if slot in stopping or len(self.made) >= room:
-                self.waiting = True
+                later.append(slot)
             elif isinstance(refused := self._create(slot, hash_), Refused):
                 self.blocked = self.blocked or refused
+        self.waiting = self.waiting or bool(later)
+        for slot in later:
+            self._reserve(slot, hash_)
 
     def _drop_replaced(self) -> None:
         """Old instances whose slot has a new one that serves, and further old ones that do not count."""
-        serving = {i.slot for i in self._new() if self._available(i)}
-        for old in [i for i in self._old() if i.slot in serving]:
+        serving = {(i.slot, i.hash) for i in self._staying() if self._available(i)}
+        for old in [i for i in self._leaving() if (i.slot, self._next(i)) in serving]:
             if not old.ready or self._ready() - 1 >= self._floor():
-                self._drop([old], update=True)
+                self._drop([old], update=not self._drained(old))
 
     def _surge(self) -> None:
         """New instances beside old ones, as many as may be there in addition. Where no host takes one
         because of the old one itself, the old one goes first, one at a time."""
-        succeeded = {i.slot for i in self._new()}
-        for old in self._old():
-            if old.slot in succeeded or old.slot in self.made:
+        succeeded = {(i.slot, i.hash) for i in self._staying()}
+        for old in self._leaving():
+            if (old.slot, self._next(old)) in succeeded or old.slot in self.made:
                 continue
             if self._total() >= self.workload.wanted + self.surge:
                 return
-            refused = self._create(old.slot, self.workload.hash)
-            if isinstance(refused, Refused):
+            refused = self._create(old.slot, self._next(old))
+            if refused is not None:
                 self._make_room(old, refused)
                 return
 
     def _make_room(self, old: Instance, refused: Refused) -> None:
+        if self._drained(old):
+            self.blocked = _stranded(old, refused)
+            return
         self.blocked = refused
         gone = self.workload.ref.id, old.slot, old.hash
         views = [view.without(*gone) for view in self.views.values()]
@@ -222,13 +244,23 @@ class _Step:
     def _drop_unavailable(self) -> None:
         """Old instances that serve and have no successor yet, as many as may be missing."""
         doubled = {i.slot for i in self._new()} | self.made
-        for old in [i for i in self._old() if i.slot not in doubled and i.ready]:
+        for old in [i for i in self._leaving() if i.slot not in doubled and i.ready]:
             if self._ready() - 1 >= self._floor():
-                self._drop([old], update=True)
+                self._give_way(old)
+
+    def _give_way(self, old: Instance) -> None:
+        """Take an old instance away before its successor comes; from a drained host only where that has a place."""
+        if not self._drained(old):
+            return self._drop([old], update=True)
+        host = self._reserve(old.slot, self.workload.hash)
+        if isinstance(host, Refused):
+            self.blocked = self.blocked or _stranded(old, host)
+        else:
+            self._drop([old], update=True, to=host)
 
     def _trim(self) -> None:
         """Where the limits became smaller: new ones beside old ones that are now too many."""
-        slots = {i.slot for i in self._old()}
+        slots = {i.slot for i in self._leaving()}
         extra = sorted((i for i in self._new() if i.slot in slots), key=lambda i: (i.ready, -i.slot))
         for instance in extra:
             if len(self.kept) > self.workload.wanted + self.surge and not self._available(instance):
@@ -236,33 +268,50 @@ class _Step:
 
     def _heal(self) -> None:
         """Replace what stays unhealthy; start what should run and does not."""
-        self._drop([i for i in self.kept if i.native_id in self.replace and self._template(i.hash)])
+        for sick in [i for i in self.kept if i.native_id in self.replace and self._template(i.hash)]:
+            if not self._drained(sick) or isinstance(self._reserve(sick.slot, sick.hash), str):
+                self._drop([sick])
         awry = ("creating", "exited", "failed", "paused")
         self.actions += [Mend(i) for i in self.kept if i.state in awry and self._reachable(i)]
 
-    def _drop(self, instances: Seen, *, update: bool = False) -> None:
+    def _drop(self, instances: Seen, *, update: bool = False, to: str | None = None) -> None:
         for instance in instances:
             if instance in self.kept and self._reachable(instance):
-                self.actions.append(Remove(instance, update))
+                self.actions.append(Remove(instance, update, to))
                 self.kept.remove(instance)
                 self.going.append(instance)
 
-    def _doubles(self) -> list[Instance]:
-        """All but one of those that have both the slot and the hash in common."""
-        kept: dict[tuple[int, str], Instance] = {}
+    def _drop_doubles(self) -> None:
+        """All but one of those that have the slot and the hash in common, on hosts that stay or on others;
+        while too few serve, one that does stays in addition."""
+        kept: dict[tuple[int, str, bool], Instance] = {}
         for instance in sorted(self.kept, key=keeping_order):
-            kept.setdefault((instance.slot, instance.hash), instance)
-        return [i for i in self.kept if i not in kept.values()]
+            kept.setdefault((instance.slot, instance.hash, self._drained(instance)), instance)
+        first = {i.native_id for i in kept.values()}
+        for extra in [i for i in self.kept if i.native_id not in first]:
+            if not extra.ready or self._ready() - 1 >= self._floor():
+                self._drop([extra])
+            else:
+                self.waiting = True
 
     def _create(self, slot: int, hash_: str) -> Refused | None:
-        needs = self._needs(hash_)
-        host = place(needs, list(self.views.values()))
+        host = self._reserve(slot, hash_)
         if isinstance(host, Refused):
             return host
-        self.views[host] = self.views[host].holding(needs.claim(slot), needs.volumes)
         self.actions.append(Create(slot, hash_, host))
         self.made.add(slot)
         return None
+
+    def _reserve(self, slot: int, hash_: str) -> str | Refused:
+        """The host that a new instance of a slot will be on; what it takes there is held in this step."""
+        if slot in self.reserved:
+            return self.reserved[slot]
+        needs = self._needs(hash_)
+        host = place(needs, list(self.views.values()))
+        if isinstance(host, str):
+            self.views[host] = self.views[host].holding(needs.claim(slot), needs.volumes)
+            self.reserved[slot] = host
+        return host
 
     def _needs(self, hash_: str) -> Needs:
         template = self._template(hash_) or self.workload.template
@@ -281,11 +330,26 @@ class _Step:
     def _there(self, condition: Callable[[Instance], bool]) -> bool:
         return any(condition(i) for i in (*self.kept, *self.going))
 
-    def _old(self) -> list[Instance]:
-        return sorted((i for i in self.kept if i.hash != self.workload.hash), key=lambda i: i.slot)
+    def _leaving(self) -> list[Instance]:
+        """What is to be replaced. What has to move to another host comes last: it may have to stay."""
+        halted, target = self.workload.halted, self.workload.hash
+        moving = [i for i in self.kept if self._drained(i) and (not halted or self._template(i.hash))]
+        old = [i for i in self.kept if not self._drained(i) and i.hash != target and not halted]
+        return sorted(old, key=lambda i: i.slot) + sorted(moving, key=lambda i: i.slot)
+
+    def _next(self, leaving: Instance) -> str:
+        """The hash of what takes its place."""
+        return leaving.hash if self.workload.halted else self.workload.hash
+
+    def _staying(self) -> list[Instance]:
+        return [i for i in self.kept if not self._drained(i)]
 
     def _new(self) -> list[Instance]:
-        return [i for i in self.kept if i.hash == self.workload.hash]
+        return [i for i in self._staying() if i.hash == self.workload.hash]
+
+    def _drained(self, instance: Instance) -> bool:
+        view = self.views.get(instance.host or "")
+        return view is not None and not view.schedulable
 
     def _total(self) -> int:
         there = [i for i in (*self.kept, *self.going) if i.slot <= self.workload.wanted]
@@ -296,7 +360,9 @@ class _Step:
 
     def _ready(self) -> int:
         """How many serve: old ones that are ready now, new ones that have been for long enough."""
-        return sum(self._available(i) if i.hash == self.workload.hash else i.ready for i in self.kept)
+        target = self.workload.hash
+        new = (i.hash == target and not self._drained(i) for i in self.kept)
+        return sum(self._available(i) if is_new else i.ready for i, is_new in zip(self.kept, new, strict=True))
 
     def _available(self, instance: Instance) -> bool:
         return available(instance, self._min_ready(instance), self.now)
@@ -315,3 +381,9 @@ class _Step:
     def _reachable(self, instance: Instance) -> bool:
         view = self.views.get(instance.host or "")
         return instance.state != "unknown" and view is not None and view.reachable
+
+
+def _stranded(instance: Instance, refused: Refused) -> Refused:
+    """Why an instance stays on a host that is being drained."""
+    message = f"The host {instance.host} is being drained, and replica {instance.slot} has to stay. {refused.message}"
+    return Refused("Unschedulable", message)
