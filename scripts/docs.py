@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +11,7 @@ import yaml
 
 from zun_coe import config
 from zun_coe.adapters import Adapter, kinds
+from zun_coe.cli.serving import meanings
 
 FOLDER = Path(__file__).parent.parent / "docs"
 NOTICE = "<!-- Written by `make docs`: change what it describes instead. -->\n"
@@ -23,8 +22,11 @@ def pages() -> dict[str, str]:
     """Every page that is generated, by its file's name."""
     return {
         "configuration.md": NOTICE + configuration(),
-        "kinds.md": NOTICE + fields_of_kinds(kinds()),
-        "api.md": NOTICE + operations(yaml.safe_load(files("zun_coe").joinpath("openapi.yaml").read_text())),
+        "kinds.md": NOTICE + fields_of_kinds(kinds.__wrapped__()),
+        "api.md": NOTICE
+        + operations(
+            yaml.safe_load(files("zun_coe").joinpath("openapi.yaml").read_text())
+        ),
     }
 
 
@@ -68,13 +70,9 @@ and as a page to try things on at `/v1/ui/`.
 
 
 def _settings() -> Iterator[tuple[str, str, str]]:
-    """Name, default and docstring of each setting: the string that follows its line."""
-    tree = ast.parse(inspect.getsource(config.Settings)).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    for field, text in zip(tree.body, tree.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-            name, meaning = ast.unparse(field.target), ast.literal_eval(text.value)
-            yield name, f"`{getattr(config.Settings, name)!r}`", " ".join(meaning.split())
+    """Name, default and meaning of each setting."""
+    for name, meaning in meanings().items():
+        yield f"{name}", f"`{getattr(config.Settings, name)!r}`", meaning
 
 
 def _fields(adapter: type[Adapter]) -> list[tuple[str, str, str]]:

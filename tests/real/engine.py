@@ -109,15 +109,6 @@ class Engine:
         """Let it go on."""
         thaw(self.pid)
 
-    def clear(self) -> None:
-        """Remove every container, every volume and every network that was made."""
-        api = self.client().api
-        for container in api.containers(all=True, quiet=True):
-            with suppress(docker.errors.NotFound):
-                api.remove_container(container["Id"], force=True, v=True)
-        self.client().volumes.prune(filters={"all": True})
-        self.client().networks.prune()
-
     def close(self) -> None:
         """End the engine with all that it started, and remove its folder, bridge and control groups."""
         if self._client is not None:

@@ -181,7 +181,7 @@ class TestEffects:
     """What the fields of a template do inside of a container."""
 
     def test_the_process_is_as_asked_for(self, driver: Driver) -> None:
-        script = 'id -u; pwd; hostname; echo "$A $S"; cat /proc/mounts | grep " /t "; touch /r/x || echo read only'
+        script = 'exec 2>&1; id -u; pwd; hostname; echo "$A $S"; grep " /t " /proc/mounts; touch /r/x || echo read only'
         one = container(
             template(
                 f"{script}; ls /etc/hostname",

@@ -13,7 +13,7 @@ import pytest
 from tests.contract.world import CLUSTER, World
 from tests.simulated import Outside, SimulatedCluster
 from tests.simulated.fixtures import endpoint_of
-from zun_coe.errors import Conflict, NotFound, TimedOut, Unavailable
+from zun_coe.errors import Absent, Conflict, NotFound, TimedOut, Unavailable
 
 NAMES = [f"app-{n}" for n in range(6)]
 
@@ -42,7 +42,7 @@ def disturb(simulated: SimulatedCluster, outside: Outside, chance: random.Random
     """Something happens to a container behind the gateway's back."""
     containers = [c.native_id for c in outside.containers() if c.live]
     if containers:
-        with suppress(LookupError):
+        with suppress(LookupError, Absent):
             chance.choice([outside.die, outside.delete])(chance.choice(containers))
 
 
