@@ -22,7 +22,7 @@ from zun_coe.cli.options import (
     wait_option,
 )
 from zun_coe.cli.session import Session, output_option
-from zun_coe.cli.specs import Flag, host, merge, pair
+from zun_coe.cli.specs import Flag, etag, host, merge, pair
 
 F = TypeVar("F", bound=Callable[..., Any])
 _CHANGEABLE = (
@@ -98,6 +98,30 @@ def update(
     write(session, CLUSTER, "PATCH", name, body=body, if_match=if_match, wait=wait)
 
 
+@cluster.command("drain", cls=Verb)
+@one_name
+@click.argument("host")
+@wait_option
+@output_option
+@click.pass_obj
+def drain(session: Session, /, name: str, host: str, wait: float | None) -> None:
+    """Empty a host: it takes nothing new, and what it carries of apps moves to other hosts, little by little.
+
+    Containers of their own stay, and so do replicas that no other host can take; apps say which."""
+    _schedule(session, name, host, wait, schedulable=False)
+
+
+@cluster.command("undrain", cls=Verb)
+@one_name
+@click.argument("host")
+@wait_option
+@output_option
+@click.pass_obj
+def undrain(session: Session, /, name: str, host: str, wait: float | None) -> None:
+    """Let a host take new replicas again. What has moved away stays where it is."""
+    _schedule(session, name, host, wait, schedulable=True)
+
+
 @cluster.command("capabilities", cls=Verb)
 @one_name
 @output_option
@@ -114,6 +138,16 @@ def capabilities(session: Session, name: str) -> None:
     if found["operations"]:
         click.echo()
         session.printer.table("operation", found["operations"])
+
+
+def _schedule(session: Session, name: str, host: str, wait: float | None, *, schedulable: bool) -> None:
+    """The list of hosts is replaced whole, so it must still be the one that was read."""
+    found = session.api.ask("GET", CLUSTER.path(name)).json()
+    hosts = found.get("hosts") or []
+    if host not in [entry["name"] for entry in hosts]:
+        raise Misuse(f"The cluster {name} has no host {host}.")
+    changed = [entry | {"schedulable": schedulable} if entry["name"] == host else entry for entry in hosts]
+    write(session, CLUSTER, "PATCH", name, body={"hosts": changed}, if_match=etag(str(found["generation"])), wait=wait)
 
 
 def _credentials(values: Mapping[str, Any]) -> dict[str, Any]:
