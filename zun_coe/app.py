@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -154,7 +155,10 @@ def serve(settings: Settings, role: Role = "serve") -> None:
     process = Process(settings, role)
     app = create_app(process.gateway, settings)
     server = Server(app, settings.listen)
+    gc.disable()  # what is read now stays: to look for garbage in it takes as long as to read it
     process.start()
+    gc.freeze()
+    gc.enable()
     try:
         server.run()
     finally:

@@ -91,6 +91,11 @@ def _by_order(stored: StoredEvent) -> tuple[int, int]:
     return stored.order
 
 
+def _stored(entry: Entry) -> StoredEvent:
+    event = cast(Event, entry.value)
+    return StoredEvent((entry.created, event.n), event)
+
+
 class Views:
     """The indexes. Every method is quick and calls neither the store nor a backend."""
 
@@ -111,7 +116,10 @@ class Views:
     def listener(self, revision: int, updates: Sequence[Update]) -> None:
         """What the cache calls: clusters first, since others are rendered with their names."""
         with self.lock:
-            for update in sorted(updates, key=lambda u: not u.key.startswith("intent/cluster/")):
+            events = [u for u in updates if u.key.startswith("event/")]
+            self._take_events(events)
+            others = updates if not events else [u for u in updates if not u.key.startswith("event/")]
+            for update in sorted(others, key=lambda u: not u.key.startswith("intent/cluster/")):
                 self._take(update)
 
     def get(self, noun: str, id: str) -> Resource | None:
@@ -206,8 +214,6 @@ class Views:
                 self._take_status(noun, id, update.after)
             case "secret", [_, id]:
                 self._take_intent("secret", id, update.after)
-            case "event", _:
-                self._take_event(update)
             case "meta", ["floor", project]:
                 self._take_floor(project, update.after)
             case "service", [id]:
@@ -298,17 +304,23 @@ class Views:
         if cluster := getattr(before.intent, "cluster", None):
             self._on_cluster.get(cluster, set()).discard((noun, before.id))
 
-    def _take_event(self, update: Update) -> None:
-        for entry in (update.before, update.after):
-            if entry is None:
-                continue
-            stored = StoredEvent((entry.created, cast(Event, entry.value).n), cast(Event, entry.value))
+    def _take_events(self, updates: Sequence[Update]) -> None:
+        """All of them at once: at a start there are very many."""
+        for gone in (_stored(u.before) for u in updates if u.before is not None):
+            for project in (gone.event.project, None):
+                self._events_of(project).discard(gone)
+        new: dict[str | None, list[StoredEvent]] = {}
+        for stored in (_stored(u.after) for u in updates if u.after is not None):
             for project in (stored.event.project, None):
-                events = self._events.setdefault(project, SortedKeyList(key=_by_order))
-                if entry is update.after:
-                    events.add(stored)
-                else:
-                    events.discard(stored)
+                new.setdefault(project, []).append(stored)
+        for project, events in new.items():
+            self._events_of(project).update(events)
+
+    def _events_of(self, project: str | None) -> SortedKeyList[Any, Any]:
+        found = self._events.get(project)
+        if found is None:
+            found = self._events[project] = SortedKeyList(key=_by_order)
+        return found
 
     def _take_floor(self, project: str, entry: Entry | None) -> None:
         if entry is not None:

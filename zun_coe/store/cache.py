@@ -202,13 +202,19 @@ class Cache:
         self._undecodable.discard(record.key)
         return Entry(record.key, value, record.revision, record.created)
 
+    def _take_over(self, updates: Sequence[Update]) -> None:
+        if not self._entries:  # all at once, which is quicker: at a start there are very many
+            self._entries.update({update.after.key: update.after for update in updates if update.after})
+            return
+        for update in updates:
+            if update.after is None:
+                del self._entries[update.key]
+            else:
+                self._entries[update.after.key] = update.after  # one text, as the key and in the entry
+
     def _apply(self, revision: int, updates: Sequence[Update]) -> None:
         with self._moved:
-            for update in updates:
-                if update.after is None:
-                    del self._entries[update.key]
-                else:
-                    self._entries[update.after.key] = update.after  # one text, as the key and in the entry
+            self._take_over(updates)
             self._revision = revision
             listeners = self._listeners
         for listener in listeners if updates else ():
