@@ -23,10 +23,7 @@ def pages() -> dict[str, str]:
     return {
         "configuration.md": NOTICE + configuration(),
         "kinds.md": NOTICE + fields_of_kinds(kinds.__wrapped__()),
-        "api.md": NOTICE
-        + operations(
-            yaml.safe_load(files("zun_coe").joinpath("openapi.yaml").read_text())
-        ),
+        "api.md": NOTICE + operations(yaml.safe_load(files("zun_coe").joinpath("openapi.yaml").read_text())),
     }
 
 
