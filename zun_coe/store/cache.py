@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 from sys import intern
 
 import msgspec
@@ -63,7 +65,9 @@ class Cache:
         self._revision = 0
         self._told = 0
         self._heard = float("-inf")
-        self._moved = threading.Condition()  # guards entries and revision; told when the revision moves
+        self._lock = threading.Lock()  # guards all of these
+        self._waiting: list[tuple[int, int, threading.Event]] = []  # a heap: who waits for which revision
+        self._numbers = count()
         self._listeners: tuple[Listener, ...] = ()
         self._undecodable: set[str] = set()
         self._stop = threading.Event()
@@ -73,12 +77,12 @@ class Cache:
     def listen(self, listener: Listener) -> None:
         """Hear of every change from now on. Before `start` this begins with everything there is, in one
         call; afterwards with the next revision."""
-        with self._moved:
+        with self._lock:
             self._listeners = (*self._listeners, listener)
 
     def unlisten(self, listener: Listener) -> None:
         """Hear no more; a call that is under way ends by itself. Idempotent."""
-        with self._moved:
+        with self._lock:
             self._listeners = tuple(one for one in self._listeners if one != listener)
 
     def start(self, timeout: float = 10.0) -> None:
@@ -95,7 +99,7 @@ class Cache:
 
     def list(self, prefix: str) -> list[Entry]:
         """All entries below a prefix in key order, as of one revision."""
-        with self._moved:
+        with self._lock:
             first = self._entries.bisect_left(prefix)
             last = self._entries.bisect_left(_end(prefix)) if prefix else len(self._entries)
             return list(self._entries.values()[first:last])
@@ -104,9 +108,14 @@ class Cache:
         """Blocks until the copy and all listeners have seen a revision: after that they show the caller's
         own write. Not for listeners, which would wait for themselves. Raises `StoreUnavailable` after
         `timeout` seconds."""
-        with self._moved:
-            if not self._moved.wait_for(lambda: self._told >= revision, timeout):
-                raise StoreUnavailable(f"revision {revision} of the store was not seen within {timeout:g} s")
+        with self._lock:
+            if self._told >= revision:
+                return
+            # Each by itself: woken together, all would compete for the interpreter at every revision.
+            seen = threading.Event()
+            heappush(self._waiting, (revision, next(self._numbers), seen))
+        if not seen.wait(timeout):
+            raise StoreUnavailable(f"revision {revision} of the store was not seen within {timeout:g} s")
 
     @property
     def revision(self) -> int:
@@ -213,7 +222,7 @@ class Cache:
                 self._entries[update.after.key] = update.after  # one text, as the key and in the entry
 
     def _apply(self, revision: int, updates: Sequence[Update]) -> None:
-        with self._moved:
+        with self._lock:
             self._take_over(updates)
             self._revision = revision
             listeners = self._listeners
@@ -222,9 +231,10 @@ class Cache:
                 listener(revision, updates)
             except Exception:  # one listener's fault must not keep the others from hearing
                 _logger.exception("store.listener", revision=revision)
-        with self._moved:
+        with self._lock:
             self._told = revision
-            self._moved.notify_all()
+            while self._waiting and self._waiting[0][0] <= revision:
+                heappop(self._waiting)[2].set()
 
 
 def _shared(value: Value) -> Value:
