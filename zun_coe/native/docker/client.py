@@ -112,8 +112,8 @@ class Certificates:
 
 
 class EngineClient(APIClient):
-    """docker-py's client for one engine: thread-safe, deadlines on connecting and on every read, as many
-    kept connections as `parallelism`. The version is agreed on at the first call, not when it is made.
+    """docker-py's client for one engine: thread-safe, deadlines on connecting and on every read, so many
+    kept connections as `parallelism` says. The version is agreed on at the first call, not when it is made.
 
     What docker-py has no call for, or none with a deadline, is here: its methods raise docker-py's and
     requests' errors, as docker-py's own do."""

@@ -27,6 +27,8 @@ from zun_coe.native.runtime import ContainerSpec, Found, FoundVolume, RuntimeInf
 _EVENTS = ["create", "start", "die", "stop", "kill", "pause", "unpause", "destroy", "oom", "rename", "restart"]
 _EVENTS += ["update", "health_status"]
 # Connections of logs and pulls that came to their end and may be used again.
+# Connections kept for each call made at once: steps, looks, stops in the background and probes have theirs.
+_KEPT = 4
 _STREAMS = 32
 _NO_CREDENTIALS: Mapping[str, str] = MappingProxyType({})
 
@@ -55,7 +57,7 @@ class DockerRuntime:
     ) -> None:
         self._certificates = Certificates(credentials if endpoint.startswith("tcp:") else {})
         tls = self._certificates.tls()
-        self._client = EngineClient(endpoint, tls, timeout, parallelism, newest)
+        self._client = EngineClient(endpoint, tls, timeout, _KEPT * parallelism, newest)
         # Streams end by having their connection cut: apart from those that are used again.
         self._streaming = EngineClient(endpoint, tls, timeout, _STREAMS, newest)
         self._inspecting = ThreadPoolExecutor(parallelism, thread_name_prefix="docker-inspect")
