@@ -26,9 +26,9 @@ from zun_coe.native.runtime import ContainerSpec, Found, FoundVolume, RuntimeInf
 # The changes of a container that matter; without them every exec of a health check would be one.
 _EVENTS = ["create", "start", "die", "stop", "kill", "pause", "unpause", "destroy", "oom", "rename", "restart"]
 _EVENTS += ["update", "health_status"]
-# Connections of logs and pulls that came to their end and may be used again.
 # Connections kept for each call made at once: steps, looks, stops in the background and probes have theirs.
 _KEPT = 4
+# Connections of logs and pulls that came to their end and may be used again.
 _STREAMS = 32
 _NO_CREDENTIALS: Mapping[str, str] = MappingProxyType({})
 
