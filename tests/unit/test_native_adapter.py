@@ -22,6 +22,7 @@ from zun_coe.model import (
     Host,
     Mount,
     Observation,
+    Placement,
     Port,
     Sidecar,
     Template,
@@ -46,8 +47,11 @@ class Lab:
         HOSTS.update(self.hosts)
         self.opened: list[NativeAdapter] = []
 
-    def open(self, **fields: Any) -> Driver:
-        hosts = tuple(Host(name=n, runtime="fake", endpoint=f"unix:///{n}", labels={"host": n}) for n in self.hosts)
+    def open(self, *drained: str, **fields: Any) -> Driver:
+        hosts = tuple(
+            Host(name=n, runtime="fake", endpoint=f"unix:///{n}", labels={"host": n}, schedulable=n not in drained)
+            for n in self.hosts
+        )
         given = {"installation": INSTALLATION, "cluster": CLUSTER, "host_grace": 60.0, "timeout": 5.0}
         adapter = NativeAdapter(Connection(**({"kind": "native", "hosts": hosts} | given | fields)))
         self.opened.append(adapter)
@@ -358,6 +362,48 @@ class TestHosts:
         assert sorted(by_slot(seen)) == [1, 2]
         assert len(pair.hosts["a"].containers) + len(pair.hosts["b"].containers) == 2
 
+    def test_a_drained_host_gives_up_what_apps_have_there_and_keeps_containers_of_their_own(self, pair: Lab) -> None:
+        alone = container()
+        driver = pair.open("b")
+        driver.settle(alone)
+        workload = app(replicas=4)
+        pair.open().settle(workload)
+        driver = pair.open("a")
+        seen = driver.until(workload, lambda seen: driver.outcomes[-1] == Done())
+        assert [(i.slot, i.host) for i in seen.instances] == [(n, "b") for n in (1, 2, 3, 4)]
+        driver.step(alone)
+        assert driver.outcomes[-1] == Done()
+        assert list(pair.hosts["a"].containers) == [driver.see(alone.ref).instances[0].native_id]
+
+    @pytest.mark.parametrize(
+        "update", [Update(max_surge=0, max_unavailable=1), Update(strategy="recreate")], ids=["rolling", "recreate"]
+    )
+    def test_nothing_is_taken_from_a_drained_host_before_the_image_is_where_it_is_needed(
+        self, pair: Lab, update: Update
+    ) -> None:
+        workload = app(Template(image="remote:1", pull="missing"), update=update)
+        pair.hosts["a"].images.add("remote:1")
+        pair.open("b").settle(workload)
+        driver = pair.open("a")
+        driver.until(workload, lambda seen: getattr(driver.outcomes[-1], "reason", None) == "ImageNotFound")
+        assert len(pair.hosts["a"].containers) == 1
+        pair.hosts["b"].registry.add("remote:1")
+        driver = pair.open("a")
+        driver.until(workload, lambda seen: driver.outcomes[-1] == Done())
+        assert [len(host.containers) for host in pair.hosts.values()] == [0, 1]
+
+    def test_what_no_other_host_takes_stays_and_is_told(self, pair: Lab) -> None:
+        workload = app(replicas=2, placement=Placement(constraints={"host": "a"}))
+        pair.open().settle(workload)
+        driver = pair.open("a")
+        seen = driver.step(workload)
+        assert driver.wait.reason == "Unschedulable"
+        assert "The host a is being drained" in str(driver.wait.message)
+        assert [i.ready for i in seen.instances] == [True, True]
+        undrained = pair.open()
+        undrained.step(workload)
+        assert undrained.outcomes == [Done()]
+
     def test_when_no_host_answers_that_is_told(self, pair: Lab) -> None:
         driver = pair.open()
         for host in pair.hosts.values():
@@ -429,6 +475,16 @@ class TestHosts:
         driver.step(app(Template(image=IMAGE, mounts=mounts), volumes={"v": "vid"}))
         assert driver.wait.reason == "VolumeUnavailable"
         assert not pair.hosts["a"].containers
+
+    def test_a_volume_that_was_made_on_a_host_is_not_made_anew_when_the_host_goes_away(self, pair: Lab) -> None:
+        driver = pair.open(host_grace=0.0)
+        mounts = (Mount(path="/d", volume=VolumeSource(name="v")),)
+        workload = app(Template(image=IMAGE, mounts=mounts), volumes={"v": "vid"})
+        (first,) = driver.settle(workload).instances
+        pair.hosts[str(first.host)].away = True
+        driver.step(workload)
+        assert driver.wait.reason == "VolumeUnavailable"
+        assert sum(len(host.made_volumes) for host in pair.hosts.values()) == 1
 
     def test_volumes_are_removed_when_nothing_uses_them(self, lab: Lab, driver: Driver) -> None:
         mounts = (Mount(path="/d", volume=VolumeSource(name="v")),)

@@ -124,6 +124,7 @@ class Acting:
         for native, name in containers.volumes(workload, template).items():
             told = labels | {naming.VOLUME: name, naming.ID: workload.volumes[name]}
             host.runtime.ensure_volume(native, told, None, None)
+            host.made_volume(native)
         if template.sidecars and not host.runtime.has_image(pause.IMAGE):
             machine = str(host.info.facts.get("architecture", "x86_64")) if host.info else "x86_64"
             host.runtime.import_image(pause.IMAGE, pause.archive(machine))

@@ -38,6 +38,7 @@ class NativeHost:
         self.answered_at: float | None = None
         self.surveyed = False
         self._networks: set[str] = set()
+        self._made_volumes: frozenset[str] = frozenset()
         self._seen: dict[str, Found] = {}
         self._claims: dict[str, Claim] = {}
         self._conflicts: dict[tuple[int, str], float] = {}
@@ -156,6 +157,19 @@ class NativeHost:
         if name not in self._networks:
             self.runtime.ensure_network(name, labels)
             self._networks.add(name)
+
+    def saw_volumes(self, names: Iterable[str]) -> None:
+        """These are the volumes that it has, besides those made while it was being asked."""
+        with self._lock:
+            self.volumes = frozenset(names) | self._made_volumes
+            self._made_volumes = frozenset()
+
+    def made_volume(self, name: str) -> None:
+        """It has this volume now, and still has it when it is away."""
+        with self._lock:
+            self._made_volumes |= {name}
+            if self.volumes is not None:
+                self.volumes |= {name}
 
     def forget_networks(self, names: Iterable[str]) -> None:
         """These may be gone: make sure of them again when they are needed."""

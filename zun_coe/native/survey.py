@@ -79,7 +79,7 @@ class Survey:
         """Ask every host which volumes of ours it has; of one that is away, what it last said stands."""
         ours = naming.ours(self._connection.installation, self._connection.cluster)
         for name, volumes in self.ask(lambda host: host.runtime.volumes(ours)).items():
-            self._hosts[name].volumes = frozenset(volume.name for volume in volumes)
+            self._hosts[name].saw_volumes(volume.name for volume in volumes)
 
     def _submit(self, host: NativeHost, call: Callable[[NativeHost], T]) -> Future[T]:
         return host.submit(lambda: call(host))
