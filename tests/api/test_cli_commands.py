@@ -222,6 +222,24 @@ def test_clusters(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.search(r"^/replicas +native +all +-$", run("cluster", "capabilities", "here").stdout, re.M)
 
 
+def test_hosts_are_drained_and_undrained(run: Run, tmp_path: Path) -> None:
+    one, two = (f"name={name},endpoint=unix://{tmp_path}/{name},label.zone=x" for name in "ab")
+    run("cluster", "register", "hosts", "--kind", "native", "--host", one, "--host", two)
+
+    def schedulable() -> dict[str, bool]:
+        hosts = json.loads(run("cluster", "show", "hosts", "-o", "json").stdout)["hosts"]
+        assert all(host["labels"] == {"zone": "x"} for host in hosts)
+        return {host["name"]: host["schedulable"] for host in hosts}
+
+    run("cluster", "drain", "hosts", "a")
+    assert schedulable() == {"a": False, "b": True}
+    run("cluster", "drain", "hosts", "a")
+    run("cluster", "undrain", "hosts", "a")
+    assert schedulable() == {"a": True, "b": True}
+    assert "has no host c" in run("cluster", "drain", "hosts", "c", code=2).stderr
+    run("cluster", "delete", "hosts", "--force", "--wait")
+
+
 def test_a_cluster_that_can_not_be_reached_is_exit_code_3(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     away = SimulatedCluster()
     away.faults.away = True

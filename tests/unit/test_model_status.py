@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from zun_coe.engine.rollout import judge
 from zun_coe.model import (
     Deletion,
     Endpoint,
@@ -259,6 +260,24 @@ def test_running_and_stopped_have_no_reason() -> None:
     for intent, observation in ((app(), seen(up(1), up(2), reason="Pulling")), (app(replicas=0), seen())):
         status = derive_status(intent, observation, old, NOW)
         assert (status.reason, status.message, status.evidence) == (None, None, {})
+
+
+@pytest.mark.parametrize("reason", ["Unschedulable", "ImagePullFailed"])
+def test_app_that_serves_from_a_host_it_should_leave_runs_and_says_so(reason: str) -> None:
+    settled = Status(phase="Running", settled=1, hash=NEW, revision=1)
+    status = derive_status(app(), seen(up(1), up(2), reason=reason, message="It stays."), settled, NOW)
+    assert (status.phase, status.reason, status.message) == ("Running", reason, "It stays.")
+    assert derive_status(app(), seen(up(1), up(2)), status, NOW).reason is None
+
+
+def test_replica_that_moves_is_no_rollout() -> None:
+    settled = Status(phase="Running", settled=app().generation, hash=NEW, revision=1)
+    moving = seen(up(1), up(2), down(1))
+    status = derive_status(app(), moving, judge(app(), moving, settled, NOW), NOW)
+    assert (status.phase, status.rollout) == ("Running", None)
+    missing = seen(up(1))
+    status = derive_status(app(), missing, judge(app(), missing, settled, NOW), NOW)
+    assert (status.phase, status.rollout) == ("Degraded", None)
 
 
 def test_stuck_rollout_gives_the_reason_unless_an_instance_tells_more() -> None:

@@ -354,16 +354,17 @@ class World:
     clock: datetime = NOW
     good: frozenset[str] = frozenset({OLD, NEW, OLDER})
     drained: frozenset[str] = frozenset()
+    room: dict[str, int] = field(default_factory=dict)
 
     def views(self) -> list[HostView]:
         return [
-            HostView(
-                n,
-                schedulable=n not in self.drained,
-                claims=tuple(Claim("w", i.slot, i.hash) for i in self.instances if i.host == n),
-            )
-            for n in ("a", "b", "c")
+            HostView(n, schedulable=n not in self.drained, memory=self.room.get(n), claims=self.claims(n))
+            for n in "abc"
         ]
+
+    def claims(self, host: str) -> tuple[Claim, ...]:
+        here = [i for i in self.instances if i.host == host]
+        return tuple(Claim(self.workload.ref.id, i.slot, i.hash, memory=1 << 20) for i in here)
 
     def plan(self) -> Plan:
         return plan(self.workload, self.instances, self.views(), self.clock)
@@ -524,6 +525,51 @@ def test_draining_moves_what_serves_without_a_gap(replicas: int, update: Update,
         assert sum(i.ready for i in world.instances) >= replicas - unavailable
         world.pass_time()
     assert not [i for i in world.instances if i.host == host]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 6),
+    updates,
+    st.sampled_from(["rolling", "recreate"]),
+    st.tuples(*[st.integers(1, 6)] * 3).filter(lambda room: sum(room) >= 6),
+    st.lists(st.tuples(st.sampled_from(["drain", "undrain"]), st.integers(0, 2), st.integers(0, 3)), max_size=6),
+    st.booleans(),
+)
+def test_draining_loses_nothing_where_there_is_little_room(
+    replicas: int,
+    update: Update,
+    strategy: Any,
+    room: tuple[int, ...],
+    drains: list[tuple[str, int, int]],
+    slow_stops: bool,
+) -> None:
+    """What finds no place stays where it serves; with all hosts open again nothing is left to do."""
+    template = Template(image="busybox:local", memory="1Mi")
+    world = World(want(replicas, template=template, update=msgspec.structs.replace(update, strategy=strategy)))
+    world.room = {name: size << 20 for name, size in zip("abc", room, strict=True)}
+    converge(world)
+    for what, host, steps in drains:
+        getattr(world, what)(host)
+        for _ in range(steps):
+            checked_step(world, slow_stops=slow_stops)
+            world.pass_time()
+    rest(world)
+    stays = [i for i in world.instances if i.host in world.drained]
+    free = sum(size for name, size in zip("abc", room, strict=True) if name not in world.drained)
+    assert len(stays) == max(0, replicas - free)
+    assert not stays or world.plan().blocked
+    world.drained = frozenset()
+    arrive(world)
+
+
+def rest(world: World) -> None:
+    """Until nothing more can be done; all serve."""
+    idle = 0
+    while idle < 3:  # what has just turned ready may have to stay so for a while
+        world.pass_time()
+        idle = 0 if checked_step(world, slow_stops=False).actions else idle + 1
+    assert sorted(i.slot for i in world.instances if i.ready) == list(range(1, world.workload.replicas + 1))
 
 
 def arrive(world: World) -> None:

@@ -54,6 +54,9 @@ Reason = Literal[
 # What explains most comes first: it is shown when the replicas of one app disagree.
 _PRECEDENCE: tuple[str, ...] = Reason.__args__  # type: ignore[attr-defined]  # typing has no public way to list a Literal
 
+# What keeps a replica that serves from moving to another host.
+_HOLDING = frozenset({"Unschedulable", "ImageNotFound", "ImagePullFailed", "PortConflict"})
+
 _STATES: dict[str, Phase] = {
     "pending": "Pending",
     "creating": "Creating",
@@ -257,8 +260,8 @@ def _explained(status: Status, observation: Observation) -> Status:
     rollout = status.rollout
     told = worst([observation, *observation.instances])
     if status.phase in ("Running", "Stopped"):
-        # What serves and cannot leave its host, which is to be emptied, is told of all the same.
-        told = observation if status.phase == "Running" and observation.reason == "Unschedulable" else None
+        # What serves but cannot leave a host that is to be emptied is told of all the same.
+        told = observation if status.phase == "Running" and observation.reason in _HOLDING else None
     reason, message = (told.reason, told.message) if told else (None, None)
     if rollout and rollout.reason and (reason is None or _rank(reason) > _rank("RolloutStuck")):
         reason, message = rollout.reason, rollout.message
