@@ -82,14 +82,12 @@ def of(engine: Engine, name: str) -> list[Any]:
 
 
 class Sampler:
-    """Counts, with an eye of its own, how many healthy replicas there are at each moment.
+    """Counts, with an eye of its own, the replicas at each moment while one host is emptied into another.
 
-    The host that is emptied is asked first, so that what moves is never overlooked."""
+    What moves meanwhile is never overlooked among the healthy, and never counted twice among all."""
 
-    def __init__(self, *engines: Engine) -> None:
-        self._clients = [docker.DockerClient(base_url=engine.endpoint) for engine in engines]
-        for client in self._clients:
-            client.api.trust_env = False
+    def __init__(self, emptied: Engine, filled: Engine) -> None:
+        self._emptied, self._filled = (docker.DockerClient(base_url=e.endpoint) for e in (emptied, filled))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._count)
         self.fewest, self.most = 1000, 0
@@ -101,14 +99,20 @@ class Sampler:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        for client in self._clients:
+        for client in (self._emptied, self._filled):
             client.close()
 
     def _count(self) -> None:
+        for client in (self._emptied, self._filled):
+            client.api.trust_env = False
         while not self._stop.wait(0.02):
-            found = [c for client in self._clients for c in client.api.containers(filters={"label": "zun.name=web"})]
-            self.fewest = min(self.fewest, sum("(healthy)" in c["Status"] for c in found))
-            self.most = max(self.most, len(found))
+            before, new, after = (_running(client) for client in (self._emptied, self._filled, self._emptied))
+            self.fewest = min(self.fewest, sum("(healthy)" in c["Status"] for c in before + new))
+            self.most = max(self.most, len(new + after))
+
+
+def _running(client: Any) -> list[Any]:
+    return list(client.api.containers(filters={"label": "zun.name=web"}))
 
 
 @pytest.fixture
