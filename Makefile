@@ -28,11 +28,16 @@ test: .venv/stamp ## Run all tests, against real components (PYTEST="..." for op
 		docker-registry:docker-registry etcd:etcd-server || true
 	$(BIN)/python -m pytest $(PYTEST)
 
+.PHONY: bench
+bench: .venv/stamp ## Measure how quick it is, next to the same without it (BENCH="reads --quick" for a part)
+	scripts/packages dockerd:docker.io iptables:iptables ip:iproute2 :busybox-static etcd:etcd-server wrk:wrk || true
+	$(BIN)/python -m benchmarks $(BENCH)
+
 .PHONY: lint
 lint: .venv/stamp ## Check style, types and the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --package zun_coe --package scripts
+	$(BIN)/mypy --package zun_coe --package scripts --package benchmarks
 	$(BIN)/lint-imports
 
 .PHONY: format
