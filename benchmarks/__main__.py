@@ -44,15 +44,15 @@ def main(names: Sequence[str], out: Path | None, quick: bool, write: bool) -> No
     """Measure the gateway: all benchmarks, or those named."""
     own_network()
     record_log(Settings(log_level="warning"))
-    console, findings = Console(), list[Finding]()
+    console, findings, load = Console(), list[Finding](), os.getloadavg()[0]
     for name in names or BENCHMARKS:
         console.print(f"[bold]{name}[/bold] ...", highlight=False)
         findings += _benchmark(name)(Scale(quick))
         console.print(table(findings))
         if out is not None:
-            out.write_text(json.dumps(_told(findings, quick), indent=2) + "\n")
+            out.write_text(json.dumps(_told(findings, quick, load), indent=2) + "\n")
     if write:
-        _publish(findings)
+        _publish(findings, load)
 
 
 def _benchmark(name: str) -> Benchmark:
@@ -63,14 +63,15 @@ def _benchmark(name: str) -> Benchmark:
     return run
 
 
-def _told(findings: Sequence[Finding], quick: bool) -> dict[str, Any]:
-    return {"at": _now(), "machine": _machine(), "quick": quick, "findings": record(findings)}
+def _told(findings: Sequence[Finding], quick: bool, load: float) -> dict[str, Any]:
+    return {"at": _now(), "machine": _machine(), "load": load, "quick": quick, "findings": record(findings)}
 
 
-def _publish(findings: Sequence[Finding]) -> None:
+def _publish(findings: Sequence[Finding], load: float) -> None:
+    """`load`: the machine's load average before anything began, which should be near zero."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    told = f"Measured on {_now()}: {_machine()}.\n\n{markdown(findings)}"
+    told = f"Measured on {_now()}: {_machine()}, load average {load:.1f} before it began.\n\n{markdown(findings)}"
     PAGE.write_text(f"{before}{BEGIN}\n{told}{END}{after}")
 
 
