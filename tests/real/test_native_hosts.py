@@ -29,9 +29,9 @@ class Pair:
             {"name": name, "runtime": "docker", "endpoint": engine.endpoint, "address": "127.0.0.1"}
             for name, engine in self.engines.items()
         ]
-        quick = {"host_grace": 3.0, "describe": 0.5, "resync": 0.5, "backend_timeout": 2.0}
+        quick = {"host_grace": 5.0, "describe": 0.5, "resync": 0.5, "backend_timeout": 2.0}
         self.hosts = hosts
-        self.world = World(folder, {"kind": "native", "hosts": hosts}, 30.0, **quick)
+        self.world = World(folder, {"kind": "native", "hosts": hosts}, 60.0, **quick)
         self.world.register()
         self.world.until(lambda: all(n["reachable"] for n in self.nodes.values()), "a host does not answer")
 
