@@ -47,6 +47,15 @@ def check(http: httpx.Client, engine: Engine, wanted: dict[Name, Asked], cluster
     _told(http, wanted, of)
 
 
+def holds(http: httpx.Client, engine: Engine, wanted: dict[Name, Asked], cluster: str) -> bool:
+    """Whether `check` finds nothing wrong."""
+    try:
+        check(http, engine, wanted, cluster)
+    except AssertionError:
+        return False
+    return True
+
+
 def made(engine: Engine, cluster: str) -> list[Any]:
     """Every container that carries the label of a cluster, as Docker inspects it."""
     api = engine.client().api

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
@@ -103,6 +104,9 @@ def endure(gateway: Mortal, engine: Engine) -> None:
             client.act()
         gateway.survive()
         until(lambda: docker_truth.settled(http, client.wanted), "all is as it was asked for")
+        # an app runs as wanted while its former containers have their grace to end in, and that they went is told then
+        with suppress(AssertionError):
+            until(lambda: docker_truth.holds(http, engine, client.wanted, cluster), "nothing else is there")
         docker_truth.check(http, engine, client.wanted, cluster)
     except BaseException as error:
         error.add_note("\n".join(client.script))

@@ -329,7 +329,7 @@ class TestImages:
 class TestHosts:
     @pytest.fixture
     def pair(self, docker_engine: Engine, second_engine: Engine) -> Iterator[Driver]:
-        adapter = connect(docker_engine, second_engine, timeout=3.0)
+        adapter = connect(docker_engine, second_engine, timeout=6.0)
         yield Driver(adapter)
         adapter.close()
         clear(docker_engine)
