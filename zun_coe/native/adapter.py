@@ -28,7 +28,7 @@ from zun_coe.native.naming import MAIN
 from zun_coe.native.placement import Refused
 from zun_coe.native.replicas import Replica, leading
 from zun_coe.native.runtimes import open_runtime
-from zun_coe.native.stepping import POLL, RETRY, Step
+from zun_coe.native.stepping import POLL, RETRY, SOON, Step
 from zun_coe.native.steps import Plan
 from zun_coe.native.survey import Survey
 
@@ -55,6 +55,7 @@ class NativeAdapter(Adapter):
         self._survey = Survey(connection, self._hosts, self._prober, self._acting)
         self._observed: dict[str, tuple[Observation, list[Replica]]] = {}
         self._refused: dict[str, Invalid] = {}
+        self._lingering: set[str] = set()
         self._planning = Lock()
         self._opened_at = datetime.now(UTC)
 
@@ -114,7 +115,10 @@ class NativeAdapter(Adapter):
         away = [host.name for host in self._hosts.values() if not host.reachable]
         if away:
             return Wait(RETRY, "BackendUnreachable", f"The host {away[0]} is away and may have something of it.")
-        self._tidy(ref)
+        if not self._tidy(ref) and ref.id not in self._lingering:
+            self._lingering.add(ref.id)  # once more: the engine may not be done with what went just now
+            return Wait(SOON)
+        self._lingering.discard(ref.id)
         self._observed.pop(ref.id, None)
         self._refused.pop(ref.id, None)
         return Done()
@@ -256,17 +260,18 @@ class NativeAdapter(Adapter):
         host = self._hosts[replica.instance.host or ""]
         return host.submit(lambda: self._acting.remove(host, replica))
 
-    def _tidy(self, ref: WorkloadRef) -> None:
-        """Remove the networks of its project that nothing uses any more."""
+    def _tidy(self, ref: WorkloadRef) -> bool:
+        """Remove the networks of its project that nothing uses any more. Whether none is left that only
+        something of the engine's own can be using."""
         labels = naming.of_project(ref.installation, ref.cluster, ref.project)
 
-        def call(host: NativeHost) -> None:
+        def call(host: NativeHost) -> bool:
             names = host.runtime.networks(labels)
             host.forget_networks(names)
-            for name in names:
-                host.runtime.remove_network(name)
+            left = [name for name in names if not host.runtime.remove_network(name)]
+            return not left or any(c.state not in ("removing", "dead") for c in host.runtime.find(labels, exact=False))
 
-        self._survey.ask(call)
+        return all(self._survey.ask(call).values())
 
     def _locate(self, ref: WorkloadRef, native_id: str) -> tuple[NativeHost, Replica]:
         """Where an instance is. Raises `Absent`."""
