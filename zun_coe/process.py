@@ -18,7 +18,7 @@ from zun_coe.engine.ownership import Ownership
 from zun_coe.errors import KeyExists, OutcomeUnknown, StoreUnavailable
 from zun_coe.gateway import Gateway
 from zun_coe.metrics import Metrics
-from zun_coe.store import Delete, Store, open_store
+from zun_coe.store import Store, open_store
 from zun_coe.store.cache import Cache
 from zun_coe.store.measuring import MeasuredStore
 from zun_coe.store.records import new_id
@@ -84,19 +84,9 @@ def open_vault(settings: Settings) -> Vault:
 
 def _opened(url: str) -> Store:
     try:
-        store = open_store(url)
+        return open_store(url)
     except ValueError as error:
         raise ConfigError(f"store: {error}") from error
-    if url.startswith("sqlite:"):
-        _take_over(store)
-    return store
-
-
-def _take_over(store: Store) -> None:
-    """Let nobody wait for the leases of a process that was killed: a file has one process, which is this one."""
-    for family in ("owner/", "service/"):
-        for left in store.list(family).records:
-            store.transact([], [Delete(left.key)])
 
 
 def _meta(store: Store, key: str, value: str) -> str:

@@ -36,6 +36,7 @@ from zun_coe.model import (
     plain,
     template_hash,
 )
+from zun_coe.native import naming
 from zun_coe.native.adapter import NativeAdapter
 
 IMAGE = Engine.image
@@ -107,8 +108,9 @@ def test_an_app_is_created_scaled_updated_and_removed(driver: Driver, docker_eng
     assert sorted(by_slot(done)) == [1, 2]
 
     driver.remove(second.ref)
-    assert not docker_engine.client().containers.list(all=True)
-    assert not [n.name for n in docker_engine.client().networks.list() if n.name.startswith("zun-")]
+    ours = {"label": f"{naming.INSTALLATION}={second.ref.installation}"}
+    assert not docker_engine.client().containers.list(all=True, filters=ours)
+    assert not docker_engine.client().networks.list(filters=ours)
 
 
 def test_many_replicas_are_created_in_one_step(driver: Driver) -> None:
