@@ -33,6 +33,10 @@ bench: .venv/stamp ## Measure how quick it is, next to the same without it (BENC
 	scripts/packages dockerd:docker.io iptables:iptables ip:iproute2 :busybox-static etcd:etcd-server wrk:wrk || true
 	$(BIN)/python -m benchmarks $(BENCH)
 
+.PHONY: soak
+soak: .venv/stamp ## Kill real gateways at random moments (ZUN_TEST_KILLS=100, ZUN_TEST_SEED=1), on both stores
+	$(BIN)/python -m pytest -m soak tests/crash
+
 .PHONY: lint
 lint: .venv/stamp ## Check style, types and the layers
 	$(BIN)/ruff check .

@@ -64,11 +64,17 @@ def made(engine: Engine, cluster: str) -> list[Any]:
 
 
 def listed(http: httpx.Client, plural: str, **filters: Any) -> list[Any]:
-    """Everything of a kind."""
-    answer = http.get(f"/v1/{plural}", params={"limit": 1000, **filters})
-    assert answer.status_code == 200, answer.text
-    items: list[Any] = answer.json()[plural]
-    return items
+    """Everything of a kind, page after page."""
+    items: list[Any] = []
+    params: dict[str, Any] = {"limit": 1000, **filters}
+    while True:
+        answer = http.get(f"/v1/{plural}", params=params)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        items += page[plural]
+        if "next" not in page:
+            return items
+        params["marker"] = page["next"]
 
 
 def _is_settled(one: dict[str, Any], asked: Asked) -> bool:

@@ -20,6 +20,7 @@ from tests.real.engine import Engine
 from tests.real.etcd import Etcd
 from zun_coe.vault import key_from_file
 
+pytestmark = pytest.mark.soak
 KILLS = int(os.environ.get("ZUN_TEST_KILLS", "5"))
 SEED = int(os.environ.get("ZUN_TEST_SEED", "1"))
 # The longest that a process lives once it serves, in seconds: some are killed before they have the cluster.
@@ -105,7 +106,7 @@ def endure(gateway: Mortal, engine: Engine) -> None:
         gateway.survive()
         until(lambda: docker_truth.settled(http, client.wanted), "all is as it was asked for")
         # an app runs as wanted while its former containers have their grace to end in, and that they went is told then
-        with suppress(AssertionError):
+        with suppress(pytest.fail.Exception):
             until(lambda: docker_truth.holds(http, engine, client.wanted, cluster), "nothing else is there")
         docker_truth.check(http, engine, client.wanted, cluster)
     except BaseException as error:
