@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise, takewhile
 
 import pytest
@@ -51,10 +51,11 @@ def keys(records: Sequence[Record]) -> list[str]:
 
 class Watching:
     """A watch in a thread of its own, and what it heard. With `turns` it is begun anew after that many
-    batches with changes, from where it was."""
+    batches with changes, from where it was; a `patient` one is when the store was away, as users of it do."""
 
-    def __init__(self, store: Store, prefix: str, since: int, turns: int | None = None) -> None:
+    def __init__(self, store: Store, prefix: str, since: int, turns: int | None = None, patient: bool = False) -> None:
         self._store, self._prefix, self._turns = store, prefix, turns
+        self._forgiven = (StoreUnavailable,) if patient else ()
         self.stop = threading.Event()
         self.batches: list[Batch] = []
         self.heard = 0
@@ -82,7 +83,8 @@ class Watching:
     def _run(self) -> None:
         try:
             while not self.stop.is_set():
-                self._once()
+                with suppress(*self._forgiven):
+                    self._once()
         except StoreError as error:
             self.error = error
 
@@ -99,8 +101,10 @@ class Watching:
 
 
 @contextmanager
-def watching(store: Store, prefix: str, since: int, turns: int | None = None) -> Iterator[Watching]:
-    watch = Watching(store, prefix, since, turns)
+def watching(
+    store: Store, prefix: str, since: int, turns: int | None = None, patient: bool = False
+) -> Iterator[Watching]:
+    watch = Watching(store, prefix, since, turns, patient)
     try:
         yield watch
     finally:

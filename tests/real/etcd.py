@@ -173,11 +173,10 @@ class Wire:
             client.close()
             return
         self._open += [client, server]
-        for ends in ((client, server), (server, client)):
-            threading.Thread(target=self._pass, args=ends, daemon=True).start()
+        for source, target in ((client, server), (server, client)):
+            threading.Thread(target=self._pass, args=(source, target, source is server), daemon=True).start()
 
-    def _pass(self, source: socket.socket, target: socket.socket) -> None:
-        answers = source.getpeername() == self._server
+    def _pass(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
         with suppress(OSError), source, target:
             while (data := source.recv(1 << 16)) and not (answers and self.swallow.is_set()):
                 target.sendall(data)

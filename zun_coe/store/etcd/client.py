@@ -141,7 +141,8 @@ def translated(pool: urllib3.HTTPConnectionPool) -> Iterator[None]:
 
 def fault(body: bytes) -> Exception:
     """What an error of etcd means to us."""
-    said = wire.decode(body, wire.Fault)
+    answer = wire.decode(body, wire.Fault)
+    said = answer.of_stream or answer
     message = f"etcd says: {said.message}"
     match said.code:
         case Code.OUT_OF_RANGE:

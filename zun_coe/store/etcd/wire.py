@@ -176,24 +176,32 @@ class WatchResult(Message, frozen=True):
     events: tuple[WatchEvent, ...] = ()
 
 
-class WatchFault(Message, frozen=True):
-    """Why a stream ended."""
+class StreamFault(Message, frozen=True):
+    """Why a stream ended, or was refused."""
 
     message: str = ""
+    code: int = msgspec.field(default=2, name="grpc_code")
 
 
 class WatchLine(Message, frozen=True):
     """One line of the stream."""
 
     result: WatchResult | None = None
-    error: WatchFault | None = None
+    error: StreamFault | None = None
 
 
 class Fault(Message, frozen=True):
-    """An answer that is an error. The HTTP status differs between versions; these two do not."""
+    """An answer that is an error: of a stream within `error`, else outside. In etcd 3.4 that is a string as well.
+    The HTTP status differs between versions; message and code do not."""
 
     message: str = ""
     code: int = 2
+    error: StreamFault | str | None = None
+
+    @property
+    def of_stream(self) -> StreamFault | None:
+        """What is told in the way of streams."""
+        return self.error if isinstance(self.error, StreamFault) else None
 
 
 def encode(message: Message) -> bytes:
