@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.crash.truth", "tests.crash.story")
+pytest.register_assert_rewrite("tests.crash.truth", "tests.crash.story", "tests.crash.docker_truth")

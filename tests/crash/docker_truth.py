@@ -1,4 +1,4 @@
-"""What must hold of a gateway over a real Docker engine, asked of both once everything has settled."""
+"""What must hold of a gateway over a real Docker engine, asked of both."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from zun_coe.model import Event, Instance
 from zun_coe.native import naming
 
 Name = tuple[str, str]
+NOUNS = ("app", "container")
 
 
 @dataclass(frozen=True)
@@ -26,34 +27,53 @@ class Asked:
     state: str = "running"
 
 
-def settled(http: httpx.Client, wanted: dict[Name, Asked]) -> bool:
-    """Whether everything has come to its end, and is what was asked for."""
-    found = {(noun, one["name"]): one for noun in ("app", "container") for one in listed(http, f"{noun}s")}
-    own = {name: one for name, one in found.items() if "app" not in one}
-    return own.keys() == wanted.keys() and all(_is_settled(own[name], asked) for name, asked in wanted.items())
+class Untrue(AssertionError):
+    """Something does not hold of `name`."""
+
+    def __init__(self, name: Name, error: AssertionError) -> None:
+        super().__init__(f"{' '.join(name)}: {error}")
+        self.name = name
 
 
 def check(http: httpx.Client, engine: Engine, wanted: dict[Name, Asked], cluster: str) -> None:
-    """Exactly what was acknowledged runs on the engine, and the events have told it all."""
-    containers = made(engine, cluster)
-    of: dict[Name, list[Any]] = {name: [] for name in wanted}
-    for container in containers:
-        labels = container["Config"]["Labels"]
-        name = (labels[naming.NOUN], labels[naming.NAME])
-        assert name in of, f"{name} is left over: {container['Name']} {container['State']['Status']}"
-        of[name].append(container)
-    for name, asked in wanted.items():
-        _runs(name, of[name], asked)
-    _told(http, wanted, of)
+    """Exactly what was acknowledged is recorded and has settled, runs on the engine, and was told of in the
+    events. Raises `Untrue`."""
+    found, containers, told = records(http), made(engine, cluster), events(http)
+    known = wanted.keys() | found.keys() | {name_of(c) for c in containers} | {subject(e) for e in told}
+    for name in sorted(known):
+        own = [c for c in containers if name_of(c) == name]
+        try:
+            _is_recorded(found.get(name), wanted.get(name))
+            _runs(own, wanted.get(name))
+            _is_told([e for e in told if subject(e) == name], found.get(name), own)
+        except AssertionError as error:
+            raise Untrue(name, error) from error
 
 
 def holds(http: httpx.Client, engine: Engine, wanted: dict[Name, Asked], cluster: str) -> bool:
     """Whether `check` finds nothing wrong."""
     try:
         check(http, engine, wanted, cluster)
-    except AssertionError:
+    except Untrue:
         return False
     return True
+
+
+def records(http: httpx.Client) -> dict[Name, Any]:
+    """Every app, and every container of its own, as the gateway shows it."""
+    shown = {(noun, one["name"]): one for noun in NOUNS for one in listed(http, f"{noun}s")}
+    return {name: one for name, one in shown.items() if "app" not in one}
+
+
+def events(http: httpx.Client) -> list[Event]:
+    """All that was told of apps and containers."""
+    told = (msgspec.convert(one, Event) for one in listed(http, "events"))
+    return [event for event in told if event.subject in NOUNS]
+
+
+def subject(event: Event) -> Name:
+    """What an event is about."""
+    return event.subject, event.subject_name
 
 
 def made(engine: Engine, cluster: str) -> list[Any]:
@@ -61,6 +81,12 @@ def made(engine: Engine, cluster: str) -> list[Any]:
     api = engine.client().api
     found = api.containers(all=True, filters={"label": f"{naming.CLUSTER}={cluster}"})
     return [api.inspect_container(one["Id"]) for one in found]
+
+
+def name_of(container: Any) -> Name:
+    """What a container belongs to, as its labels say."""
+    labels = container["Config"]["Labels"]
+    return labels[naming.NOUN], labels[naming.NAME]
 
 
 def listed(http: httpx.Client, plural: str, **filters: Any) -> list[Any]:
@@ -77,31 +103,34 @@ def listed(http: httpx.Client, plural: str, **filters: Any) -> list[Any]:
         params["marker"] = page["next"]
 
 
-def _is_settled(one: dict[str, Any], asked: Asked) -> bool:
+def _is_recorded(found: dict[str, Any] | None, asked: Asked | None) -> None:
+    assert (found is None) == (asked is None), f"asked for: {asked}, recorded: {found}"
+    if found is None or asked is None:
+        return
+    status = found["status"]
     phase = "Stopped" if asked.state == "stopped" or not asked.replicas else "Running"
-    status = one["status"]
-    return status["phase"] == phase and status["observed_generation"] == one["generation"] and not status.get("rollout")
+    assert (status["phase"], status["observed_generation"]) == (phase, found["generation"])
+    assert not status.get("rollout")
 
 
-def _runs(name: Name, containers: list[Any], asked: Asked) -> None:
+def _runs(containers: list[Any], asked: Asked | None) -> None:
     slots = Counter(c["Config"]["Labels"].get(naming.SLOT, "1") for c in containers)
-    assert slots == Counter(str(n + 1) for n in range(asked.replicas)), f"{name}: {slots}"
+    wanted = Counter(str(n + 1) for n in range(asked.replicas if asked else 0))
+    # A container that was stopped before it was made is not made.
+    assert slots == wanted or (not slots and asked and asked.state == "stopped")
+    if asked is None:
+        return
     states = {c["State"]["Status"] for c in containers}
-    expected = {"running"} if asked.state == "running" else {"exited", "created"}
-    assert states <= expected, f"{name}: {states}"
+    assert states <= ({"running"} if asked.state == "running" else {"exited", "created"})
     versions = {e for c in containers for e in c["Config"]["Env"] if e.startswith("VERSION=")}
-    assert versions <= {f"VERSION={asked.version}"}, f"{name}: {versions}"
+    assert versions <= {f"VERSION={asked.version}"}
 
 
-def _told(http: httpx.Client, wanted: dict[Name, Asked], of: dict[Name, list[Any]]) -> None:
-    told = [msgspec.convert(one, Event) for one in listed(http, "events")]
-    ids = {}
-    for noun, name in wanted:
-        one = http.get(f"/v1/{noun}s/{name}").json()
-        ids[one["id"]] = one["name"]
-        instances = [_instance(c) for c in of[noun, name]]
-        truth.end_in_the_state([e for e in told if e.subject_id == one["id"]], one["status"]["phase"], instances)
-    truth.are_a_story(told, ids)
+def _is_told(told: list[Event], found: dict[str, Any] | None, containers: list[Any]) -> None:
+    truth.are_a_story(told, {found["id"]} if found else ())
+    if found is not None:
+        own = [event for event in told if event.subject_id == found["id"]]
+        truth.end_in_the_state(own, found["status"]["phase"], [_instance(c) for c in containers])
 
 
 def _instance(container: Any) -> Instance:

@@ -16,6 +16,8 @@ from tests.real.engine import Engine
 NAMES: tuple[Name, ...] = (("app", "a"), ("app", "b"), ("app", "c"), ("container", "x"), ("container", "y"))
 SLEEPS = {"image": Engine.image, "command": ["sleep", "3600"], "pull": "never"}
 QUICKLY = {"stop_signal": "SIGKILL", "stop_timeout": 1}
+# How often it does not wait for what it asked for, and else how long at most, in seconds.
+HASTE, PATIENCE = 0.3, 1.0
 
 
 class Hasty:
@@ -43,7 +45,7 @@ class Hasty:
         asked = Asked(replicas=self._random.randint(1, 2) if name[0] == "app" else 1)
         body = {"name": name[1], "cluster": "here", "env": {"VERSION": "0"}, **SLEEPS, **QUICKLY}
         body |= {"replicas": asked.replicas} if name[0] == "app" else {}
-        if self._send("POST", f"/v1/{name[0]}s", body) == 202:
+        if self._send("POST", f"/v1/{name[0]}s", body):
             self.wanted[name] = asked
 
     def _patch(self, name: Name, asked: Asked) -> None:
@@ -53,30 +55,31 @@ class Hasty:
         else:
             after = replace(asked, version=str(self._random.randint(1, 1000)))
             body = {"env": {"VERSION": after.version}}
-        if self._send("PATCH", f"/v1/apps/{name[1]}", body) == 202:
+        if self._send("PATCH", f"/v1/apps/{name[1]}", body):
             self.wanted[name] = after
 
     def _turn(self, name: Name, asked: Asked) -> None:
         action, state = ("stop", "stopped") if asked.state == "running" else ("start", "running")
-        if self._send("POST", f"/v1/containers/{name[1]}/{action}", None) == 202:
+        if self._send("POST", f"/v1/containers/{name[1]}/{action}", None):
             self.wanted[name] = replace(asked, state=state)
 
     def _delete(self, name: Name) -> None:
         self._send("DELETE", f"/v1/{name[0]}s/{name[1]}", None)
         del self.wanted[name]
 
-    def _send(self, method: str, path: str, body: Any) -> int:
-        """Ask until there is an answer, and give back its code: 202, 404 for what is gone, or 409 for what
-        can't be done in this state."""
+    def _send(self, method: str, path: str, body: Any) -> bool:
+        """Ask until there is an answer. Whether it was accepted: it isn't where something is gone, or can't
+        be done in its state."""
         headers = {"Idempotency-Key": str(uuid4())} if method == "POST" else {}
+        wait = 0.0 if self._random.random() < HASTE else self._random.uniform(0.0, PATIENCE)
         self.script.append(f"{method} {path} {body or ''}")
         while True:
             try:
-                answer = self._http.request(method, path, json=body, headers=headers)
+                answer = self._http.request(method, path, json=body, headers=headers, params={"wait": wait})
             except httpx.TransportError:
                 self._revive()
                 continue
             if answer.status_code == 503:  # it has just begun
                 continue
-            assert answer.status_code in (202, 404, 409), f"{self.script[-1]}: {answer.text}"
-            return answer.status_code
+            assert answer.is_success or answer.status_code in (404, 409), f"{self.script[-1]}: {answer.text}"
+            return answer.is_success

@@ -13,7 +13,8 @@ from threading import Timer
 
 import pytest
 
-from tests.crash import docker_truth
+from tests.crash import docker_truth, evidence
+from tests.crash.docker_truth import Asked, Name
 from tests.crash.hasty import Hasty
 from tests.processes.fleet import Member, got, register, until
 from tests.real.engine import Engine
@@ -104,11 +105,7 @@ def endure(gateway: Mortal, engine: Engine) -> None:
         while gateway.kills:
             client.act()
         gateway.survive()
-        until(lambda: docker_truth.settled(http, client.wanted), "all is as it was asked for")
-        # an app runs as wanted while its former containers have their grace to end in, and that they went is told then
-        with suppress(pytest.fail.Exception):
-            until(lambda: docker_truth.holds(http, engine, client.wanted, cluster), "nothing else is there")
-        docker_truth.check(http, engine, client.wanted, cluster)
+        prove(gateway.member, engine, client.wanted, cluster)
     except BaseException as error:
         error.add_note("\n".join(client.script))
         raise
@@ -116,3 +113,14 @@ def endure(gateway: Mortal, engine: Engine) -> None:
         gateway.close()
         for container in docker_truth.made(engine, cluster):
             engine.client().api.remove_container(container["Id"], force=True)
+
+
+def prove(gateway: Member, engine: Engine, wanted: dict[Name, Asked], cluster: str) -> None:
+    """Everything comes to be as it was asked for, and stays so. What fails tells all that there is to see."""
+    with suppress(pytest.fail.Exception):
+        until(lambda: docker_truth.holds(gateway.http, engine, wanted, cluster), "all is as it was asked for")
+    try:
+        docker_truth.check(gateway.http, engine, wanted, cluster)
+    except docker_truth.Untrue as error:
+        error.add_note(evidence.of(error.name, gateway, engine, cluster))
+        raise
