@@ -44,10 +44,12 @@ _STEPS = 200
 
 @dataclass(frozen=True)
 class Result:
-    """When to look again, in seconds (None: when something happens); `failed`: with growing delays."""
+    """When to look again, in seconds (None: when something happens); `failed`: with growing delays.
+    `quiet`: nothing was to be done, and nothing is waited for."""
 
     after: float | None = None
     failed: bool = False
+    quiet: bool = False
 
 
 class Reconciler:
@@ -113,7 +115,8 @@ class Reconciler:
         if isinstance(outcome, Again):
             return None
         waits = [s for s in (_seconds(outcome), next_look(intent, after, now)) if s is not None]
-        return Result(after=min(waits, default=None))
+        quiet = isinstance(outcome, Done) and after == before and not waits
+        return Result(after=min(waits, default=None), quiet=quiet)
 
     def _write(
         self, key: Key, intent: Intent, before: Status, expected: int | None, after: Status, now: datetime

@@ -19,17 +19,16 @@ from zun_coe.engine.acting import Key, Ledger, Tools
 from zun_coe.engine.cluster import ClusterKeeper
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.reconciler import Reconciler, Result
+from zun_coe.engine.sightings import Records, Sightings
 from zun_coe.engine.tenure import Tenure
 from zun_coe.engine.workqueue import WorkQueue
 from zun_coe.errors import BackendError, Fenced, KeyNotFound, RevisionConflict, StoreError
 from zun_coe.model import Cluster, Intent, Observation, Tombstone
 from zun_coe.store.cache import Entry
-from zun_coe.store.records import intent_key, tombstone_key, utc_now
+from zun_coe.store.records import intent_key, status_key, tombstone_key, utc_now
 
 log = structlog.get_logger()
 
-# An observation from a listing is used by a worker within this time, else it looks for itself.
-_FRESH = 2.0
 # How often a cluster that is away is asked, at least; `Settings.backoff` says how soon at first.
 _LAST_PROBE = 15.0
 _STORE_PAUSE = 1.0
@@ -49,14 +48,12 @@ class ClusterRunner:
         self._reconciler = Reconciler(tools, self._ledger, adapter, tenure=tenure)
         self._keeper = ClusterKeeper(tools, self._ledger, cluster, adapter)
         self._tenure, self._stop, self._wake = tenure, tenure.over, StopEvent()
-        self._seen: dict[Key, tuple[float, Observation]] = {}
-        self._looked: dict[Key, float] = {}
-        self._seen_lock = Lock()
+        self._sightings = Sightings()
         self._told: set[str] = set()
         self._reachable, self._described = False, float("-inf")
         self._first_probe = tools.settings.backoff
         self._threads: list[Thread] = []
-        self._alive = 0
+        self._alive, self._alive_lock = 0, Lock()
 
     def start(self) -> None:
         """Start the threads. Call once."""
@@ -93,7 +90,7 @@ class ClusterRunner:
         try:
             job()
         finally:
-            with self._seen_lock:
+            with self._alive_lock:
                 self._alive -= 1
                 last = not self._alive
             if last:
@@ -104,16 +101,16 @@ class ClusterRunner:
             key = self.queue.get(timeout=5.0)
             if key is None:
                 continue
-            began = time.perf_counter()
+            began, quiet = time.perf_counter(), False
             try:
                 result = self._try(key)
                 self._settle(key, result)
+                quiet = result.quiet
                 taken = time.perf_counter() - began
                 word = "failed" if result.failed else "ok"
                 self._tools.metrics.reconcile_seconds.labels(self.cluster.name, word).observe(taken)
             finally:
-                with self._seen_lock:
-                    self._looked[key] = time.monotonic()
+                self._sightings.done(key, quiet=quiet)
                 self.queue.done(key)
 
     def _try(self, key: Key) -> Result:
@@ -122,7 +119,7 @@ class ClusterRunner:
         try:
             if self._keeper.blocked or not self._reachable:
                 return self._reconciler.forget(key)
-            return self._reconciler.reconcile(key, self._take(key))
+            return self._reconciler.reconcile(key, self._sightings.take(key))
         except (RevisionConflict, KeyNotFound):
             return Result(after=0.0)  # the copy was behind; by now it is not
         except Fenced:
@@ -219,30 +216,21 @@ class ClusterRunner:
         self._reachable = True
         seen = {Key(o.ref.noun, o.ref.project, o.ref.id): o for o in found}
         keys = self._wanted()
-        with self._seen_lock:
-            self._seen = {key: (seen_at, o) for key, o in seen.items() if key in keys}
-            self._looked = {key: at for key, at in self._looked.items() if key in keys}
-        for key in sorted(keys):
+        for key in sorted(self._sightings.listed(seen_at, seen, keys)):
             self.queue.add(key)
         for key, observation in seen.items():
             if key not in keys:
                 self._stray(key, observation)
 
-    def _take(self, key: Key) -> Observation | None:
-        """What the last listing saw of a key, unless that is old, or somebody has looked at it since."""
-        with self._seen_lock:
-            seen_at, observation = self._seen.pop(key, (0.0, None))
-            looked_at, self._looked[key] = self._looked.get(key, 0.0), time.monotonic()
-        fresh = time.monotonic() - seen_at < _FRESH and looked_at < seen_at
-        return observation if fresh else None
-
-    def _wanted(self) -> set[Key]:
-        keys = set()
+    def _wanted(self) -> dict[Key, Records]:
+        keys = {}
         for noun in ("app", "container", "volume"):
             for entry in self._tools.cache.list(f"intent/{noun}/"):
                 record = cast(Intent, entry.value)
                 if record.cluster == self.cluster.id:
-                    keys.add(Key(noun, record.project, record.id))
+                    key = Key(noun, record.project, record.id)
+                    status = self._tools.cache.get(status_key(*key))
+                    keys[key] = entry.revision, status.revision if status else 0
         return keys
 
     def _stray(self, key: Key, seen: Observation) -> None:
