@@ -9,7 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -206,7 +209,7 @@ def test_a_watch_hears_of_a_commit_at_once(store: Store) -> None:
 
 def test_a_full_disk_changes_nothing(store: Store) -> None:
     store.create("a", b"1")
-    writer = store._writer  # type: ignore[attr-defined]  # the limit is the connection's own
+    writer = store._journal._connection  # type: ignore[attr-defined]  # the limit is the connection's own
     (pages,) = writer.execute("PRAGMA page_count").fetchone()
     writer.execute(f"PRAGMA max_page_count = {pages}")
     before = now(store)
@@ -215,6 +218,81 @@ def test_a_full_disk_changes_nothing(store: Store) -> None:
     assert now(store) == before
     writer.execute("PRAGMA max_page_count = 1000000")
     assert store.create("b", bytes(1_000_000)) == before + 1
+
+
+# Those who come while another commits are committed together
+
+
+@contextmanager
+def held_up(store: Store, count: int) -> Iterator[None]:
+    """So many writers wait when this ends, and are then let go all at once."""
+    journal = store._journal  # type: ignore[attr-defined]  # as a disk that is slow would hold them up
+    with journal.lock:
+        yield
+        wait_until(lambda: len(journal._waiting) == count, 10, "They all wait")
+
+
+def committed(store: Store, works: Sequence[Callable[[], object]]) -> list[object]:
+    """What each of them returned or raised."""
+
+    def outcome(work: Callable[[], object]) -> object:
+        try:
+            return work()
+        except StoreError as error:
+            return error
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        with held_up(store, len(works)):
+            answers = [pool.submit(outcome, work) for work in works]
+        return [answer.result(10) for answer in answers]
+
+
+def test_each_has_a_revision_of_its_own(store: Store) -> None:
+    before = now(store)
+    with watching(store, "", before) as watch:
+        answers = committed(store, [partial(store.create, f"k/{n}", b"%d" % n) for n in range(100)])
+        watch.until(before + 100)
+    assert sorted(answers) == list(range(before + 1, before + 101))  # type: ignore[type-var]  # they are numbers
+    assert [batch.revision for batch in watch.batches] == list(range(before + 1, before + 101))
+    for n, revision in enumerate(answers):
+        found = store.get(f"k/{n}")
+        assert found is not None
+        assert (found.value, found.revision, found.created) == (b"%d" % n, revision, revision)
+
+
+def test_one_of_them_fails_by_itself(store: Store) -> None:
+    store.create("taken", b"")
+    same = [partial(store.create, "same", b"%d" % n) for n in range(5)]
+    answers = committed(store, [partial(store.create, "taken", b""), partial(store.create, "a", b"1"), *same])
+    assert isinstance(answers[0], KeyExists)
+    assert isinstance(answers[1], int)
+    won = [answer for answer in answers[2:] if isinstance(answer, int)]
+    assert len(won) == 1
+    assert sum(isinstance(answer, KeyExists) for answer in answers[2:]) == 4
+    assert now(store) == max(answers[1], *won)
+
+
+def test_a_lease_that_ends_among_them_takes_no_more_keys(store: Store) -> None:
+    lease = store.grant(60)
+    store.create("before", b"", lease.id)
+    works = [partial(store.revoke, lease), *(partial(store.create, f"k/{n}", b"", lease.id) for n in range(8))]
+    answers = committed(store, works)
+    assert all(answer is None or isinstance(answer, int | Fenced) for answer in answers)
+    assert store.list("").records == ()
+    with pytest.raises(Fenced):
+        store.create("after", b"", lease.id)
+
+
+def test_a_full_disk_fails_all_of_them(store: Store) -> None:
+    writer = store._journal._connection  # type: ignore[attr-defined]  # the limit is the connection's own
+    (pages,) = writer.execute("PRAGMA page_count").fetchone()
+    writer.execute(f"PRAGMA max_page_count = {pages}")
+    before = now(store)
+    answers = committed(store, [partial(store.create, f"k/{n}", bytes(500_000)) for n in range(5)])
+    assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+    assert (now(store), store.list("").records) == (before, ())
+    writer.execute("PRAGMA max_page_count = 1000000")
+    assert store.create("b", b"") == before + 1
 
 
 # A random history against a dictionary

@@ -7,8 +7,9 @@ without a value is a deletion."""
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
+from types import MappingProxyType
 from typing import NamedTuple
 
 from zun_coe.store import Batch, Change, Record
@@ -85,18 +86,27 @@ def newest(connection: sqlite3.Connection, key: bytes) -> Newest | None:
 
 class Draft:
     """The rows of one revision while its transaction is open, and what becomes of leases with it
-    (their time in seconds, None for those that go)."""
+    (their time in seconds, None for those that go). `settled`: what became of others that are committed with it."""
 
-    def __init__(self, connection: sqlite3.Connection, revision: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, revision: int, settled: Mapping[int, float | None] = MappingProxyType({})
+    ) -> None:
         self.connection = connection
         self.revision = revision
         self.leases: dict[int, float | None] = {}
+        self.changes: list[Change] = []
+        self._settled = settled
         self._next = first_id(revision)
 
     @property
     def empty(self) -> bool:
         """Whether nothing was appended, so that the revision does not come to be."""
         return self._next == first_id(self.revision)
+
+    @property
+    def newest(self) -> int:
+        """The newest revision once it is committed: its own, or the one before where it is empty."""
+        return self.revision - self.empty
 
     def append(self, key: bytes, value: bytes | None, last: Newest | None, lease: int | None = None) -> None:
         """One more row, which takes the place of `last`; deleting what is not there is nothing."""
@@ -105,7 +115,9 @@ class Draft:
             return
         created = last.created if last and there else self.revision
         previous = last.id if last else None
-        self.connection.execute(APPEND, (self._next, key, value, created, previous, lease))
+        row = (self._next, key, value, created)
+        self.connection.execute(APPEND, (*row, previous, lease))
+        self.changes.append(Change(key.decode(), _record(row)))
         self._next += 1
 
     def grant(self, ttl: float) -> int:
@@ -114,6 +126,11 @@ class Draft:
         assert id is not None
         self.leases[id] = ttl
         return id
+
+    def is_gone(self, lease: int) -> bool:
+        """Whether a lease is revoked by this draft, or by one before it."""
+        leases = self.leases if lease in self.leases else self._settled
+        return leases.get(lease, 0.0) is None
 
     def revoke(self, lease: int) -> None:
         """Forget a lease and delete its keys. Idempotent."""
