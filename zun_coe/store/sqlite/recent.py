@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from zun_coe.store import Batch
 
@@ -12,7 +13,7 @@ KEEP = 256
 
 
 class Recent:
-    """What the newest revisions changed. Guarded by the lock of whoever has it."""
+    """What the newest revisions changed, each of which has its number. Guarded by the lock of whoever has it."""
 
     def __init__(self, revision: int) -> None:
         self._before = revision  # the newest revision that is not kept
@@ -33,4 +34,4 @@ class Recent:
         """Everything after a revision; None where that is not kept."""
         if revision < self._before:
             return None
-        return [batch for batch in self._batches if batch.revision > revision]
+        return list(islice(self._batches, revision - self._before, None))
