@@ -1,0 +1,1 @@
+"""The COE Kubernetes: apps are Deployments with Services, containers are Pods."""
