@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import docker
 import httpx
 import msgspec
 
@@ -80,7 +82,11 @@ def made(engine: Engine, cluster: str) -> list[Any]:
     """Every container that carries the label of a cluster, as Docker inspects it."""
     api = engine.client().api
     found = api.containers(all=True, filters={"label": f"{naming.CLUSTER}={cluster}"})
-    return [api.inspect_container(one["Id"]) for one in found]
+    containers = []
+    for one in found:
+        with suppress(docker.errors.NotFound):  # gone since
+            containers.append(api.inspect_container(one["Id"]))
+    return containers
 
 
 def name_of(container: Any) -> Name:

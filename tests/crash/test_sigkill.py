@@ -15,6 +15,7 @@ import pytest
 
 from tests.crash import docker_truth, evidence
 from tests.crash.docker_truth import Asked, Name
+from tests.crash.forked import Forked
 from tests.crash.hasty import Hasty
 from tests.processes.fleet import Member, got, register, until
 from tests.real.engine import Engine
@@ -35,7 +36,7 @@ class Mortal:
     def __init__(self, folder: Path, store: str, kills: int, seed: int) -> None:
         settings = {"store": store, "encryption_keys": key_from_file(folder / "key")}
         settings |= {"lease": str(LEASE), "resync": "1", "backoff": "0.1", "max_backoff": "1", "log_format": "json"}
-        self.member = Member("serve", folder, settings)
+        self.member = Forked("serve", folder, settings)
         self.kills, self._random = kills, random.Random(seed)
         self._timer: Timer | None = None
 

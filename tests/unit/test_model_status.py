@@ -400,6 +400,25 @@ def test_container_that_is_to_be_restarted_is_not_settled_before() -> None:
     assert is_settled(intent, replace(running, restarted=2))
 
 
+@pytest.mark.parametrize(
+    ("desired", "state", "restarted", "phase"),
+    [
+        ("running", "running", 1, "Restarting"),
+        ("running", "exited", 1, "Restarting"),
+        ("paused", "running", 1, "Restarting"),
+        ("running", "running", 2, "Running"),
+        ("stopped", "exited", 1, "Stopped"),
+        ("running", "failed", 1, "Failed"),
+    ],
+)
+def test_container_that_is_to_be_restarted_does_not_run_yet(
+    desired: Any, state: Any, restarted: int, phase: str
+) -> None:
+    intent = container(restarts=2, desired_state=desired, **NEVER)
+    previous = Status(phase="Running", observed_generation=2, restarted=restarted)
+    assert derive_status(intent, one(state), previous, NOW).phase == phase
+
+
 def test_finished_is_for_containers_that_ended_and_may_stay_so() -> None:
     ended = Status(phase="Exited", restarted=1)
     assert is_finished(container(restarts=1), ended)

@@ -276,7 +276,8 @@ def _derive_container(intent: Intent, observation: Observation | None, previous:
     instance = next((i for i in observation.instances if i.state != "removing"), None)
     if instance is None:
         return _without_instance(intent, observation, previous)
-    phase = _container_phase(intent, instance)
+    owed = previous.restarted < intent.restarts and intent.desired_state != "stopped"
+    phase = _container_phase(intent, instance, owed=owed)
     failing = phase not in ("Running", "Paused", "Stopped") or instance.reason == "HealthCheckFailing"
     told = worst([observation, instance]) if failing else None
     return msgspec.structs.replace(
@@ -295,9 +296,12 @@ def _derive_container(intent: Intent, observation: Observation | None, previous:
     )
 
 
-def _container_phase(intent: Intent, instance: Instance) -> Phase:
+def _container_phase(intent: Intent, instance: Instance, *, owed: bool) -> Phase:
+    """`owed`: it is to be restarted, and what is there is the run before that, or nobody knows."""
     if intent.deletion:
         return "Deleting"
+    if owed and instance.state in ("running", "exited"):
+        return "Restarting"
     if instance.state != "exited":
         return _STATES[instance.state]
     if intent.desired_state == "stopped":
