@@ -26,6 +26,7 @@ clean-sample: .venv/stamp ## Remove the sample app that `make run` has deployed
 test: .venv/stamp ## Run all tests, against real components (PYTEST="..." for options of your own)
 	scripts/packages dockerd:docker.io iptables:iptables ip:iproute2 :busybox-static \
 		docker-registry:docker-registry etcd:etcd-server || true
+	scripts/kubernetes >/dev/null || true
 	$(BIN)/python -m pytest $(PYTEST)
 
 .PHONY: bench

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.real.isolation import own_network
 
-pytest_plugins = ["tests.real.components"]
+pytest_plugins = ["tests.real.components", "tests.real.kubernetes_fixtures"]
 
 # How long an example takes tells of the machine's load, not of the code.
 settings.register_profile("patient", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,0 +1,73 @@
+"""A Kubernetes as fixtures, each for as long as the pytest process lives. Its client takes a good part of a
+second to import, so that this is done only where a test asks for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.real.components import short_folder
+from tests.real.engine import need_engine
+
+if TYPE_CHECKING:
+    from tests.real.kubernetes import ControlPlane
+    from tests.real.kubernetes_node import Node
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> Iterator[ControlPlane]:
+    """Its API, controllers and scheduler, without nodes. Shared: tests use namespaces of their own, and put
+    back in order what they break."""
+    from tests.real.kubernetes import ControlPlane
+
+    folder = short_folder()
+    plane = ControlPlane(folder)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.close()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def kubernetes_node(kubernetes: ControlPlane) -> Iterator[Node]:
+    """A node that runs pods; with it services carry traffic."""
+    for node in _node(kubernetes):
+        node.carry_services()
+        yield node
+
+
+@pytest.fixture(scope="session")
+def second_kubernetes_node(kubernetes: ControlPlane, kubernetes_node: Node) -> Iterator[Node]:
+    """Another one. It stays for the tests that come after."""
+    yield from _node(kubernetes)
+
+
+@pytest.fixture
+def own_kubernetes_node(kubernetes: ControlPlane) -> Iterator[Node]:
+    """A node for one test alone, to be killed or frozen. Kubernetes forgets it afterwards."""
+    yield from _node(kubernetes)
+
+
+@pytest.fixture
+def namespace(kubernetes: ControlPlane) -> Iterator[str]:
+    """A namespace for one test alone, which goes without anybody waiting for that."""
+    name = kubernetes.namespace()
+    yield name
+    kubernetes.drop_namespace(name)
+
+
+def _node(plane: ControlPlane) -> Iterator[Node]:
+    from tests.real.kubernetes_node import Node
+
+    need_engine()
+    node = Node(plane)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.close()
