@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from zun_coe.adapters import Adapter, Connection, Done, LogOptions, LogStream, Outcome, Wait
 from zun_coe.adapters.fields import Accounting
+from zun_coe.adapters.hints import Hints
 from zun_coe.errors import Absent, FieldProblem, Invalid, Unavailable
 from zun_coe.model import ClusterInfo, Observation, Workload, WorkloadRef
 from zun_coe.native import containers, describing, naming, registration, standalone, steps, watching
@@ -22,7 +23,6 @@ from zun_coe.native.acting import Acting
 from zun_coe.native.background import Pulls, Relapses
 from zun_coe.native.fields import FIELDS
 from zun_coe.native.health import Prober
-from zun_coe.native.hints import Hints
 from zun_coe.native.hosts import NativeHost
 from zun_coe.native.naming import MAIN
 from zun_coe.native.placement import Refused

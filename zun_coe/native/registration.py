@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from zun_coe.adapters.endpoints import is_private
 from zun_coe.errors import FieldProblem
 from zun_coe.native.runtimes import RUNTIMES
 
@@ -17,7 +17,6 @@ _FOREIGN = {
     "namespace": "Hosts have no namespaces; leave it out.",
 }
 _CREDENTIALS = ("ca_cert", "client_cert", "client_key")
-_SHORT = re.compile(r"(0x[0-9a-f]+|[0-9]+)(\.(0x[0-9a-f]+|[0-9]+))*\.?")
 _NAME = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 
 
@@ -57,21 +56,7 @@ def _endpoint(endpoint: str, admin: bool) -> str | None:
     plain = not (url.path.strip("/") or url.query or url.fragment or url.username or url.password)
     if url.scheme != "tcp" or not url.hostname or not port or not plain:
         return "Use unix:///path or tcp://address:port."
-    return None if admin or not _private(url.hostname) else "Loopback and link-local addresses are for admins."
-
-
-def _private(host: str) -> bool:
-    """Whether an address leads to this machine or its own link. A name is resolved by nobody here, so the
-    one that is known to mean this machine is named."""
-    if host.rstrip(".").lower() in ("localhost", "localhost.localdomain") or host.lower().endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        # Short forms such as 127.1 or 2130706433 mean an address to the system's resolver.
-        return bool(_SHORT.fullmatch(host.lower()))
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    return bool(mapped.is_loopback or mapped.is_link_local or mapped.is_unspecified or mapped.is_multicast)
+    return None if admin or not is_private(url.hostname) else "Loopback and link-local addresses are for admins."
 
 
 def _repeated(hosts: list[Mapping[str, Any]], field: str) -> list[int]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from threading import Event as StopEvent
 from threading import Thread
 
+from zun_coe.adapters.hints import Hints
 from zun_coe.errors import BackendError
 from zun_coe.model import WorkloadRef
-from zun_coe.native.hints import Hints
 from zun_coe.native.hosts import NativeHost
 from zun_coe.native.naming import ref_of
 

@@ -1,4 +1,4 @@
-"""Hints that a workload may have changed: from hosts, pulls and probes to whoever watches."""
+"""Hints that a workload may have changed: from whoever comes to know of it to whoever watches."""
 
 from __future__ import annotations
 
