@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -27,6 +28,9 @@ class Settings:
     """Address and port of the REST service. Anything but loopback wants TLS in front of it."""
     store: str = "sqlite:////var/lib/zun-coe/state.db"
     """Where the state is: sqlite:///FILE (one process) or etcd://HOST:PORT[,HOST:PORT...] (any number)."""
+    machine: str = ""
+    """What this machine is called: a cluster with local sockets belongs to the machine where it was registered.
+    Empty: its host name, which must stay the same then. Of no importance with SQLite."""
     encryption_keys: str = ""
     """Fernet keys for credentials and secrets, separated by commas, the newest first; the others only decrypt.
     Empty: a key file beside the SQLite file, made at the first start. Needed with etcd."""
@@ -82,6 +86,13 @@ class Settings:
     """debug, info, warning or error."""
     log_format: str = "console"
     """`console` for people, `json` for programs."""
+
+    @property
+    def here(self) -> str | None:
+        """What this machine is called; None: the store is its own, so that there is no other."""
+        if self.machine or self.store.startswith("sqlite:"):
+            return self.machine or None
+        return socket.gethostname()
 
 
 def load(

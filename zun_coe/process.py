@@ -50,7 +50,7 @@ class Process:
         if role != "api":
             tools = (self.store, self.cache, settings, self.vault, installation, self.metrics)
             self.engine = Engine(*tools, role=role, service_id=self.id)
-        self._present = self.engine or Ownership(self.store, self.id, settings.lease, role=role)
+        self._present = self.engine or Ownership(self.store, self.id, settings.lease, role=role, host=settings.here)
 
     def start(self) -> None:
         """Read the store, then begin. Raises `StoreUnavailable`."""

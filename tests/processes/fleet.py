@@ -75,9 +75,9 @@ class Fleet:
         } | settings
         self.members: list[Member] = []
 
-    def start(self, *roles: Role) -> list[Member]:
-        """More processes, which serve when this returns."""
-        started = [Member(role, self._folder, self._settings) for role in roles]
+    def start(self, *roles: Role, **settings: str) -> list[Member]:
+        """More processes, which serve when this returns. `settings`: those that differ from the fleet's."""
+        started = [Member(role, self._folder, self._settings | settings) for role in roles]
         self.members += started
         for member in started:
             member.start()

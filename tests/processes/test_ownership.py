@@ -75,6 +75,7 @@ def cluster(fleet: Fleet, proxy: Proxy, docker_engine: Engine) -> Iterator[tuple
     answer = api.http.post("/v1/apps", json=body, params={"wait": 30}, timeout=60)
     assert answer.status_code == 200, answer.text
     yield api, id
+    fleet.close()
     for native in made(docker_engine, id):
         docker_engine.client().api.remove_container(native, force=True)
 
@@ -154,3 +155,35 @@ def test_a_frozen_engine_is_followed_within_its_lease(fleet: Fleet, tmp_path: Pa
     one.thaw()
     until(lambda: sorted(shares(api).values()) == [1, 1], "they share evenly again")
     until(lambda: one.told("lease lost"), "it says what happened")
+
+
+def test_local_sockets_are_for_the_engines_of_their_machine(fleet: Fleet, docker_engine: Engine) -> None:
+    """Engines elsewhere have the same path, and something else may listen there: here it is even the same."""
+    api, first = fleet.start("api", "engine", machine="one")
+    (second,) = fleet.start("engine", machine="two")
+    until(lambda: {m["host"] for m in services(api).values()} == {"one", "two"}, "both have told of themselves")
+    id = register(api, "here", docker_engine.endpoint)
+    assert got(api, "/v1/clusters/here")["machine"] == "one"
+    until(lambda: got(api, "/v1/clusters/here")["status"]["phase"] == "Ready", "it is reached")
+    register(api, "there", "tcp://127.0.0.1:1")
+    until(lambda: shares(api) == {first.pid: 1, second.pid: 1}, "what anybody can reach goes to the other one")
+    assert services(api)[first.pid]["clusters"] == [id]
+
+    first.stop()
+    until(lambda: shares(api) == {second.pid: 2}, "the other one has it, to tell that it can't be reached")
+    away = until(lambda: unreachable(api), "its status says so")
+    assert "machine one" in away["message"]
+    first.start()
+    until(lambda: got(api, "/v1/clusters/here")["status"]["phase"] == "Ready", "it is reached again")
+
+    first.stop()
+    until(lambda: unreachable(api), "it is away again")
+    answer = api.http.patch("/v1/clusters/here", json={"machine": "two"})
+    assert answer.status_code == 202, answer.text
+    until(lambda: got(api, "/v1/clusters/here")["status"]["phase"] == "Ready", "the machine has another name now")
+    until(lambda: id in services(api)[second.pid]["clusters"], "the other one has it")
+
+
+def unreachable(api: Member) -> Any:
+    status = got(api, "/v1/clusters/here")["status"]
+    return status if status["phase"] == "Unreachable" else None

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.real.waiting import wait_until
-from zun_coe.engine.ownership import Moves, Ownership, assign, balance, living
+from zun_coe.engine.ownership import Moves, Ownership, assign, balance, living, reaching
 from zun_coe.errors import Fenced, OutcomeUnknown, StoreUnavailable
-from zun_coe.model import Service
+from zun_coe.model import Cluster, Host, Service
 from zun_coe.store import Batch, Condition, Held, Lease, Operation, Page, Put, Record, Store
 from zun_coe.store.records import decode, owner_key, service_key, utc_now
 from zun_coe.store.sqlite import SqliteStore
@@ -350,15 +350,18 @@ def test_thread_starts_without_the_store_and_takes_up_when_it_comes(store: Unrel
     assert store.inner.get(owner_key("c")) is None
 
 
-def test_living_engines_are_those_that_run_clusters() -> None:
-    def service(id: str, role: str) -> Service:
-        return Service(id=id, role=role, host="h", pid=1, version="1", started_at=utc_now(), heartbeat_at=utc_now())
+def service(id: str, role: str, host: str = "h") -> Service:
+    return Service(id=id, role=role, host=host, pid=1, version="1", started_at=utc_now(), heartbeat_at=utc_now())
 
+
+def test_living_engines_are_those_that_run_clusters() -> None:
     assert living([service("a", "api"), service("b", "engine"), service("c", "serve")]) == {"b", "c"}
 
 
 ENGINES = st.sets(st.sampled_from("ABCDE"), min_size=1)
-OWNERS = st.dictionaries(st.integers(0, 30).map("c{:02}".format), st.none() | st.sampled_from("ABCDEXY"))
+NAMES = st.integers(0, 30).map("c{:02}".format)
+OWNERS = st.dictionaries(NAMES, st.none() | st.sampled_from("ABCDEXY"))
+ONLY = st.dictionaries(NAMES, st.sampled_from(["A", "AB", "CD", "E", "XY", ""]).map(frozenset))
 
 
 def test_new_engine_gets_its_share() -> None:
@@ -408,4 +411,69 @@ def test_engines_that_act_alone_come_to_an_even_share_and_stay(
         for engine, move in moves.items():
             owners |= dict.fromkeys(move.release) | dict.fromkeys(move.acquire, engine)
     assert all(balance(e, owners, engines) == Moves() for e in engines)
+    assert set(owners.values()) <= engines
+
+
+def registered(id: str, endpoint: str, machine: str | None = "m") -> Cluster:
+    hosts = (Host(name="far", endpoint="tcp://10.0.0.2:2376"), Host(name="near", endpoint=endpoint))
+    now = utc_now()
+    fields = {"project": "p", "name": id, "kind": "native", "created_at": now, "updated_at": now}
+    return Cluster(id=id, hosts=hosts, machine=machine, **fields)
+
+
+def test_local_sockets_are_reached_by_the_engines_on_their_machine() -> None:
+    clusters = [
+        registered("socket", "unix:///var/run/docker.sock"),
+        registered("address", "tcp://127.0.0.1:2375"),
+        registered("older", "unix:///var/run/docker.sock", None),
+        registered("nowhere", "unix:///var/run/docker.sock", "n"),
+    ]
+    services = [
+        service("a", "engine", "m"),
+        service("b", "api", "m"),
+        service("c", "serve", "m"),
+        service("d", "engine"),
+    ]
+    assert reaching(clusters, services) == {"socket": {"a", "c"}, "nowhere": frozenset()}
+
+
+def test_cluster_goes_to_who_can_reach_it_and_to_anybody_where_nobody_can() -> None:
+    owners: dict[str, str | None] = {"c0": None, "c1": None, "c2": None}
+    only = {"c0": {"B"}, "c1": {"B"}}
+    assert balance("A", owners, ["A", "B"], only) == Moves(acquire=("c2",))
+    assert balance("B", owners, ["A", "B"], only) == Moves(acquire=("c0", "c1"))
+    assert balance("A", owners, ["A"], only) == Moves(acquire=("c0", "c1", "c2"))
+
+
+def test_cluster_is_given_to_who_can_reach_it_when_that_one_comes() -> None:
+    owners: dict[str, str | None] = {"c0": "A", "c1": "A"}
+    only = {"c0": {"B"}}
+    assert balance("A", owners, ["A", "B"], only) == Moves(release=("c0",))
+    assert balance("B", owners | {"c0": None}, ["A", "B"], only) == Moves(acquire=("c0",))
+
+
+@given(OWNERS, ENGINES, ONLY)
+def test_only_who_can_reach_a_cluster_has_it_if_there_is_one(
+    owners: dict[str, str | None], engines: set[str], only: dict[str, frozenset[str]]
+) -> None:
+    assigned = assign(owners, engines, only)
+    assert assigned.keys() == owners.keys()
+    for cluster, engine in assigned.items():
+        able = engines & only.get(cluster, frozenset()) or engines
+        assert engine in able
+        fewest = min(list(assigned.values()).count(e) for e in able)
+        free = all(engines & only.get(c, frozenset()) == able for c, e in assigned.items() if e == engine)
+        assert not free or list(assigned.values()).count(engine) <= fewest + 1
+
+
+@given(OWNERS, ENGINES, ONLY)
+def test_engines_that_act_alone_come_to_rest_with_some_out_of_reach(
+    owners: dict[str, str | None], engines: set[str], only: dict[str, frozenset[str]]
+) -> None:
+    for _ in range(2):
+        moves = {e: balance(e, owners, engines, only) for e in sorted(engines)}
+        assert not {c for m in moves.values() for c in m.acquire} & {c for m in moves.values() for c in m.release}
+        for engine, move in moves.items():
+            owners |= dict.fromkeys(move.release) | dict.fromkeys(move.acquire, engine)
+    assert all(balance(e, owners, engines, only) == Moves() for e in engines)
     assert set(owners.values()) <= engines

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from zun_coe.adapters.fields import Accounting
 from zun_coe.config import Settings
-from zun_coe.errors import FieldProblem
+from zun_coe.errors import FieldProblem, Unavailable
 from zun_coe.model import Cluster, ClusterInfo, Host, Observation, Workload, WorkloadRef
 
 # Every operation that a cluster may or may not be able to do; `describe` accounts for each of them.
@@ -66,7 +67,8 @@ Outcome = Done | Again | Wait
 class Connection:
     """All that an adapter needs to reach its cluster. `credentials` is plain text here and nowhere else:
     never logged. `timeout`: seconds for one backend call; `pull_timeout` for an image. `check`: to be called
-    before each call that changes the backend, where one step makes several; it raises what ends the step."""
+    before each call that changes the backend, where one step makes several; it raises what ends the step.
+    `elsewhere`: the machine whose sockets lead to it, where that is not this one."""
 
     installation: str
     cluster: str
@@ -81,6 +83,7 @@ class Connection:
     parallelism: int = 8
     host_grace: float = 60.0
     check: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+    elsewhere: str | None = None
 
     @classmethod
     def to(
@@ -106,6 +109,7 @@ class Connection:
             parallelism=settings.parallelism,
             host_grace=settings.host_grace,
             check=check,
+            elsewhere=cluster.machine if cluster.local and settings.here not in (None, cluster.machine) else None,
         )
 
 
@@ -221,6 +225,66 @@ class DeleteInstance(Protocol):
         """Remove one instance now. No-op where absent."""
 
 
+class Elsewhere(Adapter):
+    """A cluster behind the sockets of another machine. The same path on this one may lead to another cluster:
+    so nothing is ever called, and every call says why."""
+
+    fields: ClassVar[Accounting] = {}
+
+    @classmethod
+    def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
+        """See `Adapter`. Nothing is registered as such."""
+        return []
+
+    def describe(self) -> ClusterInfo:
+        """Raises `Unavailable`, as all the others do that would reach it."""
+        raise self._away()
+
+    def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
+        """See `describe`."""
+        raise self._away()
+
+    def apply(self, workload: Workload, seen: Observation | None) -> Outcome:
+        """See `describe`."""
+        raise self._away()
+
+    def remove(self, ref: WorkloadRef, seen: Observation | None) -> Outcome:
+        """See `describe`."""
+        raise self._away()
+
+    def remove_volume(self, name: str, id: str, project: str) -> None:
+        """See `describe`."""
+        raise self._away()
+
+    def logs(self, ref: WorkloadRef, native_id: str, options: LogOptions) -> LogStream:
+        """See `describe`."""
+        raise self._away()
+
+    def kill(self, ref: WorkloadRef, native_id: str, signal: str) -> None:
+        """See `describe`."""
+        raise self._away()
+
+    def delete_instance(self, ref: WorkloadRef, native_id: str) -> None:
+        """See `describe`."""
+        raise self._away()
+
+    def render(self, workload: Workload) -> list[dict[str, Any]]:
+        """See `Adapter`."""
+        with closing(kinds()[self.connection.kind](self.connection)) as adapter:
+            return adapter.render(workload)
+
+    def close(self) -> None:
+        """See `Adapter`. Nothing is open."""
+
+    def _away(self) -> Unavailable:
+        machine = self.connection.elsewhere
+        message = (
+            f"Only processes of the gateway on the machine {machine} can reach it, over a socket there,"
+            " and this is none of them."
+        )
+        return Unavailable(message, evidence={"machine": machine})
+
+
 @cache
 def kinds() -> Mapping[str, type[Adapter]]:
     """Every kind of cluster there is, by name: the entry points of the group `zun_coe.adapters`."""
@@ -229,4 +293,6 @@ def kinds() -> Mapping[str, type[Adapter]]:
 
 def open_adapter(connection: Connection) -> Adapter:
     """A connection to a cluster. Opening calls no backend."""
+    if connection.elsewhere is not None:
+        return Elsewhere(connection)
     return kinds()[connection.kind](connection)

@@ -37,6 +37,7 @@ _CHANGEABLE = (
     ),
     Flag("--cluster-endpoint", ("endpoint",), "Where its engine's API is.", metavar="URL"),
     Flag("--node-endpoint", ("node_endpoint",), "Where each node's engine is, with {address}.", metavar="URL"),
+    Flag("--machine", ("machine",), "Of local sockets, the machine of the gateway where they are.", metavar="NAME"),
     Flag("--namespace", ("namespace",), "The part of the engine to keep everything in.", metavar="NAME"),
     Flag("--public", ("public",), "Whether every project may use it.", many="switch"),
     Flag("--username", ("credentials", "username"), "Who to be there.", metavar="NAME"),

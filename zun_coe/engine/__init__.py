@@ -15,7 +15,7 @@ from zun_coe.config import Settings
 from zun_coe.engine import housekeeping
 from zun_coe.engine.acting import Key, Tools
 from zun_coe.engine.measuring import MeasuredAdapter
-from zun_coe.engine.ownership import Ownership, balance, living
+from zun_coe.engine.ownership import Ownership, balance, living, reaching
 from zun_coe.engine.tenure import Tenure
 from zun_coe.engine.watcher import ClusterRunner
 from zun_coe.errors import StoreError
@@ -48,7 +48,9 @@ class Engine:
         role: str = "engine",
         service_id: str | None = None,
     ) -> None:
-        self.ownership = Ownership(store, service_id or new_id(), settings.lease, role=role, on_lost=self._lost)
+        self.ownership = Ownership(
+            store, service_id or new_id(), settings.lease, role=role, host=settings.here, on_lost=self._lost
+        )
         self._metrics = metrics or Metrics()
         self._metrics.queues(self._queues)
         self._tools = Tools(store, cache, settings, vault, self.ownership, installation, self._metrics)
@@ -110,7 +112,8 @@ class Engine:
         clusters = {cast(Cluster, e.value).id: e for e in self._tools.cache.list("intent/cluster/")}
         owners = {id: self._owner(id) for id in clusters}
         services = [cast(Service, e.value) for e in self._tools.cache.list("service/")]
-        moves = balance(self.ownership.service_id, owners, living(services))
+        only = reaching((cast(Cluster, e.value) for e in clusters.values()), services)
+        moves = balance(self.ownership.service_id, owners, living(services), only)
         for id in (*moves.release, *(set(self._running()) - set(clusters))):
             self._end(id)
         for id in moves.acquire:
@@ -240,5 +243,5 @@ def _hosts(entry: Entry | None) -> set[str | None]:
 
 
 def _same(running: Cluster, now: Cluster) -> bool:
-    fields = ("hosts", "endpoint", "node_endpoint", "namespace", "credentials", "kind")
+    fields = ("hosts", "endpoint", "node_endpoint", "namespace", "credentials", "kind", "machine")
     return all(getattr(running, f) == getattr(now, f) for f in fields)

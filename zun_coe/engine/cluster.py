@@ -95,7 +95,8 @@ class ClusterKeeper:
             reachable=False,
             as_of=self._answered or before.as_of,
         )
-        if (before.phase, before.reason) != ("Unreachable", error.reason):  # else only the wording differs
+        known = before.phase, before.reason, before.evidence.get("machine")
+        if known != ("Unreachable", error.reason, error.evidence.get("machine")):  # else only the wording differs
             after = msgspec.structs.replace(
                 after, reason=error.reason, message=str(error), evidence=dict(error.evidence)
             )

@@ -8,20 +8,24 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from heapq import heapify, heapreplace
 from threading import Event, Lock, RLock, Thread
+from types import MappingProxyType
 
 import structlog
 
 from zun_coe import __version__
 from zun_coe.errors import Fenced, KeyExists, StoreError
-from zun_coe.model import Service
+from zun_coe.model import Cluster, Service
 from zun_coe.store import Delete, Held, Lease, Put, Store
 from zun_coe.store.records import encode, owner_key, service_key, utc_now
 
 log = structlog.get_logger()
 
+NOWHERE: Mapping[str, Collection[str]] = MappingProxyType({})
 # The share of its time after which a lease is no longer relied on, unless it was renewed.
 TRUSTED = 0.8
 
@@ -34,32 +38,71 @@ class Moves:
     release: tuple[str, ...] = ()
 
 
-def assign(owners: Mapping[str, str | None], engines: Collection[str]) -> dict[str, str]:
-    """Which engine should have each cluster (`owners`: who has it now): counts differ by one at most, and
-    as few clusters as possible change hands. Pure; every engine comes to the same answer. Empty
+def assign(
+    owners: Mapping[str, str | None], engines: Collection[str], only: Mapping[str, Collection[str]] = NOWHERE
+) -> dict[str, str]:
+    """Which engine should have each cluster (`owners`: who has it now): as evenly as can be, and as few
+    clusters as possible change hands. `only`: the engines that can reach a cluster, where not all can; where
+    none of them is there, any engine has it, to tell that. Pure; every engine comes to the same answer. Empty
     without engines."""
-    held = {e: sorted(c for c, owner in owners.items() if owner == e) for e in sorted(set(engines))}
-    if not held:
+    there = frozenset(engines)
+    if not there:
         return {}
-    each, over = divmod(len(owners), len(held))
-    richest = sorted(held, key=lambda e: (-len(held[e]), e))
-    quota = {e: each + (place < over) for place, e in enumerate(richest)}
+    able = {c: there & frozenset(only.get(c, ())) or there for c in owners}
+    assigned: dict[str, str] = {}
+    for group in sorted(set(able.values()), key=lambda group: (len(group), sorted(group))):
+        mine = {c: owner for c, owner in owners.items() if able[c] == group}
+        assigned |= _spread(mine, group, Counter(assigned.values()))
+    return assigned
+
+
+def _spread(owners: Mapping[str, str | None], engines: Collection[str], busy: Mapping[str, int]) -> dict[str, str]:
+    """The same for clusters that all these engines can have. `busy`: how many others each one has."""
+    held = {e: sorted(c for c, owner in owners.items() if owner == e) for e in sorted(engines)}
+    quota = _quotas({e: len(clusters) for e, clusters in held.items()}, len(owners), busy)
     assigned = {c: e for e, clusters in held.items() for c in clusters[: quota[e]]}
     room = [e for e in held for _ in range(quota[e] - len(held[e]))]
     homeless = (c for c in sorted(owners) if c not in assigned)
     return assigned | dict(zip(homeless, room, strict=True))
 
 
-def balance(me: str, owners: Mapping[str, str | None], engines: Collection[str]) -> Moves:
+def _quotas(held: Mapping[str, int], number: int, busy: Mapping[str, int]) -> Counter[str]:
+    """How many of a number of clusters each engine should have, besides those that it is busy with. One after
+    the other goes to whoever has the fewest then, and among those to one who holds it already."""
+    quota: Counter[str] = Counter()
+    queue = [(busy.get(e, 0), not held[e], e) for e in held]
+    heapify(queue)
+    for _ in range(number):
+        count, _, engine = queue[0]
+        quota[engine] += 1
+        heapreplace(queue, (count + 1, held[engine] <= quota[engine], engine))
+    return quota
+
+
+def balance(
+    me: str,
+    owners: Mapping[str, str | None],
+    engines: Collection[str],
+    only: Mapping[str, Collection[str]] = NOWHERE,
+) -> Moves:
     """What the engine `me` should acquire (clusters that no living engine has) and release (clusters
-    of its own that another should have). Pure."""
+    of its own that another should have). `only` as for `assign`. Pure."""
     alive = {me, *engines}
-    wanted = assign(owners, alive)
+    wanted = assign(owners, alive, only)
     mine = (c for c in sorted(owners) if wanted[c] == me)
     return Moves(
         acquire=tuple(c for c in mine if owners[c] not in alive),
         release=tuple(c for c in sorted(owners) if owners[c] == me and wanted[c] != me),
     )
+
+
+def reaching(clusters: Iterable[Cluster], services: Iterable[Service]) -> dict[str, frozenset[str]]:
+    """For each cluster with local sockets, the engines on its machine. Pure."""
+    at: dict[str, set[str]] = defaultdict(set)
+    for service in services:
+        if service.role != "api":
+            at[service.host].add(service.id)
+    return {c.id: frozenset(at[c.machine]) for c in clusters if c.local and c.machine is not None}
 
 
 class Ownership:
@@ -77,13 +120,14 @@ class Ownership:
         clock: Callable[[], float] = time.monotonic,
         *,
         role: str = "serve",
+        host: str | None = None,
         on_lost: Callable[[frozenset[str]], None] = lambda clusters: None,
     ) -> None:
         self.service_id = service_id
         self._store = store
         self._ttl = ttl
         self._clock = clock
-        self._role = role
+        self._role, self._host = role, host or socket.gethostname()
         self._on_lost = on_lost
         self._started_at = utc_now()
         self._state = Lock()  # over the fields below; never held during a call to the store
@@ -223,7 +267,7 @@ class Ownership:
         return Service(
             id=self.service_id,
             role=self._role,
-            host=socket.gethostname(),
+            host=self._host,
             pid=os.getpid(),
             version=__version__,
             started_at=self._started_at,

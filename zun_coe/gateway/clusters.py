@@ -17,7 +17,7 @@ from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import Cluster, Deletion, Host, OperationSupport
 from zun_coe.store.records import intent_key, new_id, utc_now
 
-_FIELDS = ("labels", "hosts", "endpoint", "node_endpoint", "namespace", "public")
+_FIELDS = ("labels", "hosts", "endpoint", "node_endpoint", "namespace", "machine", "public")
 
 
 class Clusters(Resources):
@@ -75,6 +75,7 @@ class Clusters(Resources):
                 write_id=change.write_id,
                 **_typed(body),
             )
+            cluster = self._placed(cluster)
         except msgspec.ValidationError as error:
             raise Malformed(str(error)) from error
         self._check(call, body)
@@ -105,6 +106,7 @@ class Clusters(Resources):
         new = replaced(new, credentials=self._tools.vault.seal(credentials)) if credentials else new
         if "credentials" in patch and patch["credentials"] is None:
             new = replaced(new, credentials=None)
+        new = self._placed(new)
         if new == old:
             return self._accepted(old.id)
         new = replaced(new, generation=old.generation + 1, updated_at=utc_now(), write_id=change.write_id)
@@ -141,6 +143,12 @@ class Clusters(Resources):
         problems = kind.check_registration(body, admin=call.principal.admin)
         if problems:
             raise Unprocessable("This cluster can't be registered so.", problems)
+
+    def _placed(self, cluster: Cluster) -> Cluster:
+        """On the machine whose sockets it is reached over: this one, unless it is said which."""
+        machine = cluster.machine or self._tools.settings.here
+        placed: Cluster = replaced(cluster, machine=machine if cluster.local else None)
+        return placed
 
     def _own(self, call: Call, ref: str) -> Resource:
         found = self._find(call, ref)
@@ -186,4 +194,5 @@ def _typed(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _defaults() -> dict[str, Any]:
-    return {"labels": {}, "hosts": (), "endpoint": None, "node_endpoint": None, "namespace": None, "public": False}
+    absent = dict.fromkeys(("endpoint", "node_endpoint", "namespace", "machine"))
+    return absent | {"labels": {}, "hosts": (), "public": False}

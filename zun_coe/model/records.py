@@ -85,7 +85,8 @@ class Host(Value, frozen=True, kw_only=True):
 
 
 class Cluster(Value, frozen=True, kw_only=True):
-    """A place to run things. `credentials` is encrypted (`vault`) and never shown."""
+    """A place to run things. `credentials` is encrypted (`vault`) and never shown; `machine`: where its local
+    sockets are, which is the host name of a machine of the gateway."""
 
     id: str
     project: str
@@ -102,9 +103,16 @@ class Cluster(Value, frozen=True, kw_only=True):
     node_endpoint: str | None = None
     namespace: str | None = None
     credentials: str | None = None
+    machine: str | None = None
     deletion: Deletion | None = None
     request_id: str = ""
     write_id: str = ""
+
+    @property
+    def local(self) -> bool:
+        """Whether it is reached over a socket of one machine, by the processes there alone."""
+        endpoints = (self.endpoint, self.node_endpoint, *(host.endpoint for host in self.hosts))
+        return any(endpoint.startswith("unix://") for endpoint in endpoints if endpoint)
 
 
 class ClusterStatus(Value, frozen=True, kw_only=True):
