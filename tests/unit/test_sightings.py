@@ -87,6 +87,22 @@ def test_an_observation_is_used_once_and_only_if_nobody_has_looked_since_it_bega
     assert sightings.take(KEYS[1]) is None
 
 
+def test_what_was_listed_before_a_hint_is_not_used() -> None:
+    sightings = Sightings()
+    sightings.listed(time.monotonic(), ALL, RECORDS)
+    sightings.hint(KEYS[0])
+    assert sightings.take(KEYS[0]) is None
+
+    began = time.monotonic()
+    sightings.hint(KEYS[1])  # while the cluster is listed
+    sightings.listed(began, ALL, RECORDS)
+    assert sightings.take(KEYS[1]) is None
+
+    sightings.hint(KEYS[2])
+    sightings.listed(time.monotonic(), ALL, RECORDS)
+    assert sightings.take(KEYS[2]) == ALL[KEYS[2]]
+
+
 def test_an_old_observation_is_not_used() -> None:
     sightings = Sightings()
     sightings.listed(time.monotonic() - FRESH, ALL, RECORDS)

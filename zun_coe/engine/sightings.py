@@ -54,9 +54,14 @@ class Sightings:
             self._seen = {key: sights[key] for key in due}
         return due
 
+    def hint(self, key: Key) -> None:
+        """Something has happened to a key just now: what a listing that began before shows of it is outdated."""
+        with self._lock:
+            self._looked[key] = time.monotonic()
+
     def take(self, key: Key) -> Observation | None:
         """What the last listing saw of a key that is worked on from now on, unless that is old, or somebody has
-        looked at it since."""
+        looked at it, or something has happened to it, since the listing began."""
         with self._lock:
             sight, looked = self._seen.get(key), self._looked.get(key, 0.0)
             now = self._looked[key] = time.monotonic()

@@ -153,13 +153,17 @@ class ClusterRunner:
                     if ref is None:
                         self.look()
                     else:
-                        self.queue.add(Key(ref.noun, ref.project, ref.id))
+                        self._hint(Key(ref.noun, ref.project, ref.id))
             except BackendError as error:
                 log.info("watch ended", cluster=self.cluster.name, error=str(error))
             except Exception:  # hints are a help: without them polling goes on
                 log.exception("watch failed", cluster=self.cluster.name)
             self._stop.wait(pause)
             pause = min(pause * 2, 5.0)
+
+    def _hint(self, key: Key) -> None:
+        self._sightings.hint(key)
+        self.queue.add(key)
 
     def _resync(self) -> None:
         """Look at everything, now and then and whenever asked; while the cluster is away, ask it with
