@@ -41,7 +41,11 @@ def _followed(scale: Scale, running: Subject, projects: int, ids: Iterator[str])
             heard.append((clients.lines - before) / lasting)
             return result
 
-    found = in_turns(rounds, {"with": with_streams, "without": lambda: _read(running, ids, lasting)})
+    def without() -> Load:
+        until(lambda: running.do("waiting") == 0, 60, "All streams are closed")
+        return _read(running, ids, lasting)
+
+    found = in_turns(rounds, {"with": with_streams, "without": without})
     case = f"beside {projects:,} streams of events, {CHANGES} deaths a second"
     return [
         *_compared(found, case, "the same without streams", Goal(1.5, "at most", "ratio")),
@@ -58,12 +62,17 @@ def _waited(scale: Scale, running: Subject) -> Sequence[Finding]:
     running.do("rest")
 
     def with_waiting() -> Load:
-        with Clients(running.url, [_wait(f"never-{n}") for n in range(count)]) as clients:
-            until(lambda: clients.sent >= count, 60, "All wait")
+        with Clients(running.url, [_wait(f"never-{n}") for n in range(count)]):
+            until(lambda: running.do("waiting") >= count, 60, "All wait")
             running.do("rest")
             return _get(running, lasting)
 
-    found = in_turns(scale.pick(5, 1), {"with": with_waiting, "without": lambda: _get(running, lasting)})
+    def without() -> Load:
+        until(lambda: running.do("waiting") == 0, 60, "Nobody waits any more")
+        running.do("rest")
+        return _get(running, lasting)
+
+    found = in_turns(scale.pick(5, 1), {"with": with_waiting, "without": without})
     return _compared(found, f"beside {count} requests that wait", "the same without them", None)
 
 
@@ -107,11 +116,11 @@ def _request(line: str, headers: Mapping[str, str]) -> bytes:
 
 
 class Clients:
-    """Connections that each send one request and read whatever comes, all in one thread. `sent` counts
-    those that have sent theirs, `answered` those that got something, `lines` the events that came."""
+    """Connections that each send one request and read whatever comes, all in one thread.
+    `answered` counts those that got something, `lines` the events that came."""
 
     def __init__(self, url: str, requests: Sequence[bytes]) -> None:
-        self.sent = self.answered = self.lines = 0
+        self.answered = self.lines = 0
         self._address, self._requests = urlsplit(url), requests
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -142,7 +151,6 @@ class Clients:
             reader, writer = await asyncio.open_connection(self._address.hostname, self._address.port)
             writer.write(request)
             await writer.drain()
-            self.sent += 1
         try:
             first = True
             while chunk := await reader.read(1 << 16):

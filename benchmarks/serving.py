@@ -20,7 +20,7 @@ import flask
 from tests.simulated import CLUSTERS, KIND, SCHEME, Image, Outside, Pace, SimulatedAdapter, SimulatedCluster
 from zun_coe import adapters
 from zun_coe.api import secrets
-from zun_coe.app import Server, create_app
+from zun_coe.app import App, Server, create_app
 from zun_coe.auth import Principal
 from zun_coe.cli.recording import record
 from zun_coe.config import Settings
@@ -38,8 +38,8 @@ NEVER = "never:1"
 class Controls:
     """What the benchmarks have the process do, by name."""
 
-    def __init__(self, process: Process, cluster: SimulatedCluster) -> None:
-        self._process, self._cluster, self._outside = process, cluster, Outside(cluster)
+    def __init__(self, process: Process, app: App, cluster: SimulatedCluster) -> None:
+        self._process, self._app, self._cluster, self._outside = process, app, cluster, Outside(cluster)
 
     def create(
         self, count: int, replicas: int = 1, projects: int = 1, prefix: str = "app", image: str = "web:1"
@@ -58,6 +58,10 @@ class Controls:
         views = self._process.gateway.views
         with views.lock:
             return dict(Counter(cast(Resource, a).status.phase for a in views.ordered("app", None)))
+
+    def waiting(self) -> int:
+        """How many requests wait for something to happen."""
+        return self._app.waiting
 
     def die(self, rate: float, duration: float, ids: list[str]) -> list[tuple[str, float]]:
         """A container of each of these apps in turn ends, `rate` a second; which did, and when (on the
@@ -111,13 +115,14 @@ def main(given: dict[str, Any]) -> None:
     cast(dict[str, Any], adapters.kinds())[KIND], CLUSTERS[NAME] = SimulatedAdapter, cluster
     secrets.show = _nothing
     process = Process(settings)
-    server = Server(create_app(process.gateway, settings), "127.0.0.1:0")
+    app = create_app(process.gateway, settings)
+    server = Server(app, "127.0.0.1:0")
     process.start()
     server.start()
     if simulated:
         _register(process)
     _say({"url": server.url})
-    controls = Controls(process, cluster)
+    controls = Controls(process, app, cluster)
     for line in sys.stdin:
         command = json.loads(line)
         _say({"result": getattr(controls, command.pop("do"))(**command)})

@@ -58,6 +58,11 @@ class App:
         """Serve one request."""
         await self._asgi(scope, receive, send)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for something to happen: those with `?wait`, and streams."""
+        return len(self._wakeups)
+
     def close(self) -> None:
         """End every stream and every wait. Idempotent; from any thread."""
         self._wakeups.close()

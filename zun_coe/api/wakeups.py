@@ -65,7 +65,8 @@ class Wakeups:
             waiter.wake()
 
     def __len__(self) -> int:
-        return len({waiter for waiters in self._waiting.values() for waiter in waiters})
+        with self._lock:
+            return len({waiter for waiters in self._waiting.values() for waiter in waiters})
 
     def _leave(self, key: Key, waiter: Waiter) -> None:
         waiters = self._waiting[key]
