@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from tests.real.components import short_folder
 from tests.real.engine import Engine
 from tests.real.images import busybox_root
 from tests.real.isolation import child_of
-from tests.real.kubernetes import VOLUMES, ControlPlane
-from tests.real.needs import need
+from tests.real.kubernetes import SERVICE_RANGE, VOLUMES, ControlPlane
+from tests.real.needs import free_port, need
 from tests.real.waiting import wait_until
 
 PAUSE = "pause:local"
@@ -72,6 +72,10 @@ class NodeEngine(Engine):
         with log.open("ab") as file:
             return self._cell.start(command, file)
 
+    def route(self, addresses: str) -> None:
+        """Let this network look for these addresses at the engine's bridge."""
+        subprocess.run(["ip", "route", "replace", addresses, "dev", self._bridge], check=True)
+
     def _options(self, number: int) -> list[str]:
         self.address = f"10.{100 + number}.0.1"
         runtime = self.folder / "runtime"
@@ -109,7 +113,7 @@ class Node:
         self.engine.load()
         self.engine.prepare(self._plane.volumes)
         self.start_kubelet()
-        wait_until(lambda: self.ready, 60, f"{self.name} is ready ({self.log('kubelet')})")
+        self._wait("kubelet", lambda: self.ready)
 
     def start_kubelet(self) -> None:
         """Start it (again); tells nothing about whether the node is ready."""
@@ -152,9 +156,13 @@ class Node:
                 "conntrack-tcp-timeout-close-wait": 0,
                 "iptables-min-sync-period": "0s",
                 "healthz-port": 0,
-                "metrics-port": 0,
+                "metrics-bind-address": f"127.0.0.1:{free_port()}",
             },
         )
+        # What goes to a cluster address must be on its way somewhere before a rule turns it to a pod.
+        self.engine.route(SERVICE_RANGE)
+        rules = [need("iptables", "iptables"), "--table=nat", "--list-rules", "KUBE-SERVICES"]
+        self._wait("kube-proxy", lambda: subprocess.run(rules, capture_output=True).returncode == 0)
 
     def log(self, program: str) -> Path:
         """Where `kubelet` or `kube-proxy` writes what it does."""
@@ -170,6 +178,15 @@ class Node:
 
     def _run(self, program: str, options: Mapping[str, Any]) -> None:
         self._programs[program] = self.engine.run(self._plane.command(program, options), self.log(program))
+
+    def _wait(self, program: str, works: Callable[[], bool]) -> None:
+        def has_come_up() -> bool:
+            if self._programs[program].poll() is not None:
+                last_words = self.log(program).read_text().partition("\ngoroutine ")[0][-1000:]
+                raise RuntimeError(f"{program} has ended: {last_words}")
+            return works()
+
+        wait_until(has_come_up, 60, f"{program} of {self.name} works")
 
     def _kill(self, program: str) -> None:
         entered = self._programs[program]
