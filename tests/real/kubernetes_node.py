@@ -206,7 +206,7 @@ class Node:
             "authorization": {"mode": "AlwaysAllow"},
             "clusterDomain": "cluster.local",
             "clusterDNS": ["10.96.0.10"],
-            "volumePluginDir": str(self.engine.folder / "data" / "plugins"),
+            "volumePluginDir": str(self.engine.folder / "data" / "volume-plugins"),
             # Groups of its own, below those of the engine; a kubelet's own hierarchy would be one for all.
             "cgroupsPerQOS": False,
             "enforceNodeAllocatable": [],

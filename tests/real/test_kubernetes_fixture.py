@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,123 +26,124 @@ def core(kubernetes: ControlPlane) -> client.CoreV1Api:
     return client.CoreV1Api(kubernetes.client())
 
 
-class TestWithoutNodes:
-    def test_the_version_is_known(self, kubernetes: ControlPlane) -> None:
-        assert client.VersionApi(kubernetes.client()).get_code().git_version == "v1.20.2"
-
-    def test_controllers_make_pods_that_wait_for_a_node(self, core: client.CoreV1Api, namespace: str) -> None:
-        _deploy(core.api_client, namespace, replicas=2, node_selector={"nobody": "has-this"})
-        wait_until(lambda: [_unscheduled(pod) for pod in _pods(core, namespace)] == [True, True], 20)
-
-    def test_a_user_may_do_what_the_rules_say_and_nothing_else(self, kubernetes: ControlPlane, namespace: str) -> None:
-        token = kubernetes.token_for("reader", READER, namespace)
-        reader = client.CoreV1Api(kubernetes.client(token))
-        assert reader.list_namespaced_pod(namespace).items == []
-        assert _status(partial(reader.list_namespaced_secret, namespace)) == 403
-        assert _status(partial(reader.list_namespaced_pod, "default")) == 403
-
-    def test_rules_without_a_namespace_hold_everywhere(self, kubernetes: ControlPlane, namespace: str) -> None:
-        everywhere = client.CoreV1Api(kubernetes.client(kubernetes.token_for(f"reader-of-{namespace}", READER)))
-        assert everywhere.list_pod_for_all_namespaces() is not None
-        assert _status(everywhere.list_node) == 403
-
-    def test_unknown_tokens_are_refused(self, kubernetes: ControlPlane) -> None:
-        stranger = client.CoreV1Api(kubernetes.client("unknown"))
-        assert _status(stranger.list_node) == 401
-
-    def test_certificates_name_users(self, kubernetes: ControlPlane, tmp_path: Any) -> None:
-        credentials = kubernetes.certificate_for("alice")
-        for name, text in credentials.items():
-            (tmp_path / name).write_text(text)
-        pair = {"cert_file": str(tmp_path / "client_cert"), "key_file": str(tmp_path / "client_key")}
-        with urllib3.PoolManager(ca_certs=str(tmp_path / "ca_cert"), **pair) as http:
-            answer = http.request("GET", f"{kubernetes.endpoint}/api/v1/nodes")
-        assert answer.status == 403
-        assert 'User "alice" cannot list' in answer.json()["message"]
-
-    def test_a_kubeconfig_leads_there(self, kubernetes: ControlPlane) -> None:
-        text = yaml.safe_load(kubernetes.kubeconfig())
-        with config.new_client_from_config_dict(text) as connection:
-            assert client.CoreV1Api(connection).read_namespace("kube-system").metadata.uid
-
-    def test_the_api_comes_back_with_what_it_had(
-        self, kubernetes: ControlPlane, core: client.CoreV1Api, namespace: str
-    ) -> None:
-        kubernetes.api.kill()
-        with pytest.raises(urllib3.exceptions.HTTPError):
-            core.list_namespace()
-        kubernetes.api.start()
-        kubernetes.ready()
-        assert core.read_namespace(namespace).status.phase == "Active"
-
-    def test_claims_are_bound(self, core: client.CoreV1Api, namespace: str) -> None:
-        _claim(core, namespace)
-        wait_until(lambda: core.read_namespaced_persistent_volume_claim("data", namespace).status.phase == "Bound", 20)
+def test_the_version_is_known(kubernetes: ControlPlane) -> None:
+    assert client.VersionApi(kubernetes.client()).get_code().git_version == "v1.20.2"
 
 
-class TestWithANode:
-    def test_pods_run_log_and_execute(self, core: client.CoreV1Api, kubernetes_node: Node, namespace: str) -> None:
-        pod = _run(core, namespace, "web")
-        assert pod.spec.node_name == kubernetes_node.name
-        assert core.read_namespaced_pod_log("web", namespace) == "serving\n"
-        assert _execute(core, namespace, "web", "cat", "/www/index.html") == "hello\n"
-
-    def test_services_carry_traffic(self, core: client.CoreV1Api, kubernetes_node: Node, namespace: str) -> None:
-        _deploy(core.api_client, namespace, replicas=2)
-        service = _expose(core, namespace)
-        wait_until(lambda: len(_endpoints(core, namespace)) == 2, 30, "Both pods are endpoints")
-        port = service.spec.ports[0]
-        urls = [f"127.0.0.1:{port.node_port}", f"{kubernetes_node.address}:{port.node_port}", service.spec.cluster_ip]
-        for url in (*urls, *_endpoints(core, namespace)):
-            assert wait_until(partial(_body, f"http://{url}/"), 20, url) == b"hello\n"
-
-    def test_volumes_keep_what_is_written(self, core: client.CoreV1Api, kubernetes_node: Node, namespace: str) -> None:
-        _claim(core, namespace)
-        mount = {"name": "data", "mountPath": "/data"}
-        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
-        for name, script in (("first", "echo kept > /data/file"), ("second", "cat /data/file")):
-            container = {
-                "name": "main",
-                "image": "busybox:local",
-                "command": ["sh", "-c", script],
-                "volumeMounts": [mount],
-            }
-            _create(core, namespace, name, {"containers": [container], "volumes": volumes, "restartPolicy": "Never"})
-            wait_until(partial(_is_in, core, namespace, name, "Succeeded"), 30, name)
-        assert core.read_namespaced_pod_log("second", namespace) == "kept\n"
-
-    def test_private_images_need_their_secret(
-        self, core: client.CoreV1Api, kubernetes_node: Node, registry: Registry, namespace: str
-    ) -> None:
-        reference = registry.push(kubernetes_node.engine, "private:1", private=True)
-        login = {registry.private: registry.auth}
-        core.create_namespaced_secret(
-            namespace,
-            {
-                "metadata": {"name": "login"},
-                "type": "kubernetes.io/dockerconfigjson",
-                "stringData": {".dockerconfigjson": json.dumps({"auths": login})},
-            },
-        )
-        container = _container(SERVE, reference)
-        _create(core, namespace, "stranger", {"containers": [container]})
-        wait_until(lambda: "ErrImagePull" in _waiting(core, namespace, "stranger"), 30)
-        _create(core, namespace, "friend", {"containers": [container], "imagePullSecrets": [{"name": "login"}]})
-        wait_until(partial(_is_in, core, namespace, "friend", "Running"), 30)
+def test_controllers_make_pods_that_wait_for_a_node(core: client.CoreV1Api, namespace: str) -> None:
+    _deploy(core.api_client, namespace, replicas=2, node_selector={"nobody": "has-this"})
+    wait_until(lambda: [_unscheduled(pod) for pod in _pods(core, namespace)] == [True, True], 20)
 
 
-class TestWithTwoNodes:
-    def test_pods_of_two_nodes_reach_each_other(
-        self, core: client.CoreV1Api, kubernetes_node: Node, second_kubernetes_node: Node, namespace: str
-    ) -> None:
-        for name, node in (("one", kubernetes_node), ("two", second_kubernetes_node)):
-            container = _container(SERVE)
-            selector = {"kubernetes.io/hostname": node.name}
-            _create(core, namespace, name, {"containers": [container], "nodeSelector": selector})
-        for name in ("one", "two"):
-            wait_until(partial(_is_in, core, namespace, name, "Running"), 30)
-        address = core.read_namespaced_pod("two", namespace).status.pod_ip
-        assert _execute(core, namespace, "one", "wget", "-q", "-O", "-", f"http://{address}/") == "hello\n"
+def test_a_user_may_do_what_the_rules_say_and_nothing_else(kubernetes: ControlPlane, namespace: str) -> None:
+    token = kubernetes.token_for("reader", READER, namespace)
+    reader = client.CoreV1Api(kubernetes.client(token))
+    assert reader.list_namespaced_pod(namespace).items == []
+    assert _status(partial(reader.list_namespaced_secret, namespace)) == 403
+    assert _status(partial(reader.list_namespaced_pod, "default")) == 403
+
+
+def test_rules_without_a_namespace_hold_everywhere(kubernetes: ControlPlane, namespace: str) -> None:
+    everywhere = client.CoreV1Api(kubernetes.client(kubernetes.token_for(f"reader-of-{namespace}", READER)))
+    assert everywhere.list_pod_for_all_namespaces() is not None
+    assert _status(everywhere.list_node) == 403
+
+
+def test_unknown_tokens_are_refused(kubernetes: ControlPlane) -> None:
+    stranger = client.CoreV1Api(kubernetes.client("unknown"))
+    assert _status(stranger.list_node) == 401
+
+
+def test_certificates_name_users(kubernetes: ControlPlane, tmp_path: Path) -> None:
+    credentials = kubernetes.certificate_for("alice")
+    for name, text in credentials.items():
+        (tmp_path / name).write_text(text)
+    pair = {"cert_file": str(tmp_path / "client_cert"), "key_file": str(tmp_path / "client_key")}
+    with urllib3.PoolManager(ca_certs=str(tmp_path / "ca_cert"), **pair) as http:
+        answer = http.request("GET", f"{kubernetes.endpoint}/api/v1/nodes")
+    assert answer.status == 403
+    assert 'User "alice" cannot list' in answer.json()["message"]
+
+
+def test_a_kubeconfig_leads_there(kubernetes: ControlPlane) -> None:
+    text = yaml.safe_load(kubernetes.kubeconfig())
+    with config.new_client_from_config_dict(text) as connection:
+        assert client.CoreV1Api(connection).read_namespace("kube-system").metadata.uid
+
+
+def test_the_api_comes_back_with_what_it_had(kubernetes: ControlPlane, core: client.CoreV1Api, namespace: str) -> None:
+    kubernetes.api.kill()
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        core.list_namespace()
+    kubernetes.api.start()
+    kubernetes.ready()
+    assert core.read_namespace(namespace).status.phase == "Active"
+
+
+def test_claims_are_bound(core: client.CoreV1Api, namespace: str) -> None:
+    _claim(core, namespace)
+    wait_until(lambda: core.read_namespaced_persistent_volume_claim("data", namespace).status.phase == "Bound", 20)
+
+
+def test_pods_run_log_and_execute(core: client.CoreV1Api, kubernetes_node: Node, namespace: str) -> None:
+    pod = _run(core, namespace, "web")
+    assert pod.spec.node_name == kubernetes_node.name
+    assert core.read_namespaced_pod_log("web", namespace) == "serving\n"
+    assert _execute(core, namespace, "web", "cat", "/www/index.html") == "hello\n"
+
+
+def test_services_carry_traffic(core: client.CoreV1Api, kubernetes_node: Node, namespace: str) -> None:
+    _deploy(core.api_client, namespace, replicas=2)
+    service = _expose(core, namespace)
+    wait_until(lambda: len(_endpoints(core, namespace)) == 2, 30, "Both pods are endpoints")
+    port = service.spec.ports[0]
+    urls = [f"127.0.0.1:{port.node_port}", f"{kubernetes_node.address}:{port.node_port}", service.spec.cluster_ip]
+    for url in (*urls, *_endpoints(core, namespace)):
+        assert wait_until(partial(_body, f"http://{url}/"), 20, url) == b"hello\n"
+
+
+def test_volumes_keep_what_is_written(core: client.CoreV1Api, kubernetes_node: Node, namespace: str) -> None:
+    _claim(core, namespace)
+    mount = {"name": "data", "mountPath": "/data"}
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    for name, script in (("first", "echo kept > /data/file"), ("second", "cat /data/file")):
+        container = _container(["sh", "-c", script]) | {"volumeMounts": [mount]}
+        _create(core, namespace, name, {"containers": [container], "volumes": volumes, "restartPolicy": "Never"})
+        wait_until(partial(_is_in, core, namespace, name, "Succeeded"), 30, name)
+    assert core.read_namespaced_pod_log("second", namespace) == "kept\n"
+
+
+def test_private_images_need_their_secret(
+    core: client.CoreV1Api, kubernetes_node: Node, registry: Registry, namespace: str
+) -> None:
+    reference = registry.push(kubernetes_node.engine, "private:1", private=True)
+    login = {registry.private: registry.auth}
+    core.create_namespaced_secret(
+        namespace,
+        {
+            "metadata": {"name": "login"},
+            "type": "kubernetes.io/dockerconfigjson",
+            "stringData": {".dockerconfigjson": json.dumps({"auths": login})},
+        },
+    )
+    container = _container(SERVE, reference)
+    _create(core, namespace, "stranger", {"containers": [container]})
+    wait_until(lambda: {"ErrImagePull", "ImagePullBackOff"}.intersection(_waiting(core, namespace, "stranger")), 30)
+    _create(core, namespace, "friend", {"containers": [container], "imagePullSecrets": [{"name": "login"}]})
+    wait_until(partial(_is_in, core, namespace, "friend", "Running"), 30)
+
+
+def test_pods_of_two_nodes_reach_each_other(
+    core: client.CoreV1Api, kubernetes_node: Node, second_kubernetes_node: Node, namespace: str
+) -> None:
+    for name, node in (("one", kubernetes_node), ("two", second_kubernetes_node)):
+        container = _container(SERVE)
+        selector = {"kubernetes.io/hostname": node.name}
+        _create(core, namespace, name, {"containers": [container], "nodeSelector": selector})
+    for name in ("one", "two"):
+        wait_until(partial(_is_in, core, namespace, name, "Running"), 30)
+    address = core.read_namespaced_pod("two", namespace).status.pod_ip
+    assert _execute(core, namespace, "one", "wget", "-q", "-O", "-", f"http://{address}/") == "hello\n"
 
 
 def _container(command: list[str], image: str = Node.image) -> dict[str, Any]:
