@@ -35,8 +35,8 @@ bench: .venv/stamp ## Measure how quick it is, next to the same without it (BENC
 	$(BIN)/python -m benchmarks $(BENCH)
 
 .PHONY: soak
-soak: .venv/stamp ## Kill real gateways at random moments (ZUN_TEST_KILLS=100, ZUN_TEST_SEED=1), on both stores
-	$(BIN)/python -m pytest -m soak tests/crash
+soak: .venv/stamp ## Kill real gateways at random moments, on both stores (ZUN_TEST_KILLS=100 ZUN_TEST_SEED=1)
+	ZUN_TEST_KILLS=$${ZUN_TEST_KILLS:-100} $(BIN)/python -m pytest -n 2 tests/crash/test_sigkill.py
 
 .PHONY: lint
 lint: .venv/stamp ## Check style, types and the layers

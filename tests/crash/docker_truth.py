@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ NOUNS = ("app", "container")
 class Asked:
     """What was asked for last, and was acknowledged."""
 
+    id: str = ""
     replicas: int = 1
     version: str = "0"
     state: str = "running"
@@ -37,25 +39,34 @@ class Untrue(AssertionError):
         self.name = name
 
 
-def check(http: httpx.Client, engine: Engine, wanted: dict[Name, Asked], cluster: str) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where to look: the gateway, the engine, the cluster that the engine is to the gateway."""
+
+    http: httpx.Client
+    engine: Engine
+    cluster: str
+
+
+def check(place: Place, wanted: dict[Name, Asked], forgotten: Collection[str]) -> None:
     """Exactly what was acknowledged is recorded and has settled, runs on the engine, and was told of in the
-    events. Raises `Untrue`."""
-    found, containers, told = records(http), made(engine, cluster), events(http)
+    events. `forgotten`: ids of what nobody saw the end of. Raises `Untrue`."""
+    found, containers, told = records(place.http), made(place), events(place.http)
     known = wanted.keys() | found.keys() | {name_of(c) for c in containers} | {subject(e) for e in told}
     for name in sorted(known):
         own = [c for c in containers if name_of(c) == name]
         try:
             _is_recorded(found.get(name), wanted.get(name))
             _runs(own, wanted.get(name))
-            _is_told([e for e in told if subject(e) == name], found.get(name), own)
+            _is_told([e for e in told if subject(e) == name], found.get(name), own, forgotten)
         except AssertionError as error:
             raise Untrue(name, error) from error
 
 
-def holds(http: httpx.Client, engine: Engine, wanted: dict[Name, Asked], cluster: str) -> bool:
+def holds(place: Place, wanted: dict[Name, Asked], forgotten: Collection[str]) -> bool:
     """Whether `check` finds nothing wrong."""
     try:
-        check(http, engine, wanted, cluster)
+        check(place, wanted, forgotten)
     except Untrue:
         return False
     return True
@@ -78,10 +89,10 @@ def subject(event: Event) -> Name:
     return event.subject, event.subject_name
 
 
-def made(engine: Engine, cluster: str) -> list[Any]:
-    """Every container that carries the label of a cluster, as Docker inspects it."""
-    api = engine.client().api
-    found = api.containers(all=True, filters={"label": f"{naming.CLUSTER}={cluster}"})
+def made(place: Place) -> list[Any]:
+    """Every container that carries the label of the cluster, as Docker inspects it."""
+    api = place.engine.client().api
+    found = api.containers(all=True, filters={"label": f"{naming.CLUSTER}={place.cluster}"})
     containers = []
     for one in found:
         with suppress(docker.errors.NotFound):  # gone since
@@ -132,8 +143,13 @@ def _runs(containers: list[Any], asked: Asked | None) -> None:
     assert versions <= {f"VERSION={asked.version}"}
 
 
-def _is_told(told: list[Event], found: dict[str, Any] | None, containers: list[Any]) -> None:
-    truth.are_a_story(told, {found["id"]} if found else ())
+def _is_told(
+    told: list[Event], found: dict[str, Any] | None, containers: list[Any], forgotten: Collection[str]
+) -> None:
+    there = {found["id"]} if found else set()
+    for id in {event.subject_id for event in told}:
+        own = [event for event in told if event.subject_id == id]
+        truth.are_a_story(own, there, {own[0].subject_name} if id in forgotten else ())
     if found is not None:
         own = [event for event in told if event.subject_id == found["id"]]
         truth.end_in_the_state(own, found["status"]["phase"], [_instance(c) for c in containers])

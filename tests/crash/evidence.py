@@ -7,24 +7,22 @@ from collections.abc import Iterable
 from typing import Any
 
 from tests.crash import docker_truth
-from tests.crash.docker_truth import Name
-from tests.processes.fleet import Member
-from tests.real.engine import Engine
+from tests.crash.docker_truth import Name, Place
 from zun_coe.model import Event
 
 # How much of the end of the log is shown.
 _LINES = 80
 
 
-def of(name: Name, gateway: Member, engine: Engine, cluster: str) -> str:
-    """Its record, its events, its containers, and what the gateway has logged of it."""
-    told = [e for e in docker_truth.events(gateway.http) if docker_truth.subject(e) == name]
-    containers = [c for c in docker_truth.made(engine, cluster) if docker_truth.name_of(c) == name]
+def of(name: Name, place: Place, said: str) -> str:
+    """Its record, its events, its containers, and what the gateway has `said` of it in its log."""
+    told = [e for e in docker_truth.events(place.http) if docker_truth.subject(e) == name]
+    containers = [c for c in docker_truth.made(place) if docker_truth.name_of(c) == name]
     parts = {
-        "record": [json.dumps(docker_truth.records(gateway.http).get(name))],
+        "record": [json.dumps(docker_truth.records(place.http).get(name))],
         "containers": map(_container, containers),
         "events": map(_event, told),
-        "log": _log(gateway.said.splitlines(), {e.subject_id for e in told}),
+        "log": _log(said.splitlines(), {e.subject_id for e in told}),
     }
     return "\n".join(line for title, lines in parts.items() for line in (f"-- {title} of {' '.join(name)}", *lines))
 

@@ -15,17 +15,22 @@ from tests.real.engine import Engine
 
 NAMES: tuple[Name, ...] = (("app", "a"), ("app", "b"), ("app", "c"), ("container", "x"), ("container", "y"))
 SLEEPS = {"image": Engine.image, "command": ["sleep", "3600"], "pull": "never"}
-QUICKLY = {"stop_signal": "SIGKILL", "stop_timeout": 1}
+# What heeds no SIGTERM, as this, has its whole grace.
+SIGNALS = ("SIGKILL", "SIGTERM")
 # How often it does not wait for what it asked for, and else how long at most, in seconds.
 HASTE, PATIENCE = 0.3, 1.0
+# How often it deletes with force.
+FORCE = 0.25
 
 
 class Hasty:
-    """`wanted` is what was acknowledged. `revive` is called when nobody answers, until somebody does."""
+    """`wanted` is what was acknowledged; `forgotten` are the ids of what was deleted with force, so that nobody
+    saw the end of it. `revive` is called when nobody answers, until somebody does."""
 
     def __init__(self, http: httpx.Client, revive: Callable[[], None], seed: int) -> None:
         self._http, self._revive, self._random = http, revive, random.Random(seed)
         self.wanted: dict[Name, Asked] = {}
+        self.forgotten: set[str] = set()
         self.script: list[str] = []
 
     def act(self) -> None:
@@ -43,10 +48,11 @@ class Hasty:
 
     def _create(self, name: Name) -> None:
         asked = Asked(replicas=self._random.randint(1, 2) if name[0] == "app" else 1)
-        body = {"name": name[1], "cluster": "here", "env": {"VERSION": "0"}, **SLEEPS, **QUICKLY}
+        body: dict[str, Any] = {"name": name[1], "cluster": "here", "env": {"VERSION": "0"}, **SLEEPS}
+        body |= {"stop_signal": self._random.choice(SIGNALS), "stop_timeout": 1}
         body |= {"replicas": asked.replicas} if name[0] == "app" else {}
-        if self._send("POST", f"/v1/{name[0]}s", body):
-            self.wanted[name] = asked
+        if (created := self._send("POST", f"/v1/{name[0]}s", body)).is_success:
+            self.wanted[name] = replace(asked, id=created.json()["id"])
 
     def _patch(self, name: Name, asked: Asked) -> None:
         if self._random.random() < 0.5:
@@ -55,31 +61,32 @@ class Hasty:
         else:
             after = replace(asked, version=str(self._random.randint(1, 1000)))
             body = {"env": {"VERSION": after.version}}
-        if self._send("PATCH", f"/v1/apps/{name[1]}", body):
+        if self._send("PATCH", f"/v1/apps/{name[1]}", body).is_success:
             self.wanted[name] = after
 
     def _turn(self, name: Name, asked: Asked) -> None:
         action, state = ("stop", "stopped") if asked.state == "running" else ("start", "running")
-        if self._send("POST", f"/v1/containers/{name[1]}/{action}", None):
+        if self._send("POST", f"/v1/containers/{name[1]}/{action}", None).is_success:
             self.wanted[name] = replace(asked, state=state)
 
     def _delete(self, name: Name) -> None:
-        self._send("DELETE", f"/v1/{name[0]}s/{name[1]}", None)
-        del self.wanted[name]
+        force = self._random.random() < FORCE
+        self._send("DELETE", f"/v1/{name[0]}s/{name[1]}", None, force=force)
+        gone = self.wanted.pop(name)
+        self.forgotten |= {gone.id} if force else set()
 
-    def _send(self, method: str, path: str, body: Any) -> bool:
-        """Ask until there is an answer. Whether it was accepted: it isn't where something is gone, or can't
-        be done in its state."""
+    def _send(self, method: str, path: str, body: Any, **params: Any) -> httpx.Response:
+        """Ask until there is an answer; it isn't a success where something is gone, or can't be done in its state."""
         headers = {"Idempotency-Key": str(uuid4())} if method == "POST" else {}
-        wait = 0.0 if self._random.random() < HASTE else self._random.uniform(0.0, PATIENCE)
-        self.script.append(f"{method} {path} {body or ''}")
+        params["wait"] = 0.0 if self._random.random() < HASTE else self._random.uniform(0.0, PATIENCE)
+        self.script.append(f"{method} {path} {body or ''} {params}")
         while True:
             try:
-                answer = self._http.request(method, path, json=body, headers=headers, params={"wait": wait})
+                answer = self._http.request(method, path, json=body, headers=headers, params=params)
             except httpx.TransportError:
                 self._revive()
                 continue
             if answer.status_code == 503:  # it has just begun
                 continue
             assert answer.is_success or answer.status_code in (404, 409), f"{self.script[-1]}: {answer.text}"
-            return answer.is_success
+            return answer

@@ -8,13 +8,14 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 
 import pytest
 
 from tests.crash import docker_truth, evidence
-from tests.crash.docker_truth import Asked, Name
+from tests.crash.docker_truth import Place
 from tests.crash.forked import Forked
 from tests.crash.hasty import Hasty
 from tests.processes.fleet import Member, got, register, until
@@ -22,11 +23,12 @@ from tests.real.engine import Engine
 from tests.real.etcd import Etcd
 from zun_coe.vault import key_from_file
 
-pytestmark = pytest.mark.soak
 KILLS = int(os.environ.get("ZUN_TEST_KILLS", "5"))
 SEED = int(os.environ.get("ZUN_TEST_SEED", "1"))
 # The longest that a process lives once it serves, in seconds: some are killed before they have the cluster.
 LONGEST_LIFE = 3.0
+# So many are killed before they serve, within so many seconds from their start.
+STILLBORN, LONGEST_BIRTH = 0.2, 1.5
 LEASE = 2.0
 
 
@@ -41,29 +43,31 @@ class Mortal:
         self._timer: Timer | None = None
 
     def start(self) -> None:
-        """Start it and wait until it serves; from then on its time is short."""
+        """Start it and wait until it serves, which some that are started do not live to see."""
+        while self.kills and self._random.random() < STILLBORN:
+            self.member.start()
+            self.doom(LONGEST_BIRTH)
+            self._die()
         self.member.start()
         until(self.member.serves, "the gateway serves")
 
-    def doom(self) -> None:
-        """Have it killed at some moment."""
+    def doom(self, longest: float = LONGEST_LIFE) -> None:
+        """Have it killed at some moment, `longest` seconds from now at the latest."""
         if self.kills:
             self.kills -= 1
-            self._timer = Timer(self._random.uniform(0.0, LONGEST_LIFE), self.member.kill)
+            self._timer = Timer(self._random.uniform(0.0, longest), self.member.kill)
             self._timer.start()
 
     def revive(self) -> None:
         """Start it again, once it has died."""
-        if self._timer is not None:
-            self._timer.join()
+        self._die()
         assert not self.member.running, "it does not answer, and is not dead"
         self.start()
         self.doom()
 
     def survive(self) -> None:
         """Have the last death behind it, and serve."""
-        if self._timer is not None:
-            self._timer.join()
+        self._die()
         if not self.member.running:
             self.start()
 
@@ -72,6 +76,10 @@ class Mortal:
         if self._timer is not None:
             self._timer.cancel()
         self.member.close()
+
+    def _die(self) -> None:
+        if self._timer is not None:
+            self._timer.join()
 
 
 @pytest.fixture
@@ -95,33 +103,32 @@ def test_on_etcd(tmp_path: Path, docker_engine: Engine, etcd: Etcd) -> None:
 
 def endure(gateway: Mortal, engine: Engine) -> None:
     """Work with it until it was killed often enough, and see what is there then."""
-    http = gateway.member.http
-    client = Hasty(http, gateway.revive, SEED)
-    cluster = ""
+    client = Hasty(gateway.member.http, gateway.revive, SEED)
+    place = Place(gateway.member.http, engine, "")
     try:
         gateway.start()
-        cluster = register(gateway.member, "here", engine.endpoint)
+        place = replace(place, cluster=register(gateway.member, "here", engine.endpoint))
         until(lambda: got(gateway.member, "/v1/clusters/here")["status"]["phase"] == "Ready", "the cluster is ready")
         gateway.doom()
         while gateway.kills:
             client.act()
         gateway.survive()
-        prove(gateway.member, engine, client.wanted, cluster)
+        prove(gateway.member, place, client)
     except BaseException as error:
         error.add_note("\n".join(client.script))
         raise
     finally:
         gateway.close()
-        for container in docker_truth.made(engine, cluster):
+        for container in docker_truth.made(place):
             engine.client().api.remove_container(container["Id"], force=True)
 
 
-def prove(gateway: Member, engine: Engine, wanted: dict[Name, Asked], cluster: str) -> None:
+def prove(gateway: Member, place: Place, client: Hasty) -> None:
     """Everything comes to be as it was asked for, and stays so. What fails tells all that there is to see."""
     with suppress(pytest.fail.Exception):
-        until(lambda: docker_truth.holds(gateway.http, engine, wanted, cluster), "all is as it was asked for")
+        until(lambda: docker_truth.holds(place, client.wanted, client.forgotten), "all is as it was asked for")
     try:
-        docker_truth.check(gateway.http, engine, wanted, cluster)
+        docker_truth.check(place, client.wanted, client.forgotten)
     except docker_truth.Untrue as error:
-        error.add_note(evidence.of(error.name, gateway, engine, cluster))
+        error.add_note(evidence.of(error.name, place, gateway.said))
         raise
