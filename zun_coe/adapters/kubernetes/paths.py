@@ -1,0 +1,33 @@
+"""Where in the API an object is: by its kind, its namespace and its name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_COLLECTIONS = {
+    "Deployment": "/apis/apps/v1/{}deployments",
+    "Event": "/api/v1/{}events",
+    "Namespace": "/api/v1/namespaces",
+    "Node": "/api/v1/nodes",
+    "PersistentVolumeClaim": "/api/v1/{}persistentvolumeclaims",
+    "Pod": "/api/v1/{}pods",
+    "Secret": "/api/v1/{}secrets",
+    "Service": "/api/v1/{}services",
+}
+
+
+def collection(kind: str, namespace: str | None = None) -> str:
+    """All objects of a kind: in a namespace, or everywhere."""
+    return _COLLECTIONS[kind].format(f"namespaces/{namespace}/" if namespace else "")
+
+
+def path(kind: str, name: str, namespace: str | None = None) -> str:
+    """One object."""
+    return f"{collection(kind, namespace)}/{name}"
+
+
+def path_of(object: Mapping[str, Any]) -> str:
+    """An object that says of what kind it is and where."""
+    metadata = object["metadata"]
+    return path(object["kind"], metadata["name"], metadata.get("namespace"))
