@@ -48,6 +48,7 @@ class Probe(Wire, frozen=True, kw_only=True):
 
     initial_delay_seconds: int = 0
     period_seconds: int = 10
+    timeout_seconds: int = 1
     failure_threshold: int = 3
 
 

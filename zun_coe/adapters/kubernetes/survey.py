@@ -1,0 +1,231 @@
+"""From native objects to observations. Pure.
+
+A pod is an instance, whatever state it is in, but for those of apps that have ended: a ReplicaSet leaves such pods
+behind when a node throws them out, and has others in their place. Instances of apps are numbered by age, those on
+their way out last: Kubernetes has no slots."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from zun_coe.adapters.kubernetes import naming, reasons, wire
+from zun_coe.adapters.kubernetes.instances import Look, finished
+from zun_coe.adapters.kubernetes.reasons import Trouble
+from zun_coe.model import Endpoint, Instance, Observation, WorkloadRef
+
+Object = Mapping[str, Any]
+
+# A port of every node leads to an app. Of many nodes some are enough to be told.
+MOST_ADDRESSES = 8
+# What explains why there is nothing better is told only where nothing else explains more.
+_LAST = frozenset({"Pulling", "RolloutStuck"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that was found of one workload, and the nodes. `events`: at least those of its pods and claims. `at`: when
+    it was asked for."""
+
+    deployment: Object | None = None
+    pods: Sequence[wire.Pod] = ()
+    services: Sequence[Object] = ()
+    claims: Sequence[Object] = ()
+    events: Sequence[wire.Event] = ()
+    nodes: Sequence[wire.Node] = ()
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def observation(ref: WorkloadRef, found: Found) -> Observation:
+    """What there is of a workload."""
+    instances = tuple(look.instance(slot) for slot, look in enumerate(_looks(ref, found), start=1))
+    hash_ = _hash(found)
+    told = _trouble(found, instances, hash_)
+    return Observation(
+        ref=ref,
+        native=tuple(_native(ref, found)),
+        hash=hash_,
+        desired=found.deployment["spec"].get("replicas", 1) if found.deployment else None,
+        instances=instances,
+        endpoints=_endpoints(found, instances),
+        reason=told.reason if told else None,
+        message=told.message if told else None,
+        evidence=dict(told.evidence) if told else {},
+        leftovers=tuple(_leftovers(found)),
+    )
+
+
+def next_look(ref: WorkloadRef, found: Found) -> float | None:
+    """In how many seconds time alone makes an instance ready: one that was started again has to stay for a moment.
+    None: never."""
+    left = (look.unproven for look in _looks(ref, found))
+    return min((each.total_seconds() for each in left if each is not None), default=None)
+
+
+def reference(kind: str, metadata: Object) -> str:
+    """An object for people: `Deployment namespace/name`."""
+    return f"{kind} {metadata.get('namespace', '')}/{metadata['name']}"
+
+
+def _looks(ref: WorkloadRef, found: Found) -> list[Look]:
+    events: dict[str, list[wire.Event]] = defaultdict(list)
+    for event in found.events:
+        events[event.involved_object.uid].append(event)
+    nodes = {node.metadata.name: node for node in found.nodes}
+    return [
+        Look.at_pod(pod, events.get(pod.metadata.uid, ()), nodes.get(pod.spec.node_name), found.at)
+        for pod in _current(ref, found)
+    ]
+
+
+def _current(ref: WorkloadRef, found: Found) -> list[wire.Pod]:
+    """The pods that are instances, the oldest first, those on their way out last."""
+    pods = found.pods
+    if ref.noun == "app":
+        pods = [p for p in pods if not finished(p)]
+    never = datetime.max.replace(tzinfo=UTC)
+
+    def age(pod: wire.Pod) -> tuple[bool, datetime, str]:
+        metadata = pod.metadata
+        return metadata.deletion_timestamp is not None, metadata.creation_timestamp or never, metadata.name
+
+    return sorted(pods, key=age)
+
+
+def _hash(found: Found) -> str:
+    """The template that is asked for: a Deployment's, or the pod's own."""
+    if found.deployment is None:
+        return next((p.metadata.labels.get(naming.HASH, "") for p in found.pods), "")
+    metadata = found.deployment["spec"]["template"].get("metadata") or {}
+    return str((metadata.get("labels") or {}).get(naming.HASH, ""))
+
+
+def _trouble(found: Found, instances: Sequence[Instance], hash_: str) -> Trouble | None:
+    """What is in the way of all of a workload: that no pod is taken, that its template can never start, that a volume
+    or its pods do not stay, that it takes too long; the first of these."""
+    deployed = reasons.of_deployment(found.deployment) if found.deployment else None
+    hopeless = (i for i in instances if i.reason == "InvalidSpec" and i.hash == hash_)
+    refused = next((Trouble("InvalidSpec", i.message or "", i.evidence) for i in hopeless), None)
+    if deployed is not None and deployed.reason not in _LAST:
+        return deployed
+    return refused or _of_claims(found) or _of_thrown_out(found) or deployed
+
+
+def _of_claims(found: Found) -> Trouble | None:
+    for claim in found.claims:
+        uid = claim["metadata"].get("uid")
+        if told := reasons.of_claim(claim, [e for e in found.events if e.involved_object.uid == uid]):
+            return told
+    return None
+
+
+def _of_thrown_out(found: Found) -> Trouble | None:
+    """Why the youngest pod of an app ended, where none that is younger took its place."""
+    if found.deployment is None or not found.pods:
+        return None
+    never = datetime.min.replace(tzinfo=UTC)
+    return reasons.thrown_out(max(found.pods, key=lambda p: p.metadata.creation_timestamp or never))
+
+
+def _leftovers(found: Found) -> list[str]:
+    deployments = [found.deployment] if found.deployment else []
+    named = [("Deployment", d) for d in deployments] + [("Service", s) for s in found.services]
+    return [reference(kind, o["metadata"]) for kind, o in named]
+
+
+def _native(ref: WorkloadRef, found: Found) -> list[str]:
+    """What there is besides the pods of a Deployment, which are known by their instances."""
+    pods = found.pods if ref.noun == "container" else ()
+    named = [reference("Pod", {"namespace": p.metadata.namespace, "name": p.metadata.name}) for p in pods]
+    return [*named, *_leftovers(found), *(reference("PersistentVolumeClaim", c["metadata"]) for c in found.claims)]
+
+
+def _endpoints(found: Found, instances: Sequence[Instance]) -> tuple[Endpoint, ...]:
+    """The node ports, at addresses of nodes; none while nothing runs behind them."""
+    if not any(i.state == "running" for i in instances):
+        return ()
+    ports = [p for s in found.services for p in s["spec"].get("ports") or () if p.get("nodePort")]
+    ports.sort(key=lambda p: (str(p.get("targetPort") or p["port"]), p.get("protocol", "TCP")))
+    addresses = _addresses(found)
+    return tuple(
+        Endpoint(address=address, port=p["nodePort"], target=_target(p), protocol=p.get("protocol", "TCP").lower())
+        for p in ports
+        for address in addresses
+    )
+
+
+def _target(port: Object) -> int:
+    target = port.get("targetPort")
+    return target if isinstance(target, int) else int(port["port"])
+
+
+def _addresses(found: Found) -> list[str]:
+    """Where nodes are reached that answer; where nobody may list nodes, those where the pods are."""
+    nodes = [n for n in found.nodes if not n.spec.unschedulable and not n.lost]
+    known = [n.address or "" for n in sorted(nodes, key=lambda n: n.metadata.name)]
+    if not found.nodes:
+        known = sorted({p.status.host_ip for p in found.pods if p.metadata.deletion_timestamp is None})
+    return list(dict.fromkeys(a for a in known if a))[:MOST_ADDRESSES]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Everything of ours in a cluster, as it was listed. `events` may be of anything."""
+
+    deployments: Sequence[Object] = ()
+    pods: Sequence[wire.Pod] = ()
+    services: Sequence[Object] = ()
+    claims: Sequence[Object] = ()
+    events: Sequence[wire.Event] = ()
+    nodes: Sequence[wire.Node] = ()
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def sorted_out(listed: Listed) -> dict[WorkloadRef, Found]:
+    """What was found of each workload. What does not say whose it is is left out, and volumes that nothing uses."""
+    deployments = {r: d for d in listed.deployments if (r := _ref(d["metadata"])) is not None}
+    pods: dict[WorkloadRef, list[wire.Pod]] = defaultdict(list)
+    for pod in listed.pods:
+        if ref := naming.ref_of(pod.metadata.labels, pod.metadata.annotations):
+            pods[ref].append(pod)
+    services: dict[WorkloadRef, list[Object]] = defaultdict(list)
+    for service in listed.services:
+        if ref := _ref(service["metadata"]):
+            services[ref].append(service)
+    events: dict[str, list[wire.Event]] = defaultdict(list)
+    for event in listed.events:
+        events[event.involved_object.uid].append(event)
+    claims = {(c["metadata"].get("namespace", ""), c["metadata"]["name"]): c for c in listed.claims}
+
+    def found(ref: WorkloadRef) -> Found:
+        used = _used(deployments.get(ref), pods[ref])
+        own = [claims[key] for key in sorted(used) if key in claims]
+        uids = [p.metadata.uid for p in pods[ref]] + [c["metadata"].get("uid", "") for c in own]
+        told = [e for uid in uids for e in events.get(uid, ())]
+        return Found(deployments.get(ref), pods[ref], services[ref], own, told, listed.nodes, listed.at)
+
+    return {ref: found(ref) for ref in dict.fromkeys((*deployments, *pods, *services))}
+
+
+def _ref(metadata: Object) -> WorkloadRef | None:
+    return naming.ref_of(metadata.get("labels") or {}, metadata.get("annotations") or {})
+
+
+def _used(deployment: Object | None, pods: Sequence[wire.Pod]) -> set[tuple[str, str]]:
+    """The claims of a workload, by namespace and name."""
+    used = {
+        (pod.metadata.namespace, volume.persistent_volume_claim.claim_name)
+        for pod in pods
+        for volume in pod.spec.volumes
+        if volume.persistent_volume_claim is not None
+    }
+    if deployment is None:
+        return used
+    namespace = deployment["metadata"].get("namespace", "")
+    volumes = deployment["spec"]["template"].get("spec", {}).get("volumes") or ()
+    return used | {
+        (namespace, v["persistentVolumeClaim"]["claimName"]) for v in volumes if "persistentVolumeClaim" in v
+    }
