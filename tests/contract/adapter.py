@@ -56,11 +56,13 @@ class Contract:
         world.close()
 
     @pytest.fixture
-    def body(self, image: str) -> Callable[..., dict[str, Any]]:
-        """Makes the body of an app or a container that runs until it is stopped, and stops at once."""
+    def body(self, cluster_body: Mapping[str, Any], image: str) -> Callable[..., dict[str, Any]]:
+        """Makes the body of an app or a container that runs until it is stopped, and stops at once, as far as that
+        can be had."""
+        signals = kinds()[cluster_body["kind"]].fields["/stop_signal"].support is not Support.NONE
 
         def make(name: str = "web", script: str = "echo started; sleep 1000", **fields: Any) -> dict[str, Any]:
-            how = {"command": ["sh", "-c", script], "stop_signal": "SIGKILL", "stop_timeout": 1}
+            how = {"command": ["sh", "-c", script], "stop_timeout": 1} | ({"stop_signal": "SIGKILL"} if signals else {})
             return {"name": name, "cluster": CLUSTER, "image": image} | how | fields
 
         return make

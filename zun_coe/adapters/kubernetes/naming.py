@@ -22,11 +22,15 @@ HASH = f"{DOMAIN}/hash"
 VOLUME = f"{DOMAIN}/volume"
 RESTARTED = f"{DOMAIN}/restarted"
 """An annotation of a container's pod: the restart that made it."""
+APPLIED = f"{DOMAIN}/applied"
+"""An annotation: the digest of what the gateway last sent. What is otherwise beside the same digest, others changed."""
 PROJECT_NAME = f"{DOMAIN}/project-name"
 """An annotation: the project, whatever characters it has."""
 NAME = f"{DOMAIN}/name"
 """A label: the resource's own name, which a DNS label can hold."""
 
+OWNERSHIP = (INSTALLATION, CLUSTER, PROJECT)
+"""The labels that say that an object is a project's of this gateway."""
 FIELD_MANAGER = "zun-coe"
 
 _OTHERS = re.compile(r"[^a-z0-9]+")

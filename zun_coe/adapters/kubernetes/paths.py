@@ -22,6 +22,12 @@ def collection(kind: str, namespace: str | None = None) -> str:
     return _COLLECTIONS[kind].format(f"namespaces/{namespace}/" if namespace else "")
 
 
+def version(kind: str) -> str:
+    """The group and version of a kind, as `apps/v1`."""
+    _, root, *parts = _COLLECTIONS[kind].split("/")
+    return "/".join(parts[: 2 if root == "apis" else 1])
+
+
 def path(kind: str, name: str, namespace: str | None = None) -> str:
     """One object."""
     return f"{collection(kind, namespace)}/{name}"

@@ -1,0 +1,165 @@
+"""Kubernetes as an adapter: the verbs, which ask what is there, plan, and send what the plan says.
+
+All that it must know is in the cluster. What it keeps in memory (which namespaces are there, what was seen last)
+may be lost at any time and only costs a few calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Event as StopEvent
+from typing import Any, ClassVar
+
+import msgspec
+
+from zun_coe.adapters import Adapter, Again, Connection, Done, LogOptions, LogStream, Outcome, Wait
+from zun_coe.adapters.fields import Accounting
+from zun_coe.adapters.kubernetes import describing, manifest, naming, paths, podspec, registration, survey, watching
+from zun_coe.adapters.kubernetes.client import Client
+from zun_coe.adapters.kubernetes.converging import Erase, Json, Key, Plan, Send, key_of, plan
+from zun_coe.adapters.kubernetes.fields import FIELDS
+from zun_coe.adapters.kubernetes.finding import Finder, Sight
+from zun_coe.adapters.kubernetes.logs import pod_logs
+from zun_coe.adapters.kubernetes.namespaces import Namespaces
+from zun_coe.errors import Absent, FieldProblem, Invalid, Unavailable
+from zun_coe.model import ClusterInfo, Drift, Observation, Workload, WorkloadRef
+
+POLL = 1.0
+"""How soon something that is on its way out is looked for again, in seconds, besides all hints."""
+ROUNDS = 4
+"""So often a step plans anew at most: what follows an owner is sent when the owner is there."""
+
+
+class KubernetesAdapter(Adapter):
+    """One cluster of Kubernetes. Thread-safe as long as no workload is applied twice at once."""
+
+    fields: ClassVar[Accounting] = FIELDS
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._client = Client(connection)
+        self._finder = Finder(self._client, connection)
+        self._namespaces = Namespaces(self._client, connection)
+        self._seen: dict[str, tuple[Observation, Sight]] = {}
+        self._drift: dict[str, tuple[Drift, ...]] = {}
+
+    @classmethod
+    def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
+        """See `Adapter.check_registration`."""
+        return registration.check_registration(cluster, admin=admin)
+
+    def describe(self) -> ClusterInfo:
+        """See `Adapter.describe`."""
+        return describing.describe(self._client, self.connection.namespace)
+
+    def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
+        """See `Adapter.observe`."""
+        if ref is None:
+            return [survey.observation(each, found) for each, found in self._finder.all().items()]
+        sight = self._finder.one(ref)
+        observation = survey.observation(ref, sight.found)
+        if drift := self._drift.get(ref.id):
+            observation = msgspec.structs.replace(observation, drift=drift)
+        self._seen[ref.id] = observation, sight
+        return [observation]
+
+    def apply(self, workload: Workload, seen: Observation | None) -> Outcome:
+        """See `Adapter.apply`. What others have changed is told by an observation before it is put right."""
+        ref, live = workload.ref, dict(self._sight(workload.ref, seen).live)
+        told = self._drift.pop(ref.id, None)
+        wanted = manifest.render(workload, self._target(ref))
+        changed = False
+        for _ in range(ROUNDS):
+            step = plan(wanted, live)
+            if step.drift and told is None:
+                self._drift[ref.id] = step.drift
+                return Again()
+            if not step.changes:
+                break
+            if not self._carry_out(ref, step, live):
+                return Wait(POLL)
+            changed = True
+        if step.waiting:
+            return Wait(POLL)
+        return Again() if changed else Done()
+
+    def remove(self, ref: WorkloadRef, seen: Observation | None) -> Outcome:
+        """See `Adapter.remove`. What belongs to a Deployment goes with it, and it goes last."""
+        sight = self._sight(ref, seen)
+        left = [o for (kind, _), o in sight.live.items() if kind != "PersistentVolumeClaim"]
+        if not left and not sight.found.pods:
+            self._drift.pop(ref.id, None)
+            return Done()
+        for step in plan([], sight.live).changes:
+            if isinstance(step, Erase):
+                self._erase(self._finder.namespace(ref.project), step)
+        return Wait(POLL)
+
+    def remove_volume(self, name: str, id: str, project: str) -> None:
+        """See `Adapter.remove_volume`."""
+        namespace, claim = self._finder.namespace(project), naming.volume_name(name, id)
+        if users := self._finder.users(namespace, podspec.volume_label(id)):
+            raise Unavailable(f"The volume {name} is used by {users[0]}.", "VolumeUnavailable", {"pod": users[0]})
+        self._client.delete(paths.path("PersistentVolumeClaim", claim, namespace))
+
+    def watch(self, stop: StopEvent) -> Iterator[WorkloadRef | None]:
+        """See `Adapter.watch`."""
+        return watching.hints(self._client, self.connection, stop)
+
+    def render(self, workload: Workload) -> list[dict[str, Any]]:
+        """See `Adapter.render`. Secrets are masked; owners are left out, since they are known only later."""
+        return manifest.plan(workload, self._target(workload.ref))
+
+    def logs(self, ref: WorkloadRef, native_id: str, options: LogOptions) -> LogStream:
+        """See `adapters.Logs`."""
+        container = options.container or podspec.MAIN
+        return pod_logs(self._client, self._finder.namespace(ref.project), native_id, container, native_id, options)
+
+    def delete_instance(self, ref: WorkloadRef, native_id: str) -> None:
+        """See `adapters.DeleteInstance`. Within its grace."""
+        self._client.delete(paths.path("Pod", native_id, self._finder.namespace(ref.project)))
+
+    def close(self) -> None:
+        """See `Adapter.close`."""
+        self._client.close()
+
+    def _target(self, ref: WorkloadRef) -> manifest.Target:
+        return manifest.Target(self._finder.namespace(ref.project), shared=self.connection.namespace is not None)
+
+    def _sight(self, ref: WorkloadRef, seen: Observation | None) -> Sight:
+        """What is behind an observation; a new look where it is not the last one of this adapter."""
+        known = self._seen.pop(ref.id, None)
+        if seen is None or known is None or known[0] is not seen:
+            self.observe(ref)
+            known = self._seen.pop(ref.id)
+        return known[1]
+
+    def _carry_out(self, ref: WorkloadRef, step: Plan, live: dict[Key, Json]) -> bool:
+        """Send what a plan says, and keep what became of it in `live`. False where something must be gone first."""
+        namespace = self._finder.namespace(ref.project)
+        if not self._namespaces.ensure(ref.project):
+            return False
+        for change in step.changes:
+            if isinstance(change, Erase):
+                self._erase(namespace, change)
+        try:
+            for change in step.changes:
+                if isinstance(change, Send):
+                    live[key_of(change.object)] = self._send(change.object, live)
+        except Absent as error:
+            self._namespaces.forget(ref.project)
+            raise Unavailable(f"The namespace {namespace} is not there any more.", "Error", error.evidence) from error
+        return not any(isinstance(change, Erase) for change in step.changes)
+
+    def _send(self, object: Json, live: Mapping[Key, Json]) -> Json:
+        """Apply an object, unless its name is somebody else's: that is never taken over."""
+        if key_of(object) not in live and (there := self._finder.there(object)) is not None:
+            labels = there["metadata"].get("labels") or {}
+            if any(labels.get(name) != object["metadata"]["labels"].get(name) for name in naming.OWNERSHIP):
+                kind, name = key_of(object)
+                namespace = object["metadata"]["namespace"]
+                told = f"There is a {kind} {name} in the namespace {namespace} already, made by others."
+                raise Invalid(told, evidence={"kind": kind, "name": name, "namespace": namespace})
+        return self._client.apply(paths.path_of(object), object)
+
+    def _erase(self, namespace: str, step: Erase) -> None:
+        self._client.delete(paths.path(step.kind, step.name, namespace), uid=step.uid)

@@ -1,0 +1,147 @@
+"""From what is wanted and what is there to what is to be sent. Pure.
+
+What is sent carries its own digest. So what differs from what is wanted beside the same digest was changed by
+somebody else: that is drift, and is told of before it is put right."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from zun_coe.adapters.kubernetes import naming
+from zun_coe.adapters.kubernetes.difference import differences, immutable
+from zun_coe.model import Drift
+
+Json = dict[str, Any]
+Key = tuple[str, str]
+"""Kind and name of an object within the namespace."""
+
+# What runs a workload, and owns what goes with it.
+BODIES = frozenset({"Deployment", "Pod"})
+# What follows its owner.
+FOLLOWERS = frozenset({"Service", "Secret"})
+
+
+@dataclass(frozen=True)
+class Send:
+    """Have an object be as it says."""
+
+    object: Json
+
+
+@dataclass(frozen=True)
+class Erase:
+    """Have this very object deleted."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to send, in this order. `drift`: what others have changed of what was sent. `waiting`: the names of
+    objects that have to be gone first, and are on their way out."""
+
+    changes: tuple[Send | Erase, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+
+def key_of(object: Mapping[str, Any]) -> Key:
+    """How an object is found among those of its namespace."""
+    return object["kind"], object["metadata"]["name"]
+
+
+def plan(wanted: Sequence[Json], live: Mapping[Key, Json]) -> Plan:
+    """What brings what is there to what is wanted. `live`: everything of this workload and its claims."""
+    changes: list[Send | Erase] = []
+    drift: list[Drift] = []
+    waiting: list[str] = []
+    for object in (stamped(owned(one, live)) for one in wanted):
+        there = live.get(key_of(object))
+        if there is None:
+            changes.append(Send(object))
+        elif "deletionTimestamp" in there["metadata"]:
+            waiting.append(there["metadata"]["name"])
+        elif _spent(object, there):
+            changes.append(_erase(there))
+        else:
+            found = _correctable(object, there)
+            drift += found if _digest_of(there) == _digest_of(object) else ()
+            changes += _correction(object, there, found)
+    changes += _surplus(wanted, live)
+    return Plan(tuple(changes), tuple(drift), tuple(waiting))
+
+
+def stamped(object: Json) -> Json:
+    """The object with its own digest."""
+    digest = hashlib.sha256(msgspec.json.encode(object, order="sorted")).hexdigest()[:32]
+    metadata = object["metadata"]
+    annotations = metadata.get("annotations", {}) | {naming.APPLIED: digest}
+    return object | {"metadata": metadata | {"annotations": annotations}}
+
+
+def owned(object: Json, live: Mapping[Key, Json]) -> Json:
+    """The object with its owner, where it is to follow one that is there already."""
+    bodies = [one for (kind, _), one in live.items() if kind in BODIES and _stays(one)]
+    if object["kind"] not in FOLLOWERS or len(bodies) != 1:
+        return object
+    (body,) = bodies
+    version = {"Deployment": "apps/v1", "Pod": "v1"}[body["kind"]]
+    reference = {"apiVersion": version, "kind": body["kind"], "blockOwnerDeletion": True}
+    reference |= {"name": body["metadata"]["name"], "uid": body["metadata"]["uid"]}
+    return object | {"metadata": object["metadata"] | {"ownerReferences": [reference]}}
+
+
+def _surplus(wanted: Sequence[Json], live: Mapping[Key, Json]) -> Iterator[Erase]:
+    """What is there and wanted no more. Claims hold what users keep, and go only when they say so."""
+    names = {key_of(object) for object in wanted}
+    for key, there in live.items():
+        if key not in names and key[0] in BODIES | FOLLOWERS and _stays(there):
+            yield _erase(there)
+
+
+def _spent(object: Json, there: Json) -> bool:
+    """Whether a container's pod is to be made anew: another restart was asked for, or it was driven off its node,
+    from where it does not come back by itself."""
+    if object["kind"] != "Pod":
+        return False
+    carried_out, asked_for = (int(_annotation(one, naming.RESTARTED) or 0) for one in (there, object))
+    status, policy = there.get("status", {}), object["spec"].get("restartPolicy")
+    driven_off = status.get("phase") == "Failed" and bool(status.get("reason"))
+    return carried_out < asked_for or (driven_off and policy != "Never")
+
+
+def _correctable(object: Json, there: Json) -> tuple[Drift, ...]:
+    """What is otherwise, and can be put right or made anew: what a claim was made with stays."""
+    found = differences(object, there)
+    if object["kind"] != "PersistentVolumeClaim":
+        return found
+    return tuple(drift for drift in found if not immutable(object, [drift]))
+
+
+def _correction(object: Json, there: Json, found: Sequence[Drift]) -> Iterator[Send | Erase]:
+    if found:
+        yield _erase(there) if immutable(object, found) else Send(object)
+
+
+def _stays(object: Json) -> bool:
+    return "deletionTimestamp" not in object["metadata"]
+
+
+def _erase(there: Json) -> Erase:
+    return Erase(there["kind"], there["metadata"]["name"], there["metadata"]["uid"])
+
+
+def _digest_of(object: Json) -> str | None:
+    return _annotation(object, naming.APPLIED)
+
+
+def _annotation(object: Json, name: str) -> str | None:
+    found: str | None = (object["metadata"].get("annotations") or {}).get(name)
+    return found

@@ -1,0 +1,142 @@
+"""Asks a cluster what is there: of one workload with everything that is compared, or of all in a few lists."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import msgspec
+
+from zun_coe.adapters import Connection
+from zun_coe.adapters.kubernetes import naming, paths, survey, wire
+from zun_coe.adapters.kubernetes.client import Client
+from zun_coe.adapters.kubernetes.converging import Json, Key, key_of
+from zun_coe.errors import Absent, Denied
+from zun_coe.model import WorkloadRef
+
+NODES_KEPT = 10.0
+"""For how many seconds a list of the nodes is good enough."""
+ASKED_ABOUT = 3
+"""Of so many pods that are not well the events are asked for: more of them say the same."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A workload as it was found: for the eyes of people, and object by object."""
+
+    found: survey.Found
+    live: Mapping[Key, Json]
+
+
+class Finder:
+    """Looks. Thread-safe; changes nothing."""
+
+    def __init__(self, client: Client, connection: Connection) -> None:
+        self._client, self._connection = client, connection
+        self._nodes: tuple[float, Sequence[wire.Node]] = (float("-inf"), ())
+        self._lock = Lock()
+
+    def namespace(self, project: str) -> str:
+        """Where a project's objects are."""
+        return self._connection.namespace or naming.namespace(self._connection.installation, project)
+
+    def one(self, ref: WorkloadRef) -> Sight:
+        """One workload. Raises `BackendError`."""
+        namespace = self.namespace(ref.project)
+        labels = naming.ours(ref.installation, ref.cluster) | {naming.ID: ref.id}
+        kinds = ("Deployment" if ref.noun == "app" else "Pod", "Service", "Secret")
+        live = {key_of(object): object for kind in kinds for object in self._objects(kind, namespace, labels)}
+        claims = self._objects("PersistentVolumeClaim", namespace, self._of_project(ref))
+        live |= {key_of(claim): claim for claim in claims}
+        pods = self._pods(ref, namespace, labels, live)
+        listed = survey.Listed(
+            deployments=_of(live, "Deployment"),
+            pods=pods,
+            services=_of(live, "Service"),
+            claims=claims,
+            events=self._events(namespace, _unwell(pods, claims)),
+            nodes=self._known_nodes(),
+        )
+        found = survey.sorted_out(listed)
+        # Whatever a label says of the name, these are the objects of the id that was asked for.
+        return Sight(next(iter(found.values()), survey.Found(nodes=listed.nodes)), live)
+
+    def all(self) -> Mapping[WorkloadRef, survey.Found]:
+        """Everything of ours. Raises `BackendError`."""
+        labels = naming.ours(self._connection.installation, self._connection.cluster)
+        namespace = self._connection.namespace
+        pods = self._client.list(paths.collection("Pod", namespace), wire.Pod, labels=labels).items
+        claims = self._objects("PersistentVolumeClaim", namespace, labels)
+        listed = survey.Listed(
+            deployments=self._objects("Deployment", namespace, labels),
+            pods=pods,
+            services=self._objects("Service", namespace, labels),
+            claims=claims,
+            events=self._all_events(namespace) if _unwell(pods, claims) else (),
+            nodes=self._known_nodes(),
+        )
+        return survey.sorted_out(listed)
+
+    def there(self, object: Json) -> Json | None:
+        """An object's live form, whoever made it."""
+        try:
+            return self._client.get(paths.path_of(object))
+        except Absent:
+            return None
+
+    def users(self, namespace: str, label: str) -> Sequence[str]:
+        """The names of the pods with a label."""
+        pods = self._client.list(paths.collection("Pod", namespace), wire.Pod, params={"labelSelector": label})
+        return [pod.metadata.name for pod in pods.items]
+
+    def _pods(
+        self, ref: WorkloadRef, namespace: str, labels: Mapping[str, str], live: Mapping[Key, Json]
+    ) -> Sequence[wire.Pod]:
+        if ref.noun == "container":
+            return [msgspec.convert(pod, wire.Pod) for pod in _of(live, "Pod")]
+        return self._client.list(paths.collection("Pod", namespace), wire.Pod, labels=labels).items
+
+    def _objects(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> list[Json]:
+        """Whole objects, with what lists leave out: of what kind they are."""
+        listing = self._client.list(paths.collection(kind, namespace), dict[str, Any], labels=labels)
+        return [{"apiVersion": paths.version(kind), "kind": kind} | object for object in listing.items]
+
+    def _of_project(self, ref: WorkloadRef) -> Mapping[str, str]:
+        return naming.of_project(ref.installation, ref.cluster, ref.project)
+
+    def _events(self, namespace: str, uids: Sequence[str]) -> list[wire.Event]:
+        """What happened to each of these objects."""
+        path = paths.collection("Event", namespace)
+        wanted = [{"fieldSelector": f"involvedObject.uid={uid}"} for uid in uids[:ASKED_ABOUT]]
+        return [event for params in wanted for event in self._client.list(path, wire.Event, params=params).items]
+
+    def _all_events(self, namespace: str | None) -> Sequence[wire.Event]:
+        return self._client.list(paths.collection("Event", namespace), wire.Event).items
+
+    def _known_nodes(self) -> Sequence[wire.Node]:
+        """The nodes, none where they may not be seen."""
+        with self._lock:
+            at, nodes = self._nodes
+            if time.monotonic() - at < NODES_KEPT:
+                return nodes
+        try:
+            nodes = self._client.list(paths.collection("Node"), wire.Node).items
+        except Denied:
+            nodes = ()
+        with self._lock:
+            self._nodes = time.monotonic(), nodes
+        return nodes
+
+
+def _of(live: Mapping[Key, Json], kind: str) -> list[Json]:
+    return [object for key, object in live.items() if key[0] == kind]
+
+
+def _unwell(pods: Sequence[wire.Pod], claims: Sequence[Json]) -> list[str]:
+    """The uids of what is not as it should be, about which events may tell why."""
+    waiting = [c["metadata"]["uid"] for c in claims if c.get("status", {}).get("phase") != "Bound"]
+    unready = [p for p in pods if (ready := p.condition("Ready")) is None or ready.status != "True"]
+    return [p.metadata.uid for p in unready if p.metadata.deletion_timestamp is None] + waiting
