@@ -113,9 +113,10 @@ class Lines:
             yield self._next()
 
     def _next(self) -> LogLine:
-        start = 0
-        if stamp := _STAMP.match(self._buffer):
-            self._at, start = datetime.fromisoformat(stamp[1].decode()).astimezone(UTC), stamp.end()
+        stamp = _STAMP.match(self._buffer)
+        at = _moment(stamp[1]) if stamp else None
+        start = stamp.end() if stamp and at else 0
+        self._at = at or self._at
         end = self._buffer.find(b"\n", start, start + CUT + 1)
         text = bytes(self._buffer[start : end if end >= 0 else start + CUT])
         del self._buffer[: start + len(text) + (end >= 0)]
@@ -154,6 +155,14 @@ def log_params(container: str, options: LogOptions) -> dict[str, Any]:
     if options.since is not None:
         params["sinceTime"] = options.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return params
+
+
+def _moment(stamp: bytes) -> datetime | None:
+    """None where it only looks like a time."""
+    try:
+        return datetime.fromisoformat(stamp.decode()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _wanted(line: LogLine, since: datetime | None) -> bool:
