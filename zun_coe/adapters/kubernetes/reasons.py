@@ -233,7 +233,8 @@ def _of_start(part: Part) -> Trouble | None:
 
 def _of_health(part: Part) -> Trouble:
     said = probing.output(part)
-    return Trouble("HealthCheckFailing", f"Its health check fails: {said[:500]}", {"output": said[:_MOST]})
+    message = f"Its health check fails: {said[:500]}" if said else "Its health check fails."
+    return Trouble("HealthCheckFailing", message, {"output": said[:_MOST]})
 
 
 def _of_crashes(part: Part) -> Trouble:
