@@ -5,7 +5,7 @@ any two lines it is run again with the same outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -21,6 +21,7 @@ from zun_coe.engine.tenure import Tenure
 from zun_coe.errors import BackendError, Invalid
 from zun_coe.model import (
     Deletion,
+    Drift,
     Intent,
     Observation,
     Revision,
@@ -37,7 +38,7 @@ from zun_coe.model import (
 )
 from zun_coe.store import Operation, Put
 from zun_coe.store.cache import Entry
-from zun_coe.store.records import encode, intent_key, revision_key, utc_now
+from zun_coe.store.records import encode, intent_key, new_id, revision_key, utc_now
 
 _STEPS = 200
 
@@ -66,6 +67,7 @@ class Reconciler:
     ) -> None:
         self._tools, self._ledger, self._adapter, self._clock = tools, ledger, adapter, clock
         self._tenure = tenure
+        self._drift: dict[str, Sequence[Drift]] = {}
         self._since: datetime | None = None
 
     def reconcile(self, key: Key, seen: Observation | None = None) -> Result:
@@ -102,6 +104,7 @@ class Reconciler:
         before, expected = self._ledger.status(key, Status())
         seen = seen or self._observe(intent)
         now = self._clock()
+        self._tell_drift(intent, seen, now)
         judged = judge(intent, seen, excused(before, self._since), now)
         if _lost(before, seen):
             # The step that brings it back may take long, and nobody has to wait for that to hear of it.
@@ -117,6 +120,15 @@ class Reconciler:
         waits = [s for s in (_seconds(outcome), next_look(intent, after, now)) if s is not None]
         quiet = isinstance(outcome, Done) and after == before and not waits
         return Result(after=min(waits, default=None), quiet=quiet)
+
+    def _tell_drift(self, intent: Intent, seen: Observation, now: datetime) -> None:
+        """Once for each difference, however often the cluster does not take what puts it right."""
+        if seen.drift and self._drift.get(intent.id) != seen.drift:
+            self._ledger.tell_once(telling.corrected(intent, seen.drift, now), new_id())
+        if seen.drift:
+            self._drift[intent.id] = seen.drift
+        else:
+            self._drift.pop(intent.id, None)
 
     def _write(
         self, key: Key, intent: Intent, before: Status, expected: int | None, after: Status, now: datetime

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from zun_coe.model import Event, Instance, Intent, Rollout, Status
+from zun_coe.model import Drift, Event, Instance, Intent, Rollout, Status, plain
 
 # So many fit into one transaction with everything else in it; more are told as one event of each type.
 MOST = 90
@@ -37,6 +37,14 @@ def event(intent: Any, subject: str, type: str, message: str, now: datetime, **f
         request_id=intent.request_id or None,
         **fields,
     )
+
+
+def corrected(intent: Intent, drift: Sequence[Drift], now: datetime) -> Event:
+    """What somebody has changed behind the gateway's back, told before it is put right."""
+    named = ", ".join(d.pointer for d in drift[:3]) + (f" and {len(drift) - 3} more" if len(drift) > 3 else "")
+    message = f"Somebody changed {named} past the gateway; it is put right."
+    data = {"differences": [plain(d) for d in drift[:MOST]]}
+    return event(intent, intent.noun, "DriftCorrected", message, now, level="warning", data=data)
 
 
 def _event(intent: Intent, draft: dict[str, Any], now: datetime) -> Event:

@@ -65,12 +65,12 @@ class KubernetesAdapter(Adapter):
     def apply(self, workload: Workload, seen: Observation | None) -> Outcome:
         """See `Adapter.apply`. What others have changed is told by an observation before it is put right."""
         ref, live = workload.ref, dict(self._sight(workload.ref, seen).live)
-        told = self._drift.pop(ref.id, None)
+        told = ref.id in self._drift
         wanted = manifest.render(workload, self._target(ref))
         changed = False
         for _ in range(ROUNDS):
             step = plan(wanted, live)
-            if step.drift and told is None:
+            if step.drift and not told:
                 self._drift[ref.id] = step.drift
                 return Again()
             if not step.changes:
@@ -78,6 +78,7 @@ class KubernetesAdapter(Adapter):
             if not self._carry_out(ref, step, live):
                 return Wait(POLL)
             changed = True
+        self._drift.pop(ref.id, None)
         if step.waiting:
             return Wait(POLL)
         return Again() if changed else Done()

@@ -1,0 +1,133 @@
+"""What is sent to a Kubernetes, given what is wanted and what is there."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from zun_coe.adapters.kubernetes import naming
+from zun_coe.adapters.kubernetes.converging import Erase, Json, Key, Plan, Send, key_of, owned, plan, stamped
+
+DEPLOYMENT: Json = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "web-1", "namespace": "ns", "labels": {"a": "b"}, "annotations": {"c": "d"}},
+    "spec": {"replicas": 2, "selector": {"matchLabels": {"id": "1"}}},
+}
+SERVICE: Json = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "web", "namespace": "ns"},
+    "spec": {"ports": [{"port": 80, "protocol": "TCP"}]},
+}
+CLAIM: Json = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "data-1", "namespace": "ns"},
+    "spec": {"resources": {"requests": {"storage": "1Gi"}}, "accessModes": ["ReadWriteOnce"]},
+}
+POD: Json = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "one-1", "namespace": "ns", "annotations": {naming.RESTARTED: "1"}},
+    "spec": {"restartPolicy": "Always"},
+}
+
+
+def sent(*objects: Json) -> dict[Key, Json]:
+    """As a server would have them after each was sent, body first."""
+    live: dict[Key, Json] = {}
+    for number, one in enumerate(objects):
+        there = copy.deepcopy(stamped(owned(one, live)))
+        there["metadata"] |= {"uid": f"uid-{number}", "resourceVersion": "7"}
+        live[key_of(there)] = there
+    return live
+
+
+def changed(live: dict[Key, Json], key: Key, section: str, **fields: Any) -> dict[Key, Json]:
+    return live | {key: live[key] | {section: live[key].get(section, {}) | fields}}
+
+
+def test_what_is_missing_is_sent_in_order() -> None:
+    step = plan([CLAIM, DEPLOYMENT, SERVICE], {})
+    assert [change.object["kind"] for change in step.changes if isinstance(change, Send)] == [
+        "PersistentVolumeClaim",
+        "Deployment",
+        "Service",
+    ]
+
+
+def test_what_is_as_wanted_is_let_be() -> None:
+    assert plan([CLAIM, DEPLOYMENT, SERVICE], sent(CLAIM, DEPLOYMENT, SERVICE)) == Plan()
+
+
+def test_what_follows_is_sent_again_when_its_owner_is_there() -> None:
+    (change,) = plan([SERVICE, DEPLOYMENT], sent(SERVICE, DEPLOYMENT)).changes
+    assert isinstance(change, Send)
+    (owner,) = change.object["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("Deployment", "web-1", "uid-1")
+
+
+def test_a_change_of_ours_is_no_drift() -> None:
+    more = DEPLOYMENT | {"spec": DEPLOYMENT["spec"] | {"replicas": 3}}
+    step = plan([more], sent(DEPLOYMENT))
+    assert step.drift == ()
+    assert [type(change) for change in step.changes] == [Send]
+
+
+def test_a_change_of_others_is_drift_and_is_put_right() -> None:
+    spec = DEPLOYMENT["spec"] | {"replicas": 9}
+    step = plan([DEPLOYMENT], changed(sent(DEPLOYMENT), key_of(DEPLOYMENT), "spec", **spec))
+    assert [(d.pointer, d.wanted, d.found) for d in step.drift] == [("/spec/replicas", 2, 9)]
+    assert [type(change) for change in step.changes] == [Send]
+
+
+def test_what_others_add_is_theirs() -> None:
+    live = sent(DEPLOYMENT)
+    live[key_of(DEPLOYMENT)]["metadata"]["annotations"]["theirs"] = "x"
+    live[key_of(DEPLOYMENT)]["spec"]["progressDeadlineSeconds"] = 600
+    assert plan([DEPLOYMENT], live) == Plan()
+
+
+def test_what_can_never_be_changed_is_made_anew() -> None:
+    spec = DEPLOYMENT["spec"] | {"selector": {"matchLabels": {"id": "2"}}}
+    step = plan([DEPLOYMENT], changed(sent(DEPLOYMENT), key_of(DEPLOYMENT), "spec", **spec))
+    assert step.changes == (Erase("Deployment", "web-1", "uid-0"),)
+
+
+def test_a_claim_is_never_made_anew() -> None:
+    spec = CLAIM["spec"] | {"accessModes": ["ReadWriteMany"], "volumeName": "pv"}
+    assert plan([CLAIM], changed(sent(CLAIM), key_of(CLAIM), "spec", **spec)) == Plan()
+
+
+def test_what_is_wanted_no_more_goes_and_claims_stay() -> None:
+    step = plan([DEPLOYMENT], sent(DEPLOYMENT, SERVICE, CLAIM))
+    assert step.changes == (Erase("Service", "web", "uid-1"),)
+
+
+def test_what_is_on_its_way_out_is_waited_for() -> None:
+    live = sent(POD)
+    live[key_of(POD)]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert plan([POD], live) == Plan(waiting=("one-1",))
+    assert plan([], live) == Plan()
+
+
+def test_a_restart_makes_a_pod_anew() -> None:
+    again = POD | {"metadata": POD["metadata"] | {"annotations": {naming.RESTARTED: "2"}}}
+    assert plan([again], sent(POD)).changes == (Erase("Pod", "one-1", "uid-0"),)
+
+
+def test_a_pod_that_was_driven_off_is_made_anew_unless_it_may_stay_ended() -> None:
+    live = changed(sent(POD), key_of(POD), "status", phase="Failed", reason="Evicted")
+    assert plan([POD], live).changes == (Erase("Pod", "one-1", "uid-0"),)
+    never = POD | {"spec": {"restartPolicy": "Never"}}
+    assert plan([never], changed(sent(never), key_of(never), "status", phase="Failed", reason="Evicted")) == Plan()
+    ended = changed(sent(POD), key_of(POD), "status", phase="Failed")
+    assert plan([POD], ended) == Plan()
+
+
+def test_everything_goes_when_nothing_is_wanted() -> None:
+    assert {change.kind for change in plan([], sent(DEPLOYMENT, SERVICE)).changes if isinstance(change, Erase)} == {
+        "Deployment",
+        "Service",
+    }
