@@ -24,6 +24,14 @@ _VOLUMES = "A claim that is written at one node (ReadWriteOnce): all pods that m
 _SCALED = "With a share, 1 replica may be missing where both come to 0."
 
 
+def _image(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
+    """No arguments at all are an empty list, which is no leaf: so they are judged with the image that has others."""
+    template = workload.template
+    if any(c.image == value and c.args == () and c.command is None for c in (template, *template.sidecars)):
+        return "Where args is empty Kubernetes takes the image's own arguments; give the command too."
+    return None
+
+
 def _memory(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
     if bytes_of(value) < bytes_of(LEAST_MEMORY):
         return f"A container needs at least {LEAST_MEMORY} of memory to start."
@@ -214,7 +222,7 @@ def _mounts(prefix: str) -> dict[str, Carried]:
 
 def _process(prefix: str) -> dict[str, Carried]:
     return {
-        f"{prefix}/image": native(),
+        f"{prefix}/image": native(accepts=_image),
         f"{prefix}/pull": native(),
         f"{prefix}/command": native("Its own references $(NAME) are written so that they stay as they are."),
         f"{prefix}/args": native("Its own references $(NAME) are written so that they stay as they are."),

@@ -16,10 +16,7 @@ _PORT_NAME = re.compile(r"(?=.{1,15}$)(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]*[a-z
 _NUMERIC_USER = re.compile(r"[0-9]+(:[0-9]+)?")
 _MOST = 2**31 - 1
 
-RESERVED = frozenset(
-    {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", naming.DOMAIN}
-)
-"""Label keys, and prefixes of them, that the gateway gives itself."""
+_TAKEN = frozenset({"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by"})
 
 
 def is_dns_label(text: str) -> bool:
@@ -49,9 +46,10 @@ def is_label_value(text: str) -> bool:
 
 
 def is_free_label(key: str, value: str) -> bool:
-    """Whether an object can have a user's label."""
-    reserved = key in RESERVED or key.partition("/")[0] in RESERVED
-    return is_label_key(key) and is_label_value(value) and not reserved
+    """Whether an object can have a user's label: one that is none of the gateway's own."""
+    prefix = key.rpartition("/")[0]
+    ours = prefix == naming.DOMAIN or prefix.endswith(f".{naming.DOMAIN}") or key in _TAKEN
+    return is_label_key(key) and is_label_value(value) and not ours
 
 
 def is_numeric_user(text: str) -> bool:
