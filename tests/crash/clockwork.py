@@ -76,6 +76,8 @@ class Here:
 class Site:
     """A simulated cluster and a store's file, and the process that has them now. Both outlive it."""
 
+    new_life: type[Life] = Life
+
     def __init__(self, folder: Path, pace: Pace | None = None) -> None:
         self.folder, self.time = folder, 0.0
         self.name = f"site-{next(_numbers)}"
@@ -99,7 +101,7 @@ class Site:
 
     def boot(self, life: Life | None = None) -> Clockwork:
         """Start a process. Raises `Killed` where its life ends that early."""
-        self.process = Clockwork(self, life or Life())
+        self.process = Clockwork(self, life or self.new_life())
         self.process.start()
         return self.process
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from tests.contract.world import CLUSTER, call
 from tests.crash.clockwork import Site
-from tests.crash.life import Life
 from zun_coe.errors import NotFound
 from zun_coe.gateway import Answer, Call
 
@@ -172,7 +171,7 @@ class Story:
 
 def begin(site: Site, prepare: Callable[[Story], None]) -> Story:
     """A site with its cluster registered and what a scenario needs beforehand."""
-    site.boot(Life())
+    site.boot()
     site.register()
     story = Story(site)
     prepare(story)

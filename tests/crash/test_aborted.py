@@ -5,34 +5,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crash.clockwork import Site, hand_turned, quick_folder
+from tests.crash.clockwork import Site
 from tests.crash.life import Killed, Moment
 from tests.crash.scenarios import HANDLERS, SCENARIOS, Scenario
 from tests.crash.story import Story, begin
 from zun_coe.model import Event, Intent, Status
 from zun_coe.process import Process
 
+pytestmark = pytest.mark.usefixtures("engines_by_hand")
 PASSING = ("InstanceStarted", "InstanceReady", "InstanceNotReady")
 EVERYTHING = (*SCENARIOS, *HANDLERS)
-
-
-@pytest.fixture(autouse=True)
-def engines_by_hand() -> Iterator[None]:
-    with hand_turned():
-        yield
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with quick_folder() as made:
-        yield made
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -24,10 +24,11 @@ def check(story: Story) -> None:
     observed = nothing_is_left_over(process, story)
     for name, one in wanted.items():
         found = named(process, name)
-        runs_as_wanted(found, one, observed.get(found.id))
+        seen = observed.get(found.id)
+        runs_as_wanted(found, one, seen)
         status_is_true(found, one)
         told = [e for e in events(process) if e.subject_id == found.id]
-        end_in_the_state(told, found.status.phase, observed[found.id].instances)
+        end_in_the_state(told, found.status.phase, seen.instances if seen else ())
     are_a_story(events(process), {r.id for r in workloads(process)}, story.forgotten)
     assert set(story.answered) <= {e.request_id for e in events(process)}, "an answered request left no event"
 
