@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.real.certificates import Authority
@@ -205,19 +205,12 @@ def test_what_was_never_checked_is_denied() -> None:
         opened(body(endpoint=None))
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.text(max_size=5),
-        lambda x: (
-            st.lists(x)
-            | st.dictionaries(
-                st.sampled_from(
-                    ["clusters", "users", "contexts", "name", "cluster", "user", "context", "current-context"]
-                ),
-                x,
-            )
-        ),
-    )
-)
+NAMES = ["clusters", "users", "contexts", "name", "cluster", "user", "context", "current-context"]
+LEAVES = st.none() | st.booleans() | st.sampled_from(NAMES)
+PARTS = st.recursive(LEAVES, lambda x: st.lists(x) | st.dictionaries(st.sampled_from(NAMES), x), max_leaves=12)
+
+
+@settings(max_examples=30)
+@given(PARTS)
 def test_any_yaml_is_understood_or_refused(parts: Any) -> None:
     assert problems(with_kubeconfig(parts))

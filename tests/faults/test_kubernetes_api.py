@@ -1,0 +1,365 @@
+"""An API server that refuses, hangs, breaks off and forgets."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.api_server import ApiServer, cutting, failing, hanging, sending, streaming, trickling
+from tests.real.certificates import Authority
+from tests.real.components import wait_until
+from zun_coe.adapters import Connection
+from zun_coe.adapters.kubernetes import naming
+from zun_coe.adapters.kubernetes.client import Client
+from zun_coe.adapters.kubernetes.watching import hints
+from zun_coe.errors import Absent, BackendError, Denied, Fenced, TimedOut, Unavailable
+from zun_coe.model import WorkloadRef
+
+PODS = "/api/v1/pods"
+REF = WorkloadRef(installation="i", cluster="c", project="p", noun="app", id="0-1", name="web")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ApiServer]:
+    started = ApiServer(tmp_path)
+    yield started
+    started.close()
+
+
+def connection(server: ApiServer, **fields: Any) -> Connection:
+    credentials = {"ca_cert": server.authority.certificate, "token": "abc"}
+    given: dict[str, Any] = {"endpoint": server.endpoint, "credentials": credentials, "timeout": 5.0}
+    return Connection(installation="i", cluster="c", kind="kubernetes", **(given | fields))
+
+
+@pytest.fixture
+def client(server: ApiServer) -> Iterator[Client]:
+    opened = Client(connection(server))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def hasty(server: ApiServer) -> Iterator[Client]:
+    """A client that does not wait long."""
+    opened = Client(connection(server, timeout=0.3))
+    yield opened
+    opened.close()
+
+
+class TestCalls:
+    def test_an_answer_is_decoded(self, server: ApiServer, client: Client) -> None:
+        server.on("GET /api/v1/nodes/n$", sending({"kind": "Node"}))
+        assert client.get("/api/v1/nodes/n") == {"kind": "Node"}
+        (asked,) = server.asked
+        assert asked.headers["Authorization"] == "Bearer abc"
+        with pytest.raises(Absent):
+            client.get("/api/v1/nodes/m")
+
+    def test_connections_are_kept(self, server: ApiServer, client: Client) -> None:
+        server.on("GET", sending({}))
+        for _ in range(3):
+            client.get("/x")
+        assert client._opened is not None  # what it opened is what is asked about
+        assert client._opened.num_connections == 1
+
+    @pytest.mark.parametrize(
+        ("then", "kind"),
+        [
+            (failing(429, Retry_After="2"), Unavailable),
+            (failing(500), Unavailable),
+            (failing(503), Unavailable),
+            (failing(401), Denied),
+            (cutting, Unavailable),
+            (sending(b"<html>"), Unavailable),
+            (sending(b"[1]"), Unavailable),
+            (sending(b"\xff"), Unavailable),
+            (sending({}, 302, Location="https://127.0.0.1:1/elsewhere"), Unavailable),
+        ],
+    )
+    def test_failures(self, server: ApiServer, client: Client, then: Any, kind: type[BackendError]) -> None:
+        server.on("GET", then)
+        with pytest.raises(kind) as caught:
+            client.get("/x")
+        assert type(caught.value) is kind
+        assert "abc" not in f"{caught.value} {caught.value.evidence}"
+        assert len(server.asked) == 1
+
+    def test_when_to_come_back_is_kept(self, server: ApiServer, client: Client) -> None:
+        server.on("GET", failing(429, Retry_After="2"))
+        with pytest.raises(Unavailable) as caught:
+            client.get("/x")
+        assert caught.value.evidence["retry_after"] == 2
+
+    @pytest.mark.parametrize("then", [hanging, trickling])
+    def test_a_server_that_is_too_slow(self, server: ApiServer, hasty: Client, then: Any) -> None:
+        server.on("GET", then)
+        with pytest.raises(TimedOut):
+            hasty.get("/x")
+
+    def test_nobody_listens(self, server: ApiServer) -> None:
+        client = Client(connection(server, endpoint="https://127.0.0.1:1"))
+        with pytest.raises(Unavailable, match="cannot be reached") as caught:
+            client.get("/x")
+        assert type(caught.value) is Unavailable
+
+    def test_somebody_else_listens(self, server: ApiServer) -> None:
+        credentials = {"ca_cert": Authority().certificate, "token": "abc"}
+        with pytest.raises(Denied, match="cannot be trusted"):
+            Client(connection(server, credentials=credentials)).get("/x")
+        with pytest.raises(Denied, match="cannot be trusted"):
+            Client(connection(server, credentials={"token": "abc"})).get("/x")
+        endpoint = server.endpoint.replace("127.0.0.1", "localhost")
+        with pytest.raises(Denied, match="cannot be trusted"):
+            Client(connection(server, endpoint=endpoint)).get("/x")
+        assert server.asked == []
+
+    def test_a_client_certificate_is_shown_and_leaves_no_file(
+        self, server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        before = set(os.listdir(tmp_path))
+        seen: list[Any] = []
+
+        def then(handler: Any) -> None:
+            seen.append(handler.connection.getpeercert()["subject"])
+            sending({})(handler)
+
+        server.on("GET", then)
+        client = Client(connection(server, credentials=server.authority.credentials("operator")))
+        client.get("/x")
+        client.close()
+        assert seen == [((("commonName", "operator"),),)]
+        assert "Authorization" not in server.asked[0].headers
+        assert set(os.listdir(tmp_path)) == before
+
+    def test_the_environment_has_no_say(self, server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.folder / "ca.pem"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
+        server.on("GET", sending({}))
+        client = Client(connection(server))
+        assert client.get("/x") == {}
+        client.close()
+        with pytest.raises(Denied):  # else the bundle would vouch for it
+            Client(connection(server, credentials={"token": "abc"})).get("/x")
+
+    def test_a_path_before_the_api_is_kept(self, server: ApiServer) -> None:
+        server.on("GET /k8s/clusters/c-1/api/v1/pods$", sending({"a": 1}))
+        client = Client(connection(server, endpoint=f"{server.endpoint}/k8s/clusters/c-1/"))
+        assert client.get(PODS) == {"a": 1}
+        client.close()
+
+    def test_changes_are_asked_for_only_while_they_may_be(self, server: ApiServer) -> None:
+        def check() -> None:
+            raise Fenced("another one has it")
+
+        client = Client(connection(server, check=check))
+        server.on("GET|POST /reviews", sending({}))
+        client.get("/x")
+        client.ask("/reviews", {}, dict)
+        for change in (client.create, client.apply, client.patch):
+            with pytest.raises(Fenced):
+                change("/x", {})
+        with pytest.raises(Fenced):
+            client.delete("/x")
+        client.close()
+        assert [a.method for a in server.asked] == ["GET", "POST"]
+
+    def test_how_objects_are_applied_and_deleted(self, server: ApiServer, client: Client) -> None:
+        server.on("PATCH|DELETE", sending({}))
+        client.apply("/x", {"a": 1}, dry_run=True)
+        assert client.delete("/x", grace=0, uid="u")
+        applied, deleted = server.asked
+        assert applied.params == {"fieldManager": "zun-coe", "force": "true", "dryRun": "All"}
+        assert (applied.headers["Content-Type"], applied.body) == ("application/apply-patch+yaml", b'{"a":1}')
+        assert b'"preconditions":{"uid":"u"}' in deleted.body
+        assert b'"gracePeriodSeconds":0' in deleted.body
+        assert b'"propagationPolicy":"Foreground"' in deleted.body
+
+    def test_another_one_of_that_name_is_not_deleted(self, server: ApiServer, client: Client) -> None:
+        message = "the UID in the precondition (u) does not match the UID in record (v)"
+        status = {"kind": "Status", "reason": "Conflict", "message": message, "code": 409}
+        server.on("DELETE", sending(status, 409))
+        assert client.delete("/x", uid="u") is False
+        with pytest.raises(Unavailable):
+            client.delete("/x")
+
+
+class TestLists:
+    def test_pages_are_put_together(self, server: ApiServer, client: Client) -> None:
+        server.on("GET", sending({"metadata": {"resourceVersion": "7", "continue": "more"}, "items": [{"n": 1}]}))
+        server.on("continue=more", sending({"metadata": {"resourceVersion": "7"}, "items": [{"n": 2}]}))
+        listing = client.list(PODS, dict, labels={"a": "b"})
+        assert ([*listing.items], listing.version) == ([{"n": 1}, {"n": 2}], "7")
+        assert server.asked[1].params == {"labelSelector": "a=b", "limit": "500", "continue": "more"}
+
+    def test_a_page_that_is_no_longer_kept(self, server: ApiServer, client: Client) -> None:
+        server.on("GET", sending({"items": [{"n": 3}]}))
+        server.on("limit=", sending({"metadata": {"continue": "more"}, "items": [{"n": 1}]}))
+        server.on("continue=more", failing(410))
+        assert client.list(PODS, dict).items == [{"n": 3}]
+
+    def test_nothing_may_be_null(self, server: ApiServer, client: Client) -> None:
+        server.on("GET", sending({"metadata": {}, "items": None}))
+        assert [*client.list(PODS, dict).items] == []
+
+
+class TestStreams:
+    def test_it_ends_where_the_answer_ends(self, server: ApiServer, client: Client) -> None:
+        server.on("GET", streaming({"a": 1}, {"b": 2}))
+        assert [*client.stream("/x", {"q": "1"}).lines()] == [b'{"a": 1}', b'{"b": 2}']
+        assert server.asked[0].params == {"q": "1"}
+
+    @pytest.mark.parametrize("then", [hanging, streaming({"a": 1}, stay=True)])
+    def test_it_is_closed_while_somebody_reads(self, server: ApiServer, client: Client, then: Any) -> None:
+        server.on("GET", then)
+        stream = client.stream("/x", {})
+        ended, errors = threading.Event(), []
+
+        def read() -> None:
+            try:
+                for _ in stream.blocks():
+                    pass
+            except Exception as error:
+                errors.append(error)
+            ended.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        wait_until(lambda: server.asked)
+        stream.close()
+        stream.close()
+        assert ended.wait(5)
+        assert errors == []
+
+    def test_it_is_closed_before_it_is_read(self, server: ApiServer, client: Client) -> None:
+        stream = client.stream("/x", {})
+        stream.close()
+        assert [*stream.blocks()] == []
+        assert server.asked == []
+
+    @pytest.mark.parametrize(("then", "kind"), [(failing(404), Absent), (cutting, Unavailable)])
+    def test_failures(self, server: ApiServer, client: Client, then: Any, kind: type[BackendError]) -> None:
+        server.on("GET", then)
+        with pytest.raises(kind):
+            [*client.stream("/x", {}).blocks()]
+
+    def test_silence_may_last_as_long_as_was_said(self, server: ApiServer, client: Client) -> None:
+        server.on("GET", hanging)
+        with pytest.raises(TimedOut):
+            [*client.stream("/x", {}, patience=0.2).blocks()]
+
+
+class Heard:
+    """What a watch of everything hints at, in a thread of its own."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self.hints: list[WorkloadRef | None] = []
+        self._client, self._stop = Client(connection(server)), threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(connection(server),), daemon=True)
+        self._thread.start()
+
+    def _run(self, connection: Connection) -> None:
+        for hint in hints(self._client, connection, self._stop):
+            self.hints.append(hint)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(5)
+        self._client.close()
+        assert not self._thread.is_alive()
+
+
+def pod(version: str, ref: WorkloadRef | None = REF) -> dict[str, Any]:
+    labels = naming.of_workload(ref) if ref else {}
+    annotations = {naming.PROJECT_NAME: ref.project} if ref else {}
+    metadata = {"name": "web-1", "namespace": "n", "resourceVersion": version}
+    return {"metadata": metadata | {"labels": labels, "annotations": annotations}}
+
+
+def listing(version: str) -> dict[str, Any]:
+    return {"metadata": {"resourceVersion": version}, "items": []}
+
+
+@pytest.fixture
+def watched(server: ApiServer) -> Iterator[list[WorkloadRef | None]]:
+    """What is heard of pods; of other kinds there is nothing, and it stays so."""
+    server.on("GET", sending(listing("1")))
+    server.on("watch=1", streaming(stay=True))
+    heard = Heard(server)
+    yield heard.hints
+    server.released.set()
+    heard.close()
+
+
+def versions(server: ApiServer, path: str = PODS) -> list[str]:
+    """Where the watches of a path began."""
+    return [asked.params["resourceVersion"] for asked in server.urls(f"^{path}$") if "watch" in asked.params]
+
+
+class TestWatches:
+    def test_everything_may_have_changed_when_it_begins(
+        self, server: ApiServer, watched: list[WorkloadRef | None]
+    ) -> None:
+        wait_until(lambda: None in watched)
+        wait_until(lambda: len([a for a in server.asked if "watch" in a.params]) == 5)
+        selectors = {asked.params.get("labelSelector") for asked in server.urls("pods|services|deployments")}
+        assert selectors == {naming.selector(naming.ours("i", "c"))}
+
+    def test_it_goes_on_where_it_ended(self, server: ApiServer) -> None:
+        server.on("GET", sending(listing("1")))
+        server.on("watch=1", streaming(stay=True))
+        events = [{"type": "ADDED", "object": pod("5")}, {"type": "BOOKMARK", "object": pod("9", None)}]
+        server.on(r"pods\?.*resourceVersion=1&", streaming(*events))
+        server.on(r"pods\?.*resourceVersion=9&", failing(500), times=2)
+        heard = Heard(server)
+        wait_until(lambda: REF in heard.hints)
+        wait_until(lambda: versions(server) == ["1", "9", "9", "9"])
+        heard.close()
+        assert len([a for a in server.urls(f"^{PODS}$") if "watch" not in a.params]) == 1
+
+    @pytest.mark.parametrize(
+        "then", [failing(410), streaming({"type": "ERROR", "object": {"kind": "Status", "code": 410}})]
+    )
+    def test_what_the_server_forgot_is_listed_anew(self, server: ApiServer, then: Any) -> None:
+        server.on("GET", sending(listing("20")))
+        server.on("watch=1", streaming(stay=True))
+        server.on(r"pods\?(?!.*watch)", sending(listing("1")), times=1)
+        server.on(r"pods\?.*resourceVersion=1&", then)
+        heard = Heard(server)
+        wait_until(lambda: versions(server) == ["1", "20"])
+        wait_until(lambda: heard.hints.count(None) >= 1)
+        heard.close()
+
+    @pytest.mark.parametrize("then", [failing(403), failing(500), cutting, sending(b"nonsense"), failing(401)])
+    def test_one_kind_that_cannot_be_had_is_no_harm_to_others(self, server: ApiServer, then: Any) -> None:
+        server.on("GET", sending(listing("1")))
+        server.on("watch=1", streaming(stay=True))
+        server.on(r"pods\?watch=1", streaming({"type": "MODIFIED", "object": pod("5")}, stay=True))
+        server.on("events|services", then)
+        heard = Heard(server)
+        wait_until(lambda: REF in heard.hints)
+        wait_until(lambda: len(server.urls("services")) > 1)
+        heard.close()
+
+    def test_an_event_is_about_somebody(self, server: ApiServer) -> None:
+        about = {"involvedObject": {"kind": "Pod", "namespace": "n", "name": "web-1"}} | pod("8", None)
+        unknown = {"involvedObject": {"kind": "Pod", "namespace": "n", "name": "web-2"}} | pod("9", None)
+        server.on("GET", sending(listing("1")))
+        server.on("watch=1", streaming(stay=True))
+        server.on(r"pods\?(?!.*watch)", sending({"metadata": {"resourceVersion": "1"}, "items": [pod("1")]}))
+        heard = Heard(server)
+        wait_until(lambda: versions(server))
+        seen = heard.hints.count(REF)
+        server.on(
+            "events.*watch=1", streaming({"type": "ADDED", "object": unknown}, {"type": "ADDED", "object": about})
+        )
+        server.released.set()  # the watch of events ends, and begins again
+        wait_until(lambda: heard.hints.count(REF) > seen)
+        heard.close()
