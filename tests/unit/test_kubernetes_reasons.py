@@ -239,9 +239,16 @@ class TestProbes:
 
 
 class TestNodes:
-    def test_without_nodes_to_see_a_pod_tells_of_its_own(self) -> None:
+    def test_a_pod_tells_before_its_node_is_looked_at_again(self) -> None:
         told = instance(pod(running(), ready=False))
         assert (told.state, told.reason) == ("unknown", "BackendUnreachable")
+        assert told.message == "The node node-1 is away."
+
+    def test_a_gate_that_somebody_added_is_not_the_nodes(self) -> None:
+        gates = {"type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady"}
+        conditions = [gates, {"type": "ContainersReady", "status": "True"}]
+        told = instance(pod(running(), conditions=conditions))
+        assert (told.state, told.ready, told.reason) == ("running", False, None)
 
     @pytest.mark.parametrize(
         ("why", "message", "reason"),

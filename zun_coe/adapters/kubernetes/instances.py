@@ -98,13 +98,11 @@ def finished(pod: wire.Pod) -> bool:
 
 
 def _away(pod: wire.Pod, node: wire.Node | None) -> bool:
-    """Whether nobody knows how a pod does, since its node is silent. Where nodes may not be seen, a pod tells that is
-    not ready although all of its containers are: then it was not its kubelet that took it back."""
-    if node is not None:
-        return node.lost
-    ready, containers = pod.condition("Ready"), pod.condition("ContainersReady")
-    if pod.status.phase == "Unknown":
+    """Whether nobody knows how a pod does, since its node is silent. A pod tells that by itself where it is not ready
+    although all of its containers are: then it was not its kubelet that took it back."""
+    if pod.status.phase == "Unknown" or (node is not None and node.lost):
         return True
+    ready, containers = pod.condition("Ready"), pod.condition("ContainersReady")
     if ready is None or containers is None or ready.reason == "ReadinessGatesNotReady":
         return False
     return ready.status == "False" and containers.status == "True"

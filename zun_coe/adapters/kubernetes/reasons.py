@@ -196,9 +196,10 @@ def of_claim(claim: Mapping[str, Any], events: Iterable[wire.Event]) -> Trouble 
 
 
 def of_node(name: str, node: wire.Node | None) -> Trouble:
-    """That nobody knows what goes on on a node. None: nobody may see it either."""
+    """That nobody knows what goes on on a node. None: nobody may see it either. It may have been listed before."""
     told = node.readiness if node is not None else None
-    message = f"The node {name} is away: {told.message}" if told and told.message else f"The node {name} is away."
+    said = told.message if told is not None and told.status != "True" else ""
+    message = f"The node {name} is away: {said}" if said else f"The node {name} is away."
     return Trouble("BackendUnreachable", message, {"host": name})
 
 
