@@ -15,6 +15,7 @@ from zun_coe.adapters.kubernetes import naming
 from zun_coe.adapters.kubernetes.adoption import fitted, lost
 from zun_coe.adapters.kubernetes.manifest import render
 from zun_coe.adapters.kubernetes.parsing import Understood, understood
+from zun_coe.adapters.kubernetes.podspec import volumes_of
 from zun_coe.adapters.kubernetes.quantities import of_size
 from zun_coe.model import Health, HttpGet, Mount, Placement, Port, Sidecar, Template, Tmpfs, Update, Workload
 
@@ -53,7 +54,7 @@ def test_what_was_rendered_is_understood(of: Workload) -> None:
     assert found.template == in_their_words(of.template)
     assert (found.replicas, found.update, found.placement) == (of.wanted, of.update, of.placement)
     assert (found.labels, found.main) == (of.labels, "main")
-    mounted = {m.volume.name for c in (of.template, *of.template.sidecars) for m in c.mounts if m.volume}
+    mounted = volumes_of(of.template)
     assert found.volumes == {name: naming.volume_name(name, of.volumes[name]) for name in mounted}
 
 

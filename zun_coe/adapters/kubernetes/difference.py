@@ -49,7 +49,9 @@ _LATER = frozenset({"/metadata/ownerReferences"})
 def differences(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[Drift, ...]:
     """Each field of an object that is not as wanted, empty where nothing need be sent. Of Secrets only where, never
     what. `found` is None for what is missing, `wanted` for what is to go."""
-    found = [*_compared(wanted, live, ""), *_abandoned(wanted, live)]
+    # Objects of a list do not name their kind.
+    rendered = {key: value for key, value in wanted.items() if key not in ("apiVersion", "kind")}
+    found = [*_compared(rendered, live, ""), *_abandoned(wanted, live)]
     if wanted.get("kind") != "Secret":
         return tuple(found)
     return tuple(_masked(drift) if drift.pointer.startswith("/data") else drift for drift in found)

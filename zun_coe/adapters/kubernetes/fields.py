@@ -10,7 +10,7 @@ from typing import Any
 from zun_coe.adapters.fields import Accepts, Accounting, Carried, absent, emulated, native
 from zun_coe.adapters.kubernetes import podspec, quantities, syntax
 from zun_coe.adapters.kubernetes.podspec import HOST_NETWORK, MAIN
-from zun_coe.model import ClusterInfo, Workload, bytes_of, share_of
+from zun_coe.model import ClusterInfo, Sidecar, Template, Workload, bytes_of, share_of
 
 NODE_PORTS = range(30000, 32768)
 """The ports of nodes that services are given, unless the API server was started with others; it does not tell."""
@@ -26,8 +26,8 @@ _SCALED = "With a share, 1 replica may be missing where both come to 0."
 
 def _image(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
     """No arguments at all are an empty list, which is no leaf: so they are judged with the image that has others."""
-    template = workload.template
-    if any(c.image == value and c.args == () and c.command is None for c in (template, *template.sidecars)):
+    processes: list[Template | Sidecar] = [workload.template, *workload.template.sidecars]
+    if any(p.image == value and p.args == () and p.command is None for p in processes):
         return "Where args is empty Kubernetes takes the image's own arguments; give the command too."
     return None
 

@@ -1,0 +1,137 @@
+"""What is rendered, as a real API server takes it and stores it: all of it, and nothing differs afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.real.kubernetes import ControlPlane
+from tests.real.waiting import wait_until
+from tests.unit.kubernetes_specs import apps, containers, workload
+from zun_coe.adapters import Connection
+from zun_coe.adapters.kubernetes.adoption import lost
+from zun_coe.adapters.kubernetes.client import Client
+from zun_coe.adapters.kubernetes.difference import differences, immutable
+from zun_coe.adapters.kubernetes.manifest import Target, render
+from zun_coe.adapters.kubernetes.parsing import understood
+from zun_coe.errors import Absent
+from zun_coe.model import Mount, Port, Template, VolumeSource, Workload
+
+RESOURCES = {
+    "Deployment": "apis/apps/v1/namespaces/{}/deployments",
+    "Pod": "api/v1/namespaces/{}/pods",
+    "Secret": "api/v1/namespaces/{}/secrets",
+    "Service": "api/v1/namespaces/{}/services",
+    "PersistentVolumeClaim": "api/v1/namespaces/{}/persistentvolumeclaims",
+}
+
+
+@pytest.fixture
+def server(kubernetes: ControlPlane) -> Iterator[Client]:
+    credentials = {"token": kubernetes.token, "ca_cert": kubernetes.authority.certificate}
+    connection = Connection(
+        installation="gw-1", cluster="prod", kind="kubernetes", endpoint=kubernetes.endpoint, credentials=credentials
+    )
+    client = Client(connection)
+    yield client
+    client.close()
+
+
+def path(wanted: dict[str, Any]) -> str:
+    metadata = wanted["metadata"]
+    return f"/{RESOURCES[wanted['kind']].format(metadata['namespace'])}/{metadata['name']}"
+
+
+def exists(server: Client, wanted: dict[str, Any]) -> bool:
+    with suppress(Absent):
+        return bool(server.get(path(wanted)))
+    return False
+
+
+def applied(server: Client, wanted: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+    return server.apply(path(wanted), wanted, dry_run=dry_run)
+
+
+# The namespace is only written into; nothing of an example is left by a dry run.
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(of=apps() | containers())
+def test_all_that_is_rendered_is_taken_as_it_is(server: Client, namespace: str, of: Workload) -> None:
+    for wanted in render(of, Target(namespace)):
+        live = applied(server, wanted, dry_run=True)
+        assert differences(wanted, live) == ()
+        if wanted["kind"] == "Deployment":
+            assert lost(wanted, live) == ()
+
+
+def test_what_was_stored_is_understood(server: Client, namespace: str) -> None:
+    ports = (Port(port=80, name="http", publish="auto"), Port(port=53, protocol="udp"))
+    mounts = (Mount(path="/data", volume=VolumeSource(name="data", size="1Gi", class_="standard")),)
+    template = Template(image="nginx", ports=ports, mounts=mounts, cpu=0.5, memory="64Mi", env_secrets={"P": "db/p"})
+    live = [applied(server, wanted) for wanted in render(workload(template), Target(namespace))]
+    kinds: dict[str, list[Any]] = {}
+    for stored in live:
+        kinds.setdefault(stored["kind"], []).append(stored)
+    found = understood(kinds["Deployment"][0], kinds["Service"], kinds["PersistentVolumeClaim"])
+    published = found.template.ports[0].publish
+    assert isinstance(published, int)
+    ports = (msgspec.structs.replace(ports[0], publish=published), ports[1])
+    assert found.template == msgspec.structs.replace(template, ports=ports)
+
+
+CHANGES = [
+    ({"env": {"A": "1", "B": "2"}}, {"env": {"B": "2"}}),
+    ({"ports": (Port(port=80), Port(port=81, publish="auto"))}, {"ports": (Port(port=80, publish="auto"),)}),
+    ({"ports": (Port(port=80, publish=31234),)}, {"ports": (Port(port=80, publish=31235),)}),
+    ({"ports": (Port(port=53), Port(port=53, protocol="udp"))}, {"ports": (Port(port=53, protocol="udp"),)}),
+    ({"env_secrets": {"P": "db/a", "Q": "db/b"}}, {"env_secrets": {"P": "db/c"}}),
+    ({"command": ("a", "b"), "user": "1:2", "tty": True}, {}),
+    ({"cpu": 0.5, "memory": "64Mi", "hostname": "a"}, {"cpu": 0.25}),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES)
+def test_a_change_is_seen_made_and_then_seen_no_more(
+    server: Client, namespace: str, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    first, second = (workload(Template(image="nginx", **fields), replicas=0) for fields in (before, after))
+    stored = {path(o): applied(server, o) for o in render(first, Target(namespace))}
+    for wanted in render(second, Target(namespace)):
+        live = stored.get(path(wanted))
+        if live is None or differences(wanted, live):
+            live = applied(server, wanted)
+        assert differences(wanted, live) == ()
+
+
+def test_labels_that_are_taken_away_go_and_those_of_others_stay(server: Client, namespace: str) -> None:
+    target = Target(namespace)
+    (first, *_), (second, *_) = (render(workload(replicas=0, labels=labels), target) for labels in ({"tier": "a"}, {}))
+    applied(server, first)
+    live = server.patch(path(first), {"metadata": {"labels": {"team": "b"}, "annotations": {"note": "c"}}})
+    assert differences(first, live) == ()
+    assert [d.pointer for d in differences(second, live)] == ["/metadata/labels/tier"]
+    live = applied(server, second)
+    assert differences(second, live) == ()
+    assert (live["metadata"]["labels"].get("tier"), live["metadata"]["labels"]["team"]) == (None, "b")
+
+
+def test_edits_by_others_are_seen_and_undone(server: Client, namespace: str) -> None:
+    wanted = render(workload(replicas=0), Target(namespace))[0]
+    applied(server, wanted)
+    live = server.patch(path(wanted), {"spec": {"paused": True, "minReadySeconds": 9}})
+    assert {d.pointer for d in differences(wanted, live)} == {"/spec/paused", "/spec/minReadySeconds"}
+    assert differences(wanted, applied(server, wanted)) == ()
+
+
+def test_the_first_port_makes_a_service_anew(server: Client, namespace: str) -> None:
+    with_port = workload(Template(image="nginx", ports=(Port(port=80),)), replicas=0)
+    bare, full = (render(of, Target(namespace))[-1] for of in (workload(replicas=0), with_port))
+    live = applied(server, bare)
+    assert immutable(full, differences(full, live))
+    server.delete(path(bare), propagation="Background")
+    wait_until(lambda: not exists(server, bare), 10, "the service is gone")
+    assert differences(full, applied(server, full)) == ()
