@@ -29,7 +29,7 @@ def check(story: Story) -> None:
         status_is_true(found, one)
         told = [e for e in events(process) if e.subject_id == found.id]
         end_in_the_state(told, found.status.phase, seen.instances if seen else ())
-    are_a_story(events(process), {r.id for r in workloads(process)}, story.forgotten)
+    are_a_story(events(process), {r.id for r in workloads(process)})
     assert set(story.answered) <= {e.request_id for e in events(process)}, "an answered request left no event"
 
 

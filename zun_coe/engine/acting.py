@@ -10,10 +10,11 @@ from typing import NamedTuple, TypeVar, cast
 import msgspec
 
 from zun_coe.config import Settings
+from zun_coe.engine import telling
 from zun_coe.engine.ownership import Ownership
 from zun_coe.errors import KeyExists
 from zun_coe.metrics import Metrics
-from zun_coe.model import Event, Intent, Secret, Value
+from zun_coe.model import Event, Intent, Secret, Status, Value
 from zun_coe.store import At, Condition, Delete, Missing, Operation, Present, Put, Store
 from zun_coe.store.cache import Cache, Entry
 from zun_coe.store.records import (
@@ -93,8 +94,8 @@ class Ledger:
     def finalise(
         self, key: Key, entry: Entry, event: Event, *, tombstone: Value | None, extra: list[Operation]
     ) -> None:
-        """Forget something for good: all of its keys go, its tombstone and its event come, on condition
-        that its mark for deletion is as it was when it was acted on."""
+        """Forget something for good: all of its keys go, its tombstone, its event and those of instances that
+        were there come, on condition that its mark for deletion is as it was when it was acted on."""
         record = cast(Intent, entry.value)
         keys = [e.key for e in self._cache.list(f"revision/{key.project}/{key.id}/")]
         gone = [intent_key(*key), status_key(*key), name_key(key.noun, key.project, record.name), *keys]
@@ -102,8 +103,13 @@ class Ledger:
         if tombstone is not None:
             operations.append(Put(tombstone_key(self._cluster, key.noun, key.id), encode(tombstone)))
         guard = self._tools.ownership.guard(self._cluster)
-        operations += [*extra[:_ROOM], *self._told([event], new_id())]
+        operations += [*extra[:_ROOM], *self._told([*self._left(key, record, event), event], new_id())]
         self._commit([guard, At(entry.key, entry.revision)], operations)
+
+    def _left(self, key: Key, record: Intent, last: Event) -> list[Event]:
+        """What is told of instances that nobody has seen going."""
+        entry = self._cache.get(status_key(*key))
+        return telling.gone(record, entry.value, last) if entry and isinstance(entry.value, Status) else []
 
     def commit(self, conditions: list[Condition], operations: list[Operation]) -> None:
         """Anything else, if the cluster is still ours."""

@@ -10,6 +10,8 @@ from zun_coe.model import Drift, Event, Instance, Intent, Rollout, Status, plain
 
 # So many fit into one transaction with everything else in it; more are told as one event of each type.
 MOST = 90
+FEW = 20
+"""The same, where the transaction forgets all that there is of something."""
 _CALM = frozenset({"Running", "Stopped", "Paused", "Exited", "Progressing", "Creating", "Pending", "Deleting"})
 
 
@@ -20,6 +22,14 @@ def tell(intent: Intent, before: Status, after: Status, now: datetime) -> list[E
         instances = _summed(instances)
     drafts = [*instances, *_rollout(before.rollout, after), *_phase(intent, before, after)]
     return [_event(intent, draft, now) for draft in drafts]
+
+
+def gone(intent: Intent, status: Status, last: Event) -> list[Event]:
+    """The events of instances that nobody looks after any more, with the reason that `last` gives."""
+    drafts = [_told("InstanceRemoved", instance, last.message) for instance in status.instances]
+    if len(drafts) > FEW:
+        drafts = _summed(drafts)
+    return [_event(intent, draft, last.at) for draft in drafts]
 
 
 def event(intent: Any, subject: str, type: str, message: str, now: datetime, **fields: Any) -> Event:
