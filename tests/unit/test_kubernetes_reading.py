@@ -46,6 +46,7 @@ def fail(code: int, message: str = "", headers: Any = None, **status: Any) -> Ba
         (403, ENDING, Unavailable, "Error"),
         (403, WEBHOOK, Invalid, "InvalidSpec"),
         (500, WEBHOOK, Invalid, "InvalidSpec"),
+        (500, "failed to create typed patch object: .spec.x: field not declared in schema", Invalid, "InvalidSpec"),
         (404, "not there", Absent, "Error"),
         (408, "", TimedOut, "BackendUnreachable"),
         (409, "somebody was faster", Unavailable, "Error"),

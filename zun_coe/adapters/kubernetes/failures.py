@@ -24,7 +24,8 @@ _MISSING_RIGHT = re.compile(
 _QUOTA = re.compile(r"exceeded quota")
 _ENDING = re.compile(r"is being terminated|NamespaceTerminating")
 _TAKEN = re.compile(r"provided port is already allocated")
-_WEBHOOK = re.compile(r"admission webhook \S+ denied the request")
+# The caller's doing, whatever code a webhook or an old server gives it.
+_REFUSED = re.compile(r"admission webhook \S+ denied the request|failed to create typed patch object")
 
 
 class Expired(Unavailable):
@@ -139,7 +140,7 @@ def _unprocessable(told: Answer) -> BackendError:
 
 
 def _other(told: Answer) -> BackendError:
-    if _WEBHOOK.search(told.message) or 400 <= told.code < 500:
+    if _REFUSED.search(told.message) or 400 <= told.code < 500:
         return Invalid(told.message, evidence=told.evidence)
     return Unavailable(told.message, "BackendUnreachable" if told.code in (502, 503) else "Error", told.evidence)
 

@@ -24,7 +24,7 @@ LABELLED = ("Deployment", "Pod", "Service", "PersistentVolumeClaim")
 SPAN = 240
 """Seconds after which the server is asked to end a watch, which is then resumed: by credentials that still hold."""
 _GLANCE = 0.5
-_FIRST_DELAY, _LAST_DELAY = 0.2, 15.0
+_FIRST_DELAY, _LAST_DELAY = 0.2, 5.0
 _ONE, _MANY = METADATA.format("PartialObjectMetadata"), METADATA.format("PartialObjectMetadataList")
 
 Place = tuple[str, str, str]

@@ -1,0 +1,313 @@
+"""A real Kubernetes reached, described and watched, with the rights that docs/kubernetes.md asks for."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.real.components import wait_until
+from tests.real.kubernetes import ControlPlane
+from zun_coe.adapters import Connection, LogOptions
+from zun_coe.adapters.kubernetes import naming, wire
+from zun_coe.adapters.kubernetes.client import METADATA, Client
+from zun_coe.adapters.kubernetes.describing import describe
+from zun_coe.adapters.kubernetes.discovery import discover
+from zun_coe.adapters.kubernetes.logs import pod_logs
+from zun_coe.adapters.kubernetes.paths import collection, path, path_of
+from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, WITH_NAMESPACE, Right, rules_for
+from zun_coe.adapters.kubernetes.watching import hints
+from zun_coe.errors import Absent, Denied, Invalid, Unavailable
+from zun_coe.model import Support, WorkloadRef
+
+PAGE = Path(__file__).parents[2] / "docs" / "kubernetes.md"
+
+
+def ref(name: str = "web", cluster: str = "c") -> WorkloadRef:
+    return WorkloadRef(installation="i", cluster=cluster, project="a project", noun="app", id=f"id-{name}", name=name)
+
+
+def connect(plane: ControlPlane, namespace: str | None = None, cluster: str = "c", **credentials: Any) -> Connection:
+    return Connection(
+        installation="i",
+        cluster=cluster,
+        kind="kubernetes",
+        endpoint=plane.endpoint,
+        namespace=namespace,
+        credentials=credentials or {"ca_cert": plane.authority.certificate, "token": plane.token},
+    )
+
+
+@pytest.fixture
+def client(kubernetes: ControlPlane) -> Iterator[Client]:
+    opened = Client(connect(kubernetes))
+    yield opened
+    opened.close()
+
+
+def limited(plane: ControlPlane, name: str, rules: Any, namespace: str | None = None) -> Client:
+    """A client with just these rights."""
+    token = plane.token_for(name, rules, namespace or "")
+    return Client(connect(plane, namespace, ca_cert=plane.authority.certificate, token=token))
+
+
+def metadata(namespace: str, name: str = "web", cluster: str = "c") -> dict[str, Any]:
+    owner = ref(name, cluster)
+    annotations = {naming.PROJECT_NAME: owner.project}
+    return {"name": name, "namespace": namespace, "labels": naming.of_workload(owner), "annotations": annotations}
+
+
+def deployment(namespace: str, name: str = "web", image: str = "none", **where: Any) -> dict[str, Any]:
+    """An app's Deployment, of which no pod starts: there is no node that it could start on."""
+    meta = metadata(namespace, name, **where)
+    pod = {"containers": [{"name": "main", "image": image}], "nodeSelector": {"nobody": "has-this"}}
+    template = {"metadata": {"labels": meta["labels"], "annotations": meta["annotations"]}, "spec": pod}
+    spec = {"replicas": 2, "selector": {"matchLabels": {naming.ID: f"id-{name}"}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
+
+
+def documented() -> dict[str, Any]:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    role: dict[str, Any] = yaml.safe_load(text)
+    return role
+
+
+class TestRights:
+    def test_the_documented_role_is_what_the_gateway_asks_for(self) -> None:
+        assert documented()["rules"] == list(rules_for((*OWN, *EVERYWHERE)))
+
+    def test_it_suffices(self, kubernetes: ControlPlane, namespace: str) -> None:
+        client = limited(kubernetes, f"documented-{namespace}", documented()["rules"])
+        info = describe(client, None)
+        assert "missing_rights" not in info.versions["kubernetes"]
+        client.apply(path_of(deployment(namespace)), deployment(namespace))
+        client.create(collection("Namespace"), {"metadata": {"name": f"{namespace}-more"}})
+        pods = wait_until(lambda: client.list(collection("Pod"), wire.Pod, labels=naming.ours("i", "c")).items)
+        logs = pod_logs(client, namespace, pods[0].metadata.name, "main", "web-1", LogOptions())
+        assert [*logs] == []
+        assert client.delete(path_of(deployment(namespace)))
+        kubernetes.drop_namespace(f"{namespace}-more")
+        client.close()
+
+    def test_rights_in_one_namespace_suffice_there(self, kubernetes: ControlPlane, namespace: str) -> None:
+        rules = list(rules_for((*OWN, *WITH_NAMESPACE)))
+        client = limited(kubernetes, "own", rules, namespace)
+        info = describe(client, namespace)
+        uid = Client(connect(kubernetes)).get(path("Namespace", namespace))["metadata"]["uid"]
+        assert info.identity == f"namespace/{namespace}={uid}"
+        assert info.nodes == ()
+        client.apply(path_of(deployment(namespace)), deployment(namespace))
+        with pytest.raises(Denied, match=r"lack the right to patch deployments\.apps in the namespace default"):
+            client.apply(path_of(deployment("default")), deployment("default"))
+        client.close()
+
+    @pytest.mark.parametrize("everywhere", [True, False])
+    def test_what_is_missing_is_named(self, kubernetes: ControlPlane, namespace: str, everywhere: bool) -> None:
+        wanted = (*OWN, *(EVERYWHERE if everywhere else WITH_NAMESPACE))
+        rights = [r for r in wanted if r != Right("secrets", "patch") and r.resource not in ("services", "nodes")]
+        where = None if everywhere else namespace
+        client = limited(kubernetes, f"lacking-{namespace}", rules_for(rights), where)
+        with pytest.raises(Denied) as caught:
+            describe(client, where)
+        client.close()
+        expected = [f"{verb} services" for verb in ("get", "list", "watch", "create", "patch", "delete")]
+        assert caught.value.evidence["missing"] == [*expected, "patch secrets"]
+        assert "patch secrets" in str(caught.value)
+        assert (caught.value.evidence["verb"], caught.value.evidence["resource"]) == ("get", "services")
+
+    def test_what_can_be_done_without_is_told(self, kubernetes: ControlPlane, namespace: str) -> None:
+        rights = [right for right in (*OWN, *EVERYWHERE) if right.without is None]
+        client = limited(kubernetes, f"least-{namespace}", rules_for(rights))
+        info = describe(client, None)
+        client.close()
+        assert "get pods/log (no logs)" in info.versions["kubernetes"]["missing_rights"]
+        assert info.operations["logs"].support is Support.NONE
+        assert info.nodes == ()
+
+    def test_nobody_and_strangers_are_denied(self, kubernetes: ControlPlane, namespace: str) -> None:
+        client = limited(kubernetes, f"nothing-{namespace}", [])
+        with pytest.raises(Denied, match="lack rights"):
+            describe(client, None)
+        client.close()
+        stranger = Client(connect(kubernetes, ca_cert=kubernetes.authority.certificate, token="unknown"))
+        with pytest.raises(Denied, match="have expired"):
+            describe(stranger, None)
+        stranger.close()
+
+
+class TestDescribing:
+    def test_it_is_what_it_is(self, client: Client) -> None:
+        info = describe(client, None)
+        assert info.identity == client.get(path("Namespace", "kube-system"))["metadata"]["uid"]
+        assert info.versions["kubernetes"] == {"negotiated": "v1.20.2", "supported": "1.20 and later"}
+
+    def test_its_apis_are_found(self, client: Client) -> None:
+        apis = discover(client)
+        assert apis.release == (1, 20)
+        known = {"apps": "v1", "autoscaling": "v2beta2", "policy": "v1beta1", "networking.k8s.io": "v1"}
+        assert known == dict(apis.groups)
+
+    @pytest.mark.parametrize("way", ["token", "certificate", "kubeconfig"])
+    def test_ways_in(self, kubernetes: ControlPlane, way: str) -> None:
+        ways = {
+            "token": {"token": kubernetes.token, "ca_cert": kubernetes.authority.certificate},
+            "certificate": kubernetes.certificate_for("nobody-special"),
+            "kubeconfig": {"kubeconfig": kubernetes.kubeconfig()},
+        }
+        client = Client(connect(kubernetes, **ways[way]))
+        assert client.get("/version")["gitVersion"] == "v1.20.2"
+        client.close()
+
+
+class TestObjects:
+    def test_applying_twice_changes_nothing(self, client: Client, namespace: str) -> None:
+        wanted = deployment(namespace)
+        first = client.apply(path_of(wanted), wanted)
+        wait_until(lambda: client.get(path_of(wanted))["status"].get("observedGeneration") == 1)
+        second = client.apply(path_of(wanted), wanted)
+        assert second["metadata"]["generation"] == first["metadata"]["generation"] == 1
+        managers = {field["manager"] for field in second["metadata"]["managedFields"]}
+        assert naming.FIELD_MANAGER in managers
+
+    def test_a_dry_run_makes_nothing(self, client: Client, namespace: str) -> None:
+        wanted = deployment(namespace)
+        assert client.apply(path_of(wanted), wanted, dry_run=True)["spec"]["replicas"] == 2
+        with pytest.raises(Absent):
+            client.get(path_of(wanted))
+
+    def test_what_is_wrong_is_named(self, client: Client, namespace: str) -> None:
+        wanted = deployment(namespace)
+        wanted["spec"]["replicas"] = -1
+        with pytest.raises(Invalid) as caught:
+            client.apply(path_of(wanted), wanted)
+        assert [cause["field"] for cause in caught.value.evidence["causes"]] == ["spec.replicas"]
+
+    def test_creating_twice_is_told(self, client: Client, namespace: str) -> None:
+        client.create(collection("Deployment", namespace), deployment(namespace))
+        with pytest.raises(Unavailable) as caught:
+            client.create(collection("Deployment", namespace), deployment(namespace))
+        assert caught.value.evidence["reason"] == "AlreadyExists"
+
+    def test_what_is_not_understood_is_refused_for_good(self, client: Client, namespace: str) -> None:
+        wanted = deployment(namespace)
+        wanted["spec"]["paces"] = 1
+        with pytest.raises(Invalid, match="paces"):
+            client.apply(path_of(wanted), wanted)
+
+    def test_a_quota_is_told_from_a_missing_right(self, client: Client, namespace: str) -> None:
+        quota = {"metadata": {"name": "none"}, "spec": {"hard": {"services": "0"}}}
+        quotas = f"/api/v1/namespaces/{namespace}/resourcequotas"
+        client.create(quotas, quota)
+        wait_until(lambda: client.get(f"{quotas}/none").get("status", {}).get("hard"))
+        service = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
+        with pytest.raises(Invalid) as caught:
+            client.create(collection("Service", namespace), service)
+        assert caught.value.reason == "QuotaExceeded"
+
+    def test_a_node_port_that_is_taken(self, client: Client, namespace: str) -> None:
+        def create(name: str, port: int) -> None:
+            spec = {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}
+            client.create(collection("Service", namespace), {"metadata": {"name": name}, "spec": spec})
+
+        create("one", 31999)
+        with pytest.raises(Unavailable) as taken:
+            create("two", 31999)
+        assert taken.value.reason == "PortConflict"
+        with pytest.raises(Invalid) as outside:
+            create("three", 80)
+        assert outside.value.reason == "InvalidSpec"
+
+    def test_only_the_very_one_is_deleted(self, client: Client, namespace: str) -> None:
+        wanted = deployment(namespace)
+        uid = client.apply(path_of(wanted), wanted)["metadata"]["uid"]
+        assert client.delete(path_of(wanted), uid="00000000-0000-4000-8000-000000000000") is False
+        assert client.delete(path_of(wanted), uid=uid) is True
+        wait_until(lambda: gone(client, path_of(wanted)))
+        assert client.delete(path_of(wanted)) is False
+
+    def test_a_patch_adds(self, client: Client, namespace: str) -> None:
+        wanted = deployment(namespace)
+        client.apply(path_of(wanted), wanted)
+        patched = client.patch(path_of(wanted), {"metadata": {"annotations": {"a": "b"}}})
+        assert patched["metadata"]["annotations"]["a"] == "b"
+        assert patched["spec"]["replicas"] == 2
+
+    def test_metadata_alone(self, client: Client, namespace: str) -> None:
+        client.apply(path_of(deployment(namespace)), deployment(namespace))
+        accept = METADATA.format("PartialObjectMetadataList")
+        listing = client.list(collection("Deployment", namespace), dict, labels=naming.ours("i", "c"), accept=accept)
+        assert all("spec" not in item for item in listing.items)
+        assert listing.version
+
+
+def gone(client: Client, path: str) -> bool:
+    try:
+        client.get(path)
+    except Absent:
+        return True
+    return False
+
+
+class Watcher:
+    """What is hinted at, in a thread of its own."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.hints: list[WorkloadRef | None] = []
+        self._client, self._stop = Client(connection), threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(connection,), daemon=True)
+        self._thread.start()
+
+    def _run(self, connection: Connection) -> None:
+        for hint in hints(self._client, connection, self._stop):
+            self.hints.append(hint)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        self._client.close()
+        assert not self._thread.is_alive()
+
+
+class TestWatching:
+    @pytest.mark.parametrize("everywhere", [True, False])
+    def test_changes_are_hinted_at(
+        self, kubernetes: ControlPlane, client: Client, namespace: str, everywhere: bool
+    ) -> None:
+        watcher = Watcher(connect(kubernetes, None if everywhere else namespace))
+        wait_until(lambda: None in watcher.hints)
+        wanted, other = deployment(namespace), deployment(namespace, "other", cluster="another")
+        client.apply(path_of(wanted), wanted)
+        wait_until(lambda: ref() in watcher.hints)
+        client.apply(path_of(other), other)
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata(namespace, "third")}
+        client.apply(path_of(service), service | {"spec": {"ports": [{"port": 80, "protocol": "TCP"}]}})
+        wait_until(lambda: ref("third") in watcher.hints)
+        client.delete(path_of(wanted))
+        watcher.close()
+        assert set(watcher.hints) == {None, ref(), ref("third")}
+
+    def test_pods_that_cannot_be_placed_are_hinted_at(
+        self, kubernetes: ControlPlane, client: Client, namespace: str
+    ) -> None:
+        watcher = Watcher(connect(kubernetes, namespace))
+        client.apply(path_of(deployment(namespace)), deployment(namespace))
+        failed = {"fieldSelector": "reason=FailedScheduling"}
+        wait_until(lambda: client.list(collection("Event", namespace), dict, params=failed).items)
+        wait_until(lambda: ref() in watcher.hints)
+        watcher.close()
+
+    def test_it_survives_the_api_server(self, kubernetes: ControlPlane, client: Client, namespace: str) -> None:
+        watcher = Watcher(connect(kubernetes))
+        wait_until(lambda: None in watcher.hints)
+        kubernetes.api.kill()
+        kubernetes.api.start()
+        kubernetes.ready()
+        wanted = deployment(namespace)
+        client.apply(path_of(wanted), wanted)
+        wait_until(lambda: ref() in watcher.hints, 60)
+        watcher.close()
