@@ -69,6 +69,8 @@ def _masked(drift: Drift) -> Drift:
 
 
 def _compared(wanted: Any, live: Any, pointer: str) -> Iterator[Drift]:
+    if wanted == live:
+        return
     if isinstance(wanted, Mapping) and (isinstance(live, Mapping) or not wanted):
         for key, value in wanted.items():
             yield from _compared(value, (live or {}).get(key), f"{pointer}/{_token(key)}")

@@ -20,7 +20,10 @@ LEAST_CPU = 0.01
 
 _RESTARTED = "A replica's container that fails it is started again in place; a container of its own is only shown."
 _REDIRECTED = "200 to 399 is healthy; a redirect is followed where it leads to the same host."
-_VOLUMES = "A claim that is written at one node (ReadWriteOnce): all pods that mount it run on that node."
+_VOLUMES = (
+    "A claim that is written at one node (ReadWriteOnce): all pods that mount it run on that node. It begins empty and "
+    "is root's, whatever the image has at that path."
+)
 _SCALED = "With a share, 1 replica may be missing where both come to 0."
 
 
