@@ -75,7 +75,10 @@ MAIN = [
     Effect(("stdin",), {"stdin": True}, STDIN, "open"),
     Effect(("stdin",), {}, STDIN, "closed"),
     Effect(
-        ("restart",), {"restart": "on_failure"}, "test -e /tmp/x && echo again && exit 0; touch /tmp/x; exit 1", "again"
+        ("restart",),
+        {"restart": "on_failure", "mounts": [{"path": "/kept", "volume": {"name": "kept"}}]},
+        "test -e /kept/x && echo again && exit 0; touch /kept/x; exit 1",
+        "again",
     ),
     Effect(("image", "pull"), {"pull": "never"}, "echo here", "here"),
 ]
@@ -94,6 +97,8 @@ ELSEWHERE: Mapping[str, str] = {
     "desired_state": "test_container_created_stopped",
     "replicas": "test_scale_up_down_and_to_zero",
     "image_auth": "test_private_image_needs_its_login",
+    "mounts/*/volume/class": "test_volume_of_a_class_that_is_not_there_is_told_of",
+    "sidecars/*/mounts/*/volume/class": "test_volume_of_a_class_that_is_not_there_is_told_of",
     "placement/constraints": "test_constraint_that_no_node_meets_is_refused_or_told",
     "update/strategy": "test_update_that_recreates_never_mixes",
     "update/max_surge": "test_rolling_update_keeps_what_it_promises",
@@ -108,8 +113,8 @@ ELSEWHERE: Mapping[str, str] = {
     **{f"health/{name}": "test_health_checks" for name in _HEALTH},
     **{f"sidecars/*/health/{name}": "test_health_of_a_sidecar_counts" for name in _HEALTH},
 }
-# What one node and no device cannot show.
-UNSEEN = {"placement/spread", "gpu"}
+# What one node, no device, and storage that lets volumes grow as they like cannot show.
+UNSEEN = {"placement/spread", "gpu", "mounts/*/volume/size", "sidecars/*/mounts/*/volume/size"}
 
 
 class InsideEffects(Contract):
@@ -215,34 +220,42 @@ class InsideEffects(Contract):
         assert {e["protocol"] for e in status["endpoints"]} == {"tcp", "udp"}
 
     def test_containers_of_one_project_find_each_other(self, world: World, body: Any) -> None:
-        world.create("app", body("db", networks=["back"]), "blue")
+        several = self.supports(world, "/networks")
+        back = ["back"] if several else []
+        world.create("app", body("db", networks=back), "blue")
         world.settled("app", "db", "Running", "blue")
         ask = "nslookup -type=a db | grep -A1 -q '^Name' && echo found || echo nobody; ls /sys/class/net | grep -c eth"
         expected = {
-            ("blue", "both"): ["found", "2"],
+            ("blue", "both"): ["found", "2" if several else "1"],
             ("blue", "own"): ["found", "1"],
-            ("red", "both"): ["nobody", "2"],
+            ("red", "both"): ["nobody", "2" if several else "1"],
         }
         for project, name in expected:
-            networks = ["back"] if name == "both" else []
+            networks = back if name == "both" else []
             world.create("container", body(name, ask, networks=networks, restart="never"), project)
         for project, name in expected:
             world.settled("container", name, "Exited", project)
         assert {(p, n): world.logs("container", n, project=p) for p, n in expected} == expected
 
     def test_stop_signal_is_heard_and_its_time_is_kept(self, world: World, body: Any) -> None:
-        patient = "trap 'echo heard; exit 0' USR1; echo up; while :; do sleep 0.05; done"
-        stubborn = "trap '' USR1; echo up; while :; do sleep 0.05; done"
+        """The image's own signal, where no other can be chosen. What was heard is kept: the output may go as well."""
+        signal = "USR1" if self.supports(world, "/stop_signal") else "TERM"
+        chosen = {"stop_signal": "SIGUSR1"} if signal == "USR1" else {}
+        kept = {"mounts": [{"path": "/kept", "volume": {"name": "kept"}}]}
+        patient = f"trap 'echo heard > /kept/said; exit 0' {signal}; echo up; while :; do sleep 0.05; done"
+        stubborn = f"trap '' {signal}; echo up; while :; do sleep 0.05; done"
         for name, script, seconds in (("patient", patient, 30), ("stubborn", stubborn, 1)):
-            world.create("container", body(name, script, stop_signal="SIGUSR1", stop_timeout=seconds))
+            world.create("container", body(name, script, stop_timeout=seconds, **chosen, **kept))
             world.settled("container", name, "Running")
             world.until(lambda n=name: world.logs("container", n) == ["up"], "it does not start")
         began = time.monotonic()
         for name in ("patient", "stubborn"):
             world.act(name, "stop")
             world.settled("container", name, "Stopped")
-        assert world.logs("container", "patient") == ["up", "heard"]
         assert 1 <= time.monotonic() - began < 15
+        world.create("container", body("reader", "cat /kept/said", restart="never", **kept))
+        world.settled("container", "reader", "Exited")
+        assert world.logs("container", "reader") == ["heard"]
 
     def test_health_checks(self, world: World, body: Any) -> None:
         """Each kind passes and fails, and the four numbers do what they say."""
@@ -307,7 +320,17 @@ class InsideEffects(Contract):
             assert refused == ["/placement/constraints"]
             return
         world.until(lambda: status_with(world, "app", "Unschedulable"), "it is not told that there is no room")
-        assert world.instances(world.workload("app", "web").ref) == []
+        assert [i for i in world.instances(world.workload("app", "web").ref) if i.host or i.ready] == []
+
+    def test_volume_of_a_class_that_is_not_there_is_told_of(self, world: World, body: Any) -> None:
+        mounts = [{"path": "/data", "volume": {"name": "data", "class": "no-such-class"}}]
+        if not self.supports(world, "/mounts/*/volume/class"):
+            with pytest.raises(Unsupported) as caught:
+                world.create("app", body(mounts=mounts))
+            assert [p.pointer for p in caught.value.problems] == ["/mounts/0/volume/class"]
+            return
+        world.create("app", body(mounts=mounts))
+        world.until(lambda: status_with(world, "app", "VolumeUnavailable"), "it is not told that there is no volume")
 
     def test_new_replica_is_trusted_after_a_while_only(self, world: World, body: Any) -> None:
         world.create("app", body(health=PASSING, update={"min_ready": 2}))
@@ -341,9 +364,14 @@ class InsideEffects(Contract):
 
     def carries(self, world: World, pattern: str) -> None:
         """Skip where the cluster says that it does not carry a field."""
-        with world.adapter() as adapter:
-            if adapter.fields[pattern].support is Support.NONE:
+        if not self.supports(world, pattern):
+            with world.adapter() as adapter:
                 pytest.skip(f"{pattern}: {adapter.fields[pattern].note}")
+
+    def supports(self, world: World, pattern: str) -> bool:
+        """Whether the cluster says that it carries a field."""
+        with world.adapter() as adapter:
+            return adapter.fields[pattern].support is not Support.NONE
 
 
 class Lazily:
