@@ -151,6 +151,7 @@ class ClusterRunner:
                 for ref in self._adapter.watch(self._stop):
                     pause = 0.1
                     if ref is None:
+                        self._described = float("-inf")  # whatever was missed, or is otherwise, may be its nodes
                         self.look()
                     else:
                         self._hint(Key(ref.noun, ref.project, ref.id))
@@ -195,8 +196,8 @@ class ClusterRunner:
         """Ask it who it is, where that is due, and look at everything. Raises `BackendError`, `StoreError`."""
         begun, unseen = time.monotonic(), self._keeper.unseen
         if begun - self._described >= self._tools.settings.describe or not self._reachable:
+            self._described = begun  # before, so that what is heard meanwhile is not lost
             self._keeper.describe()
-            self._described = begun
         self._look(unseen)
 
     def _away(self, error: BackendError) -> None:

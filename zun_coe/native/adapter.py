@@ -43,11 +43,11 @@ class NativeAdapter(Adapter):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
+        self._hints = Hints()
         self._hosts = {
-            host.name: NativeHost(host, open_runtime(host, connection), connection.parallelism)
+            host.name: NativeHost(host, open_runtime(host, connection), connection.parallelism, self._turned)
             for host in connection.hosts
         }
-        self._hints = Hints()
         self._acting = Acting(self._hints.put)
         self._pulls = Pulls(self._hints.put)
         self._relapses = Relapses()
@@ -168,6 +168,10 @@ class NativeAdapter(Adapter):
         self._prober.close()
         for host in self._hosts.values():
             host.close()
+
+    def _turned(self) -> None:
+        """A host is away that was not, or back: a moment later, so that one which comes and goes costs little."""
+        self._hints.put_after(None, SOON)
 
     def _observation(self, ref: WorkloadRef, replicas: list[Replica]) -> Observation:
         instances = sorted((r.instance for r in replicas), key=lambda i: (i.slot, i.created_at is None, i.name))

@@ -28,10 +28,13 @@ HUNG_FOR = 5.0
 
 
 class NativeHost:
-    """A host. Calls go through `call`, which notes whether the host answers. Thread-safe."""
+    """A host. Calls go through `call`, which notes whether the host answers, and calls `turned` whenever that
+    is otherwise than it was. Thread-safe."""
 
-    def __init__(self, host: Host, runtime: Runtime, parallelism: int) -> None:
-        self.host, self.runtime = host, runtime
+    def __init__(
+        self, host: Host, runtime: Runtime, parallelism: int, turned: Callable[[], None] = lambda: None
+    ) -> None:
+        self.host, self.runtime, self._turned = host, runtime, turned
         self.name = host.name
         self.info: RuntimeInfo | None = None
         self.volumes: frozenset[str] | None = None
@@ -95,11 +98,15 @@ class NativeHost:
             if error.reason in ("BackendUnreachable", "PermissionDenied"):
                 self._failed(error, time.monotonic() - started)
             raise
-        self._away, self.answered_at = None, time.monotonic()
+        was, self._away, self.answered_at = self._away, None, time.monotonic()
+        if was is not None:
+            self._turned()
         return result
 
     def _failed(self, error: BackendError, took: float) -> None:
-        self._away = error
+        was, self._away = self._away, error
+        if was is None:
+            self._turned()
         if took >= 1.0:
             self._hung_until = time.monotonic() + HUNG_FOR
 
