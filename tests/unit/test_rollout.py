@@ -241,3 +241,46 @@ def test_what_had_failed_before_is_not_excused() -> None:
     failed = Status(phase="Failed", progressed_at=NOW, goal="x")
     assert excused(failed, NOW + timedelta(hours=1)) == failed
     assert excused(REACHED, None) == REACHED
+
+
+def box(started_at: datetime | None, state: str = "running", id: str = "n") -> Observation:
+    return seen(Instance(native_id=id, hash="h", state=state, started_at=started_at))  # type: ignore[arg-type]  # states are text here
+
+
+RESTART = intent(noun="container", restarts=2)
+NOTED = Status(restarted=1, restarting=2, instances=box(NOW).instances)
+
+
+def test_that_a_restart_is_wanted_is_noted_before_it_begins() -> None:
+    judged = judge(RESTART, box(later(5)), Status(restarted=1, instances=box(NOW).instances), NOW)
+    assert (judged.restarting, judged.restarted) == (2, 1)
+    assert judge(RESTART, box(NOW), judged, NOW) == judged
+
+
+@pytest.mark.parametrize(
+    ("found", "restarted"),
+    [
+        pytest.param(box(later(1)), True, id="started since"),
+        pytest.param(box(later(1), "exited"), True, id="started since and ended"),
+        pytest.param(box(later(1), id="other"), True, id="made since"),
+        pytest.param(box(NOW), False, id="the same run"),
+        pytest.param(box(NOW, "exited"), False, id="ended only"),
+        pytest.param(box(later(-1)), False, id="seen earlier"),
+        pytest.param(box(None, "creating", id="other"), False, id="made since and not started"),
+        pytest.param(box(later(1), "unknown"), False, id="its host is away"),
+        pytest.param(seen(), False, id="gone"),
+    ],
+)
+def test_what_was_started_since_a_restart_was_noted_is_not_restarted_again(found: Observation, restarted: bool) -> None:
+    assert judge(RESTART, found, NOTED, NOW).restarted == (2 if restarted else 1)
+
+
+def test_each_restart_is_noted_by_itself() -> None:
+    third = replace(RESTART, restarts=3)
+    judged = judge(third, box(later(1)), NOTED, NOW)
+    assert (judged.restarting, judged.restarted) == (3, 1)
+
+
+def test_what_was_restarted_is_left_alone() -> None:
+    done = replace(NOTED, restarted=2)
+    assert judge(RESTART, box(later(1)), done, NOW) == done

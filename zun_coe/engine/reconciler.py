@@ -106,8 +106,9 @@ class Reconciler:
         now = self._clock()
         self._tell_drift(intent, seen, now)
         judged = judge(intent, seen, excused(before, self._since), now)
-        if _lost(before, seen):
-            # The step that brings it back may take long, and nobody has to wait for that to hear of it.
+        if _lost(before, seen) or judged.restarting != before.restarting:
+            # The step that brings it back may take long, and nobody has to wait for that to hear of it. And what
+            # there was before a restart is kept before it begins.
             self._write(key, intent, before, expected, self._derived(intent, judged, seen, Again(), now), now)
             before, expected = self._ledger.status(key, Status())
         outcome, trouble = self._apply(intent, judged, seen)

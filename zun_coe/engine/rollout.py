@@ -6,7 +6,7 @@ towards, `best` how near it came, `progressed_at` when it last came nearer."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import msgspec
@@ -16,12 +16,14 @@ from zun_coe.model.status import available
 
 # A backend that refuses the specification for good will not accept it by the deadline.
 _HOPELESS = frozenset({"InvalidSpec"})
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def judge(intent: Intent, observation: Observation, previous: Status, now: datetime) -> Status:
-    """The previous status with its rollout judged by what was seen now. A container has no rollouts."""
+    """The previous status with its rollout judged by what was seen now; of a container, which has no rollouts,
+    whether it was restarted as it should be."""
     if intent.noun != "app":
-        return previous
+        return _restarted(intent, observation, previous)
     target = wanted_hash(intent)
     status = _begun(intent, previous, target, now)
     wanted = intent.replicas if intent.desired_state == "running" else 0
@@ -36,6 +38,19 @@ def judge(intent: Intent, observation: Observation, previous: Status, now: datet
     decided = _decided(intent, observation, status, status.progressed_at == now, now)
     # The way back is a goal of its own, with a deadline of its own.
     return decided if decided.goal else _progressed(decided, live, previous.hash, wanted, now)
+
+
+def _restarted(intent: Intent, observation: Observation, previous: Status) -> Status:
+    """That a restart is wanted is noted, with what is there then. What was started since was restarted, maybe
+    by a process that did not live to tell of it, and is not restarted twice."""
+    if previous.restarted >= intent.restarts:
+        return previous
+    if previous.restarting != intent.restarts:
+        return msgspec.structs.replace(previous, restarting=intent.restarts)
+    noted = {i.native_id: i.started_at or _NEVER for i in previous.instances}
+    there = [i for i in observation.instances if i.state not in ("removing", "unknown")]
+    anew = any((i.started_at or _NEVER) > noted.get(i.native_id, _NEVER) for i in there)
+    return msgspec.structs.replace(previous, restarted=intent.restarts) if anew else previous
 
 
 def excused(status: Status, since: datetime | None) -> Status:

@@ -29,7 +29,7 @@ from zun_coe.model import (
 from zun_coe.model.value import timestamp
 
 # The engine's memory inside a status: kept, and nobody's business.
-_HIDDEN = {"settled", "goal", "best", "progressed_at", "restarted", "hash", "instances", "write_id"}
+_HIDDEN = {"settled", "goal", "best", "progressed_at", "restarted", "restarting", "hash", "instances", "write_id"}
 _PHASES: dict[str, Phase] = {
     "pending": "Pending",
     "creating": "Creating",

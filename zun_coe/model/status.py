@@ -96,8 +96,8 @@ class Rollout(Value, frozen=True, kw_only=True):
 class Status(Value, frozen=True, kw_only=True):
     """The state of an app or a container. The fields from `settled` on are the engine's memory and are
     not shown: the generation that was fully ready last, what is worked towards (`goal`) and how near it
-    came (`best`, `progressed_at`), the restarts carried out, the template last reached in full (`hash`,
-    of `revision`), the instances."""
+    came (`best`, `progressed_at`), the restarts carried out and the one that was last begun (`restarting`), the
+    template last reached in full (`hash`, of `revision`), the instances."""
 
     phase: Phase = "Pending"
     observed_generation: int = 0
@@ -115,6 +115,7 @@ class Status(Value, frozen=True, kw_only=True):
     best: int = 0
     progressed_at: datetime | None = None
     restarted: int = 0
+    restarting: int = 0
     hash: str = ""
     instances: tuple[Instance, ...] = ()
     write_id: str = ""
