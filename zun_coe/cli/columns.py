@@ -153,6 +153,8 @@ def effective(resource: Resource, now: datetime) -> str:
 NAME, AGE = Column("NAME", text("name")), Column("AGE", since("created_at"))
 ID, PROJECT = Column("ID", text("id"), wide=True), Column("PROJECT", text("project"), wide=True)
 LABELS = Column("LABELS", text("labels"), wide=True)
+SUPPORT = Column("SUPPORT", text("support"))
+NOTE = Column("NOTE", text("note"))
 PHASE, READY, REASON = Column("PHASE", phase), Column("READY", ready), Column("REASON", reason)
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "app": (
@@ -250,14 +252,14 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "field": (
         Column("FIELD", text("pointer")),
-        Column("SUPPORT", text("support")),
+        SUPPORT,
         Column("VALUES", text("values")),
-        Column("NOTE", text("note")),
+        NOTE,
     ),
     "operation": (
         Column("OPERATION", text("name")),
-        Column("SUPPORT", text("support")),
-        Column("NOTE", text("note")),
+        SUPPORT,
+        NOTE,
     ),
     "instance": (
         Column("REPLICA", text("slot")),
