@@ -157,6 +157,12 @@ def cutting(handler: Handler) -> None:
     handler.close_connection = True
 
 
+def garbling(handler: Handler) -> None:
+    """What is no HTTP."""
+    handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+    handler.close_connection = True
+
+
 def trickling(handler: Handler) -> None:
     """A byte now and then, for ever."""
     handler.send_response(200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -10,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.faults.api_server import ApiServer, cutting, failing, hanging, sending, streaming, trickling
+from tests.faults.api_server import ApiServer, cutting, failing, garbling, hanging, sending, streaming, trickling
 from tests.real.certificates import Authority
 from tests.real.components import wait_until
 from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes import naming
 from zun_coe.adapters.kubernetes.client import Client
+from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, missing
 from zun_coe.adapters.kubernetes.watching import hints
 from zun_coe.errors import Absent, BackendError, Denied, Fenced, TimedOut, Unavailable
 from zun_coe.model import WorkloadRef
@@ -76,6 +78,7 @@ class TestCalls:
             (failing(503), Unavailable),
             (failing(401), Denied),
             (cutting, Unavailable),
+            (garbling, Unavailable),
             (sending(b"<html>"), Unavailable),
             (sending(b"[1]"), Unavailable),
             (sending(b"\xff"), Unavailable),
@@ -244,7 +247,9 @@ class TestStreams:
         assert [*stream.blocks()] == []
         assert server.asked == []
 
-    @pytest.mark.parametrize(("then", "kind"), [(failing(404), Absent), (cutting, Unavailable)])
+    @pytest.mark.parametrize(
+        ("then", "kind"), [(failing(404), Absent), (cutting, Unavailable), (garbling, Unavailable)]
+    )
     def test_failures(self, server: ApiServer, client: Client, then: Any, kind: type[BackendError]) -> None:
         server.on("GET", then)
         with pytest.raises(kind):
@@ -254,6 +259,34 @@ class TestStreams:
         server.on("GET", hanging)
         with pytest.raises(TimedOut):
             [*client.stream("/x", {}, patience=0.2).blocks()]
+
+
+class TestRights:
+    def test_authorizers_that_do_not_list_what_they_allow_are_asked_one_by_one(
+        self, server: ApiServer, client: Client
+    ) -> None:
+        def verdict(handler: Any) -> None:
+            asked = json.loads(server.asked[-1].body)["spec"]["resourceAttributes"]
+            sending({"status": {"allowed": asked["verb"] != "watch"}})(handler)
+
+        server.on("POST .*selfsubjectrulesreviews", sending({"status": {"resourceRules": None, "incomplete": True}}))
+        server.on("POST .*selfsubjectaccessreviews", verdict)
+        assert {str(right) for right in missing(client, "web")} == {
+            "watch deployments.apps",
+            "watch pods",
+            "watch services",
+            "watch persistentvolumeclaims",
+            "watch events",
+        }
+
+    def test_rules_for_some_objects_alone_are_not_for_all(self, server: ApiServer, client: Client) -> None:
+        everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+        server.on("POST .*selfsubjectaccessreviews", sending({"status": {"allowed": False}}))
+        server.on("POST .*rulesreviews", sending({"status": {"resourceRules": [everything]}}), times=1)
+        assert missing(client, None) == []
+        one = everything | {"resourceNames": ["web"]}
+        server.on("POST .*rulesreviews", sending({"status": {"resourceRules": [one]}}), times=1)
+        assert len(missing(client, None)) == len((*OWN, *EVERYWHERE))
 
 
 class Heard:

@@ -146,6 +146,10 @@ class TestDescribing:
         assert info.identity == client.get(path("Namespace", "kube-system"))["metadata"]["uid"]
         assert info.versions["kubernetes"] == {"negotiated": "v1.20.2", "supported": "1.20 and later"}
 
+    def test_a_namespace_has_to_be_there(self, client: Client) -> None:
+        with pytest.raises(Invalid, match="no namespace elsewhere"):
+            describe(client, "elsewhere")
+
     def test_its_apis_are_found(self, client: Client) -> None:
         apis = discover(client)
         assert apis.release == (1, 20)

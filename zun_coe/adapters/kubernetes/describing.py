@@ -14,7 +14,7 @@ from zun_coe.adapters.kubernetes.discovery import Apis, discover
 from zun_coe.adapters.kubernetes.permissions import Right, missing
 from zun_coe.adapters.kubernetes.podspec import GPU
 from zun_coe.adapters.kubernetes.quantities import number_of
-from zun_coe.errors import Absent, Denied
+from zun_coe.errors import Absent, Denied, Invalid
 from zun_coe.model import ClusterInfo, Node, OperationSupport, Support
 
 _NOT_YET = OperationSupport(support=Support.NONE, note="The gateway does not offer this on Kubernetes yet.")
@@ -68,7 +68,8 @@ class Machine(wire.Node, frozen=True, kw_only=True):
 
 def describe(client: Client, namespace: str | None) -> ClusterInfo:
     """Ask the cluster; about six calls. `namespace`: the one that it was registered with. Raises `Denied` where a
-    right is missing without which nothing can be run, with the first of them as evidence."""
+    right is missing without which nothing can be run, with the first of them as evidence, and `Invalid` where there is
+    no such namespace."""
     apis = discover(client)
     lacking = missing(client, namespace)
     _require([right for right in lacking if right.without is None], namespace)
@@ -83,17 +84,14 @@ def describe(client: Client, namespace: str | None) -> ClusterInfo:
 def identity(client: Client, namespace: str | None) -> str:
     """The uid of kube-system, which lives as long as the cluster. Where that may not be seen, that of the namespace
     which the cluster was registered with, under a name of its own: that the credentials may see less or more one
-    day makes it no other cluster. Raises `Denied`."""
+    day makes it no other cluster. Raises `Denied`, and `Invalid` where there is no such namespace."""
+    own = None if namespace is None else _uid(client, namespace)
     try:
-        return client.read(paths.path("Namespace", "kube-system"), _Namespace).metadata.uid
+        return _uid(client, "kube-system")
     except Denied:
-        if namespace is None:
+        if own is None:
             raise
-    try:
-        uid = client.read(paths.path("Namespace", namespace), _Namespace).metadata.uid
-    except Absent as error:
-        raise Denied(f"There is no namespace {namespace}, or it may not be seen.", evidence=error.evidence) from error
-    return f"namespace/{namespace}={uid}"
+    return f"namespace/{namespace}={own}"
 
 
 def versions(apis: Apis, lacking: Sequence[Right]) -> dict[str, dict[str, str]]:
@@ -138,6 +136,14 @@ def _nodes(client: Client) -> Sequence[Machine]:
         return client.list(paths.collection("Node"), Machine).items
     except Denied:
         return ()
+
+
+def _uid(client: Client, namespace: str) -> str:
+    try:
+        return client.read(paths.path("Namespace", namespace), _Namespace).metadata.uid
+    except Absent as error:
+        told = f"There is no namespace {namespace}; it has to be made before."
+        raise Invalid(told, evidence=error.evidence) from error
 
 
 def _repelling(found: Machine) -> list[str]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 import msgspec
@@ -89,7 +90,7 @@ def errors(call: str) -> Iterator[None]:
     """Whatever fails inside leaves as a `BackendError`; `call` names the call in its evidence."""
     try:
         yield
-    except (urllib3.exceptions.HTTPError, OSError) as error:
+    except (urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
         raise _unanswered(call, error) from error
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise _unavailable(call, f"the API server's answer was not understood: {error}") from error
