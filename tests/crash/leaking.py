@@ -4,6 +4,8 @@ prints is found in one place. Run as `python -m tests.crash.leaking FOLDER FORMA
 from __future__ import annotations
 
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,18 @@ from tests.crash.planted import ENV, IMAGE, LOST, NEWER, TOKEN, WRONG
 from tests.real.waiting import wait_until
 from tests.simulated import CLUSTERS, KIND, SCHEME, Image, SimulatedAdapter, SimulatedCluster
 from zun_coe import adapters
-from zun_coe.adapters import Outcome
+from zun_coe.adapters import Adapter, Outcome
 from zun_coe.app import Server, create_app
 from zun_coe.cli.recording import record
 from zun_coe.config import Settings
 from zun_coe.errors import Unavailable
-from zun_coe.model import Observation, Workload
+from zun_coe.model import Host, Observation, Workload
+from zun_coe.native.adapter import NativeAdapter
 from zun_coe.process import Process
+
+HOST = Host(name="a", endpoint="tcp://127.0.0.1:1")
+KINDS: list[type[Adapter]] = [NativeAdapter]
+"""Those that show what they would ask for without a cluster to ask."""
 
 
 class Clumsy(SimulatedAdapter):
@@ -118,6 +125,9 @@ def _rendered(process: Process) -> str:
         workload = runner._reconciler._workload(resource.intent, resource.status)
         assert workload.secrets, key
         seen += [workload, adapter.render(workload), resource]
+        for kind in KINDS:
+            with closing(kind(replace(adapter.connection, hosts=(HOST,)))) as other:
+                seen += [other.connection, other.render(workload)]
     return "\n".join(repr(one) for one in seen)
 
 
