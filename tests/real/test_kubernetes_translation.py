@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.real.kubernetes import ControlPlane
+from tests.real.kubernetes_node import Node
 from tests.real.waiting import wait_until
 from tests.unit.kubernetes_specs import apps, containers, workload
 from zun_coe.adapters import Connection
+from zun_coe.adapters.kubernetes import naming
 from zun_coe.adapters.kubernetes.adoption import fitted, lost
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.difference import differences, immutable
@@ -163,3 +165,49 @@ def test_a_plain_deployment_of_somebody_else_would_stay_as_it_is(server: Client,
     kept = applied(server, fitted(deployment, live), dry_run=True)
     assert kept["spec"]["selector"] == {"matchLabels": labels}
     assert [c["name"] for c in kept["spec"]["template"]["spec"]["containers"]] == ["shop"]
+
+
+# With nodes that run what was made.
+
+
+def pods_of(server: Client, namespace: str, of: Workload) -> list[dict[str, Any]]:
+    found = server.list(f"/api/v1/namespaces/{namespace}/pods", dict, labels={naming.ID: of.ref.id})
+    return [pod for pod in found.items if pod["status"]["phase"] == "Running"]
+
+
+def test_all_that_mount_a_volume_run_where_it_is(
+    server: Client, namespace: str, kubernetes_node: Node, second_kubernetes_node: Node
+) -> None:
+    mounts = (Mount(path="/data", volume=VolumeSource(name="data", size="1Mi")),)
+    template = Template(image=kubernetes_node.image, command=("sleep", "1000"), mounts=mounts, stop_timeout=1)
+    first = workload(template, replicas=4)
+    other = msgspec.structs.replace(first.ref, id="ffffffff-0000-4000-8000-000000000000", name="other")
+    second = msgspec.structs.replace(first, ref=other, replicas=2)
+    for of in (first, second):
+        for wanted in render(of, Target(namespace)):
+            applied(server, wanted)
+        wait_until(lambda of=of: len(pods_of(server, namespace, of)) == of.replicas, 60, "the replicas run")
+    found = [*pods_of(server, namespace, first), *pods_of(server, namespace, second)]
+    assert len({pod["spec"]["nodeName"] for pod in found}) == 1
+
+
+def test_words_arrive_as_they_were_written(server: Client, namespace: str, kubernetes_node: Node) -> None:
+    words = ("$(A)", "$$(A)", "$HOME", "$", "$$", "$é", "$(", "é$(B)$")
+    script = 'printf "%s|" "$A" "$0" "$@" >/dev/termination-log'
+    template = Template(
+        image=kubernetes_node.image,
+        command=("sh", "-c", script),
+        args=words,
+        env={"A": "$(B)$$", "B": "b"},
+        restart="never",
+    )
+    of = workload(template, "container")
+    (pod,) = render(of, Target(namespace))
+    applied(server, pod)
+
+    def ended() -> str | None:
+        (status,) = server.get(path(pod))["status"].get("containerStatuses") or [{}]
+        told: str | None = status.get("state", {}).get("terminated", {}).get("message")
+        return told
+
+    assert wait_until(ended, 60, "it has ended") == "|".join(("$(B)$$", *words, ""))

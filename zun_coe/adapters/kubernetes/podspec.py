@@ -236,7 +236,10 @@ def _spread(workload: Workload, key: str) -> dict[str, Any]:
 
 
 def _beside_volumes(workload: Workload) -> dict[str, Any]:
-    """A claim that is ReadWriteOnce is for one node, however many pods on it: all that mount it go to that one."""
+    """A claim that is ReadWriteOnce is for one node, however many pods on it: all that mount it go to that one.
+
+    The first may go anywhere, since it has the label itself. The scheduler looks for pods that match all terms, so
+    that a pod with two volumes does not find one that has only the first: then attaching it tells."""
     terms = [
         {"labelSelector": {"matchLabels": {volume_label(workload.volumes[volume]): volume}}, "topologyKey": HOSTNAME}
         for volume in volumes_of(workload.template)
