@@ -14,11 +14,11 @@ import pytest
 from tests.faults.api_server import ApiServer, cutting, failing, garbling, hanging, sending, streaming, trickling
 from tests.real.certificates import Authority
 from tests.real.components import wait_until
+from tests.real.kubernetes_hints import Heard
 from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes import naming
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, missing
-from zun_coe.adapters.kubernetes.watching import hints
 from zun_coe.errors import Absent, BackendError, Denied, Fenced, TimedOut, Unavailable
 from zun_coe.model import WorkloadRef
 
@@ -289,26 +289,6 @@ class TestRights:
         assert len(missing(client, None)) == len((*OWN, *EVERYWHERE))
 
 
-class Heard:
-    """What a watch of everything hints at, in a thread of its own."""
-
-    def __init__(self, server: ApiServer) -> None:
-        self.hints: list[WorkloadRef | None] = []
-        self._client, self._stop = Client(connection(server)), threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(connection(server),), daemon=True)
-        self._thread.start()
-
-    def _run(self, connection: Connection) -> None:
-        for hint in hints(self._client, connection, self._stop):
-            self.hints.append(hint)
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join(5)
-        self._client.close()
-        assert not self._thread.is_alive()
-
-
 def pod(version: str, ref: WorkloadRef | None = REF) -> dict[str, Any]:
     labels = naming.of_workload(ref) if ref else {}
     annotations = {naming.PROJECT_NAME: ref.project} if ref else {}
@@ -325,7 +305,7 @@ def watched(server: ApiServer) -> Iterator[list[WorkloadRef | None]]:
     """What is heard of pods; of other kinds there is nothing, and it stays so."""
     server.on("GET", sending(listing("1")))
     server.on("watch=1", streaming(stay=True))
-    heard = Heard(server)
+    heard = Heard(connection(server))
     yield heard.hints
     server.released.set()
     heard.close()
@@ -351,7 +331,7 @@ class TestWatches:
         events = [{"type": "ADDED", "object": pod("5")}, {"type": "BOOKMARK", "object": pod("9", None)}]
         server.on(r"pods\?.*resourceVersion=1&", streaming(*events))
         server.on(r"pods\?.*resourceVersion=9&", failing(500), times=2)
-        heard = Heard(server)
+        heard = Heard(connection(server))
         wait_until(lambda: REF in heard.hints)
         wait_until(lambda: versions(server) == ["1", "9", "9", "9"])
         heard.close()
@@ -365,7 +345,7 @@ class TestWatches:
         server.on("watch=1", streaming(stay=True))
         server.on(r"pods\?(?!.*watch)", sending(listing("1")), times=1)
         server.on(r"pods\?.*resourceVersion=1&", then)
-        heard = Heard(server)
+        heard = Heard(connection(server))
         wait_until(lambda: versions(server) == ["1", "20"])
         wait_until(lambda: heard.hints.count(None) >= 1)
         heard.close()
@@ -376,7 +356,7 @@ class TestWatches:
         server.on("watch=1", streaming(stay=True))
         server.on(r"pods\?watch=1", streaming({"type": "MODIFIED", "object": pod("5")}, stay=True))
         server.on("events|services", then)
-        heard = Heard(server)
+        heard = Heard(connection(server))
         wait_until(lambda: REF in heard.hints)
         wait_until(lambda: len(server.urls("services")) > 1)
         heard.close()
@@ -387,7 +367,7 @@ class TestWatches:
         server.on("GET", sending(listing("1")))
         server.on("watch=1", streaming(stay=True))
         server.on(r"pods\?(?!.*watch)", sending({"metadata": {"resourceVersion": "1"}, "items": [pod("1")]}))
-        heard = Heard(server)
+        heard = Heard(connection(server))
         wait_until(lambda: versions(server))
         seen = heard.hints.count(REF)
         server.on(

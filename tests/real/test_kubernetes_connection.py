@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 
 from tests.real.components import wait_until
 from tests.real.kubernetes import ControlPlane
+from tests.real.kubernetes_hints import Heard
 from zun_coe.adapters import Connection, LogOptions
 from zun_coe.adapters.kubernetes import naming, wire
 from zun_coe.adapters.kubernetes.client import METADATA, Client
@@ -21,7 +21,6 @@ from zun_coe.adapters.kubernetes.discovery import discover
 from zun_coe.adapters.kubernetes.logs import pod_logs
 from zun_coe.adapters.kubernetes.paths import collection, path, path_of
 from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, WITH_NAMESPACE, Right, rules_for
-from zun_coe.adapters.kubernetes.watching import hints
 from zun_coe.errors import Absent, Denied, Invalid, Unavailable
 from zun_coe.model import Support, WorkloadRef
 
@@ -257,61 +256,41 @@ def gone(client: Client, path: str) -> bool:
     return False
 
 
-class Watcher:
-    """What is hinted at, in a thread of its own."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.hints: list[WorkloadRef | None] = []
-        self._client, self._stop = Client(connection), threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(connection,), daemon=True)
-        self._thread.start()
-
-    def _run(self, connection: Connection) -> None:
-        for hint in hints(self._client, connection, self._stop):
-            self.hints.append(hint)
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join(10)
-        self._client.close()
-        assert not self._thread.is_alive()
-
-
 class TestWatching:
     @pytest.mark.parametrize("everywhere", [True, False])
     def test_changes_are_hinted_at(
         self, kubernetes: ControlPlane, client: Client, namespace: str, everywhere: bool
     ) -> None:
-        watcher = Watcher(connect(kubernetes, None if everywhere else namespace))
-        wait_until(lambda: None in watcher.hints)
+        heard = Heard(connect(kubernetes, None if everywhere else namespace))
+        wait_until(lambda: None in heard.hints)
         wanted, other = deployment(namespace), deployment(namespace, "other", cluster="another")
         client.apply(path_of(wanted), wanted)
-        wait_until(lambda: ref() in watcher.hints)
+        wait_until(lambda: ref() in heard.hints)
         client.apply(path_of(other), other)
         service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata(namespace, "third")}
         client.apply(path_of(service), service | {"spec": {"ports": [{"port": 80, "protocol": "TCP"}]}})
-        wait_until(lambda: ref("third") in watcher.hints)
+        wait_until(lambda: ref("third") in heard.hints)
         client.delete(path_of(wanted))
-        watcher.close()
-        assert set(watcher.hints) == {None, ref(), ref("third")}
+        heard.close()
+        assert set(heard.hints) == {None, ref(), ref("third")}
 
     def test_pods_that_cannot_be_placed_are_hinted_at(
         self, kubernetes: ControlPlane, client: Client, namespace: str
     ) -> None:
-        watcher = Watcher(connect(kubernetes, namespace))
+        heard = Heard(connect(kubernetes, namespace))
         client.apply(path_of(deployment(namespace)), deployment(namespace))
         failed = {"fieldSelector": "reason=FailedScheduling"}
         wait_until(lambda: client.list(collection("Event", namespace), dict, params=failed).items)
-        wait_until(lambda: ref() in watcher.hints)
-        watcher.close()
+        wait_until(lambda: ref() in heard.hints)
+        heard.close()
 
     def test_it_survives_the_api_server(self, kubernetes: ControlPlane, client: Client, namespace: str) -> None:
-        watcher = Watcher(connect(kubernetes))
-        wait_until(lambda: None in watcher.hints)
+        heard = Heard(connect(kubernetes))
+        wait_until(lambda: None in heard.hints)
         kubernetes.api.kill()
         kubernetes.api.start()
         kubernetes.ready()
         wanted = deployment(namespace)
         client.apply(path_of(wanted), wanted)
-        wait_until(lambda: ref() in watcher.hints, 60)
-        watcher.close()
+        wait_until(lambda: ref() in heard.hints, 60)
+        heard.close()
