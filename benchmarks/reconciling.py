@@ -26,6 +26,7 @@ from zun_coe.auth import Principal
 from zun_coe.config import Settings
 from zun_coe.engine.acting import Key, Ledger, Tools
 from zun_coe.engine.reconciler import Reconciler
+from zun_coe.engine.tenure import Tenure
 from zun_coe.engine.watcher import ClusterRunner
 from zun_coe.gateway import Call, Settle
 from zun_coe.gateway.views import Resource
@@ -181,7 +182,8 @@ def _reconciler(process: Process, adapter: Adapter) -> Reconciler:
     assert process.engine is not None
     installation = adapter.connection.installation
     tools = Tools(process.store, process.cache, process.settings, process.vault, process.engine.ownership, installation)
-    return Reconciler(tools, Ledger(tools, adapter.connection.cluster), adapter)
+    cluster = adapter.connection.cluster
+    return Reconciler(tools, Ledger(tools, cluster), adapter, Tenure(process.engine.ownership, cluster))
 
 
 def _adapter(process: Process) -> Adapter:

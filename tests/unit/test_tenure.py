@@ -219,6 +219,19 @@ class TestWrites:
         assert store.get(entry.key) is not None
         assert store.get(status_key(*key)) is not None
 
+    def test_what_goes_with_it_may_be_more_than_one_transaction_takes(self, place: Place, key: Key) -> None:
+        place.story.delete("app", "web")
+        ledger, store = place.runner._ledger, place.process.store
+        entry = ledger.intent(key)
+        assert entry is not None
+        names = [f"tombstone/c/app/{n:03}" for n in range(300)]
+        for first in range(0, 300, 100):
+            place.process.cache.wait_for(store.transact([], [Put(n, b"{}") for n in names[first : first + 100]]))
+        event = place.process.gateway.views.events(None)[0].event
+        ledger.finalise(key, entry, event, tombstone=None, extra=[Delete(name) for name in names])
+        assert store.list("tombstone/c/").records == ()
+        assert store.get(entry.key) is None
+
     @pytest.mark.parametrize("loss", [out_of_time, taken_away])
     def test_nothing_is_finalised_for_somebody_else(
         self, place: Place, key: Key, loss: Callable[[Place], None]

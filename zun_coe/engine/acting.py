@@ -30,7 +30,7 @@ from zun_coe.vault import Vault
 
 V = TypeVar("V", bound=Value)
 # What one transaction of a finalisation may take besides its fixed part; the rest goes in others before.
-_ROOM = 100
+_ROOM = 80
 
 
 class Key(NamedTuple):
@@ -95,16 +95,19 @@ class Ledger:
         self, key: Key, entry: Entry, event: Event, *, tombstone: Value | None, extra: list[Operation]
     ) -> None:
         """Forget something for good: all of its keys go, its tombstone, its event and those of instances that
-        were there come, on condition that its mark for deletion is as it was when it was acted on."""
+        were there come, on condition that its mark for deletion is as it was when it was acted on. Of `extra`
+        what one transaction has no room for goes before, on the same condition; it has to be repeatable."""
         record = cast(Intent, entry.value)
         keys = [e.key for e in self._cache.list(f"revision/{key.project}/{key.id}/")]
         gone = [intent_key(*key), status_key(*key), name_key(key.noun, key.project, record.name), *keys]
         operations: list[Operation] = [Delete(k) for k in gone]
         if tombstone is not None:
             operations.append(Put(tombstone_key(self._cluster, key.noun, key.id), encode(tombstone)))
-        guard = self._tools.ownership.guard(self._cluster)
+        conditions: list[Condition] = [self._tools.ownership.guard(self._cluster), At(entry.key, entry.revision)]
+        for first in range(_ROOM, len(extra), _ROOM):
+            self._commit(conditions, extra[first : first + _ROOM])
         operations += [*extra[:_ROOM], *self._told([*self._left(key, record, event), event], new_id())]
-        self._commit([guard, At(entry.key, entry.revision)], operations)
+        self._commit(conditions, operations)
 
     def _left(self, key: Key, record: Intent, last: Event) -> list[Event]:
         """What is told of instances that nobody has seen going."""

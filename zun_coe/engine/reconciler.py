@@ -62,8 +62,8 @@ class Reconciler:
         tools: Tools,
         ledger: Ledger,
         adapter: Adapter | MeasuredAdapter,
+        tenure: Tenure,
         clock: Callable[[], datetime] = utc_now,
-        tenure: Tenure | None = None,
     ) -> None:
         self._tools, self._ledger, self._adapter, self._clock = tools, ledger, adapter, clock
         self._tenure = tenure
@@ -141,7 +141,7 @@ class Reconciler:
         """A backend that refuses one workload is that workload's trouble, and shown in its status."""
         if is_finished(intent, status) and not seen.instances:
             return Done(), None
-        self._must_own(intent.cluster)
+        self._tenure.check()
         try:
             return self._adapter.apply(self._workload(intent, status), seen), None
         except BackendError as error:
@@ -163,7 +163,7 @@ class Reconciler:
         if mark.keep or mark.force:
             return self._finalise(key, entry, intent)
         seen = seen or self._observe(intent)
-        self._must_own(intent.cluster)
+        self._tenure.check()
         reference = ref_of(self._tools.installation, intent)
         outcome = self._adapter.remove(reference, seen)
         if isinstance(outcome, Done):
@@ -202,6 +202,8 @@ class Reconciler:
             if entry is None or self._users(intent.project, id) - {intent.id}:
                 continue
             volume = cast(Volume, entry.value)
+            if volume.deletion is not None:
+                continue
             deletion = Deletion(at=now, request_id=cast(Deletion, intent.deletion).request_id)
             marked = msgspec.structs.replace(volume, deletion=deletion, generation=volume.generation + 1)
             marks.append(Put(entry.key, encode(marked)))
@@ -220,7 +222,7 @@ class Reconciler:
         if volume.deletion is None:
             return self._volume_status(key)
         if not volume.deletion.force:
-            self._must_own(volume.cluster)
+            self._tenure.check()
             self._adapter.remove_volume(volume.name, volume.id, volume.project)
         now = self._clock()
         event = telling.event(volume, "volume", "VolumeDeleted", "It is gone.", now)
@@ -298,10 +300,6 @@ class Reconciler:
         reference = ref_of(self._tools.installation, intent)
         found = self._adapter.observe(reference)
         return found[0] if found else Observation(ref=reference)
-
-    def _must_own(self, cluster: str) -> None:
-        """Asked before everything that changes a backend. Raises `Fenced`."""
-        (self._tenure or Tenure(self._tools.ownership, cluster)).check()
 
 
 def _seconds(outcome: Outcome) -> float | None:

@@ -45,7 +45,7 @@ class ClusterRunner:
         self.queue: WorkQueue[Key] = WorkQueue(base=tools.settings.backoff, maximum=tools.settings.max_backoff)
         self._tools, self._adapter = tools, adapter
         self._ledger = Ledger(tools, cluster.id)
-        self._reconciler = Reconciler(tools, self._ledger, adapter, tenure=tenure)
+        self._reconciler = Reconciler(tools, self._ledger, adapter, tenure)
         self._keeper = ClusterKeeper(tools, self._ledger, cluster, adapter)
         self._tenure, self._stop, self._wake = tenure, tenure.over, StopEvent()
         self._sightings = Sightings()
