@@ -44,7 +44,7 @@ OWN = (
     *_rights("services", _ALL),
     *_rights("persistentvolumeclaims", _ALL),
     *_rights("secrets", ("get", "list", "create", "patch", "delete")),
-    *_rights("events", ("list", "watch"), without="reasons that only events tell"),
+    *_rights("events", ("list", "watch")),
     *_rights("pods/log", ("get",), without="logs"),
 )
 """In every namespace that the gateway uses."""
