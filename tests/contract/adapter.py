@@ -254,8 +254,9 @@ class Healing(Contract):
         ref = world.workload("container", "web").ref
         (victim,) = world.instances(ref)
         self.delete_outside(victim.native_id)
+        gone = victim.native_id, victim.created_at  # some are made again under the same name
         world.until(
-            lambda: [i for i in world.instances(ref) if i.native_id != victim.native_id], "it was not made again"
+            lambda: [i for i in world.instances(ref) if (i.native_id, i.created_at) != gone], "it was not made again"
         )
         world.settled("container", "web", "Running")
 

@@ -40,6 +40,7 @@ _CHANGEABLE = (
     Flag("--machine", ("machine",), "Of local sockets, the machine of the gateway where they are.", metavar="NAME"),
     Flag("--namespace", ("namespace",), "The part of the engine to keep everything in.", metavar="NAME"),
     Flag("--public", ("public",), "Whether every project may use it.", many="switch"),
+    Flag("--context", ("credentials", "context"), "Which context of the kubeconfig.", metavar="NAME"),
     Flag("--username", ("credentials", "username"), "Who to be there.", metavar="NAME"),
 )
 _NEW = (Flag("--kind", ("kind",), "native, or another kind that the gateway knows.", metavar="KIND"), *_CHANGEABLE)

@@ -100,7 +100,8 @@ class Clusters(Resources):
             raise Unprocessable("It can't change.", [FieldProblem(f"/{f}", f"{f} can't change.") for f in fixed])
         credentials = merged.pop("credentials", None)
         given = {"credentials": credentials} if credentials else {}
-        self._check(call, {"name": old.name, "kind": old.kind} | merged | given)
+        kept = {"has_credentials": old.credentials is not None and "credentials" not in patch}
+        self._check(call, {"name": old.name, "kind": old.kind} | merged | given | kept)
         change = Change()
         new = replaced(old, **{f: d for f, d in _defaults().items() if f not in merged} | _typed(merged))
         new = replaced(new, credentials=self._tools.vault.seal(credentials)) if credentials else new

@@ -13,6 +13,7 @@ import msgspec
 
 from zun_coe.adapters import Adapter, Again, Connection, Done, LogOptions, LogStream, Outcome, Wait
 from zun_coe.adapters.fields import Accounting
+from zun_coe.adapters.hints import Hints
 from zun_coe.adapters.kubernetes import describing, manifest, naming, paths, podspec, registration, survey, watching
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.converging import Erase, Json, Key, Plan, Send, key_of, plan
@@ -39,6 +40,7 @@ class KubernetesAdapter(Adapter):
         self._client = Client(connection)
         self._finder = Finder(self._client, connection)
         self._namespaces = Namespaces(self._client, connection)
+        self._hints = Hints()
         self._seen: dict[str, tuple[Observation, Sight]] = {}
         self._drift: dict[str, tuple[Drift, ...]] = {}
 
@@ -54,9 +56,9 @@ class KubernetesAdapter(Adapter):
     def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
         """See `Adapter.observe`."""
         if ref is None:
-            return [survey.observation(each, found) for each, found in self._finder.all().items()]
+            return [self._observation(each, found) for each, found in self._finder.all().items()]
         sight = self._finder.one(ref)
-        observation = survey.observation(ref, sight.found)
+        observation = self._observation(ref, sight.found)
         if drift := self._drift.get(ref.id):
             observation = msgspec.structs.replace(observation, drift=drift)
         self._seen[ref.id] = observation, sight
@@ -104,7 +106,7 @@ class KubernetesAdapter(Adapter):
 
     def watch(self, stop: StopEvent) -> Iterator[WorkloadRef | None]:
         """See `Adapter.watch`."""
-        return watching.hints(self._client, self.connection, stop)
+        return watching.hints(self._client, self.connection, stop, self._hints)
 
     def render(self, workload: Workload) -> list[dict[str, Any]]:
         """See `Adapter.render`. Secrets are masked; owners are left out, since they are known only later."""
@@ -122,6 +124,12 @@ class KubernetesAdapter(Adapter):
     def close(self) -> None:
         """See `Adapter.close`."""
         self._client.close()
+
+    def _observation(self, ref: WorkloadRef, found: survey.Found) -> Observation:
+        """What there is; where time alone will change it, another look is due then."""
+        if (seconds := survey.next_look(ref, found)) is not None:
+            self._hints.put_after(ref, seconds)
+        return survey.observation(ref, found)
 
     def _target(self, ref: WorkloadRef) -> manifest.Target:
         return manifest.Target(self._finder.namespace(ref.project), shared=self.connection.namespace is not None)

@@ -30,7 +30,7 @@ class Namespaces:
                 return True
         found = self._found(name)
         if found is None:
-            found = self._client.apply(paths.path("Namespace", name), self._rendered(name, project))
+            found = self._client.create(paths.collection("Namespace"), self._rendered(name, project))
         if found["metadata"].get("deletionTimestamp"):
             return False
         self._must_be_ours(name, found)

@@ -49,7 +49,7 @@ OWN = (
 )
 """In every namespace that the gateway uses."""
 EVERYWHERE = (
-    *_rights("namespaces", ("get", "create", "patch")),
+    *_rights("namespaces", ("get", "create")),
     *_rights("nodes", ("list",), without="nodes"),
 )
 """Besides, where it has a namespace for each project."""

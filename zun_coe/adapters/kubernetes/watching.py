@@ -44,10 +44,12 @@ class Notice(wire.Wire, frozen=True, kw_only=True):
     object: msgspec.Raw
 
 
-def hints(client: Client, connection: Connection, stop: StopEvent) -> Iterator[WorkloadRef | None]:
+def hints(
+    client: Client, connection: Connection, stop: StopEvent, queue: Hints | None = None
+) -> Iterator[WorkloadRef | None]:
     """Yield hints until `stop` is set, which is noticed within half a second. One thread and one connection for each
-    kind, which end with the iteration."""
-    queue, owners = Hints(), Owners()
+    kind, which end with the iteration. `queue`: where others put theirs."""
+    queue, owners = queue or Hints(), Owners()
     kinds = [_Labelled(kind, client, connection, owners, queue) for kind in LABELLED]
     watches: list[_Watch] = [*kinds, _Events("Event", client, connection, owners, queue)]
     for watch in watches:
