@@ -333,3 +333,25 @@ class TestRules:
     @given(pods())
     def test_a_container_is_one_instance_whatever_its_pod_does(self, drawn: wire.Pod) -> None:
         assert len(survey.observation(ref(), Found(pods=[drawn], at=AT)).instances) == 1
+
+
+class TestOverdue:
+    """Pods that are kept though their time is over and nothing runs in them."""
+
+    @pytest.mark.parametrize(
+        ("leaves", "status", "node", "kept"),
+        [
+            (60, waiting("ImagePullBackOff"), None, False),
+            (60, container(terminated=ended(0)), None, False),
+            (60, running(), None, True),
+            (1, waiting("ImagePullBackOff"), None, True),
+            (-5, waiting("ImagePullBackOff"), None, True),
+            (60, waiting("ImagePullBackOff"), "Unknown", True),
+        ],
+    )
+    def test_what_keeps_them(self, leaves: float, status: Any, node: str | None, kept: bool) -> None:
+        leaving = pod(status, metadata={"deletionTimestamp": before(leaves)})
+        silent = [{"type": "Ready", "status": node}] if node else []
+        machine = msgspec.convert({"metadata": {"name": "node-1"}, "status": {"conditions": silent}}, wire.Node)
+        everything = survey.Found(pods=[leaving, pod(running(), name="stays")], nodes=[machine], at=AT)
+        assert [each.metadata.name for each in survey.overdue(everything)] == ([] if kept else ["web-1"])

@@ -66,7 +66,9 @@ class KubernetesAdapter(Adapter):
 
     def apply(self, workload: Workload, seen: Observation | None) -> Outcome:
         """See `Adapter.apply`. What others have changed is told by an observation before it is put right."""
-        ref, live = workload.ref, dict(self._sight(workload.ref, seen).live)
+        ref, sight = workload.ref, self._sight(workload.ref, seen)
+        live = dict(sight.live)
+        self._let_go(sight)
         told = ref.id in self._drift
         wanted = manifest.render(workload, self._target(ref))
         changed = False
@@ -92,6 +94,7 @@ class KubernetesAdapter(Adapter):
         if not left and not sight.found.pods:
             self._drift.pop(ref.id, None)
             return Done()
+        self._let_go(sight)
         for step in plan([], sight.live).changes:
             if isinstance(step, Erase):
                 self._erase(self._finder.namespace(ref.project), step)
@@ -169,6 +172,12 @@ class KubernetesAdapter(Adapter):
                 told = f"There is a {kind} {name} in the namespace {namespace} already, made by others."
                 raise Invalid(told, evidence={"kind": kind, "name": name, "namespace": namespace})
         return self._client.apply(paths.path_of(object), object)
+
+    def _let_go(self, sight: Sight) -> None:
+        """Forget the pods that are kept for nothing."""
+        for pod in survey.overdue(sight.found):
+            place = paths.path("Pod", pod.metadata.name, pod.metadata.namespace)
+            self._client.delete(place, propagation="Background", grace=0, uid=pod.metadata.uid)
 
     def _erase(self, namespace: str, step: Erase) -> None:
         self._client.delete(paths.path(step.kind, step.name, namespace), uid=step.uid)

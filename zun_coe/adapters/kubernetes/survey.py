@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from zun_coe.adapters.kubernetes import naming, reasons, wire
@@ -23,6 +23,9 @@ Object = Mapping[str, Any]
 MOST_ADDRESSES = 8
 # What explains why there is nothing better is told only where nothing else explains more.
 _LAST = frozenset({"Pulling", "RolloutStuck"})
+
+OVERDUE = timedelta(seconds=5)
+"""So long after the end of its grace a pod in which nothing runs is let go."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,20 @@ def observation(ref: WorkloadRef, found: Found) -> Observation:
         evidence=dict(told.evidence) if told else {},
         leftovers=tuple(_leftovers(found)),
     )
+
+
+def overdue(found: Found) -> list[wire.Pod]:
+    """The pods whose time to end is over and in which nothing runs, on nodes that answer: a container that never
+    started can keep its pod for a minute more, until its kubelet tidies up."""
+    lost = {node.metadata.name for node in found.nodes if node.lost}
+    return [
+        pod
+        for pod in found.pods
+        if (end := pod.metadata.deletion_timestamp) is not None
+        and found.at - end > OVERDUE
+        and pod.spec.node_name not in lost
+        and not any(c.state.running for c in (*pod.status.container_statuses, *pod.status.init_container_statuses))
+    ]
 
 
 def next_look(ref: WorkloadRef, found: Found) -> float | None:
