@@ -193,6 +193,7 @@ CONTAINER_CASES = [
     Case("ended badly, restarted on failure", "Restarting", container(**ON_FAILURE), one("exited", exit_code=1)),
     Case("ended, always restarted", "Restarting", container(), one("exited", exit_code=0)),
     Case("on its way out", "Pending", container(), one("removing")),
+    Case("on its way out, to be stopped", "Running", container(desired_state="stopped"), one("removing")),
     Case("ended and then removed", "Exited", container(**NEVER), nothing(), Status(phase="Exited", exit_code=4)),
     Case(
         "ended, removed, and to be restarted",

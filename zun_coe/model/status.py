@@ -313,13 +313,14 @@ def _container_phase(intent: Intent, instance: Instance, *, owed: bool) -> Phase
 
 
 def _without_instance(intent: Intent, observation: Observation, previous: Status) -> Status:
-    reason = observation.reason
+    """`leaving`: where stopping takes the container away, its process may still have its grace."""
+    reason, leaving = observation.reason, observation.instances
     if intent.deletion:
         phase: Phase = "Deleting"
     elif is_finished(intent, previous):
         phase = "Exited"
     elif intent.desired_state == "stopped" and reason is None:
-        phase = "Stopped"
+        phase = "Running" if leaving else "Stopped"
     elif reason == "Pulling":
         phase = "Creating"
     else:
@@ -333,7 +334,7 @@ def _without_instance(intent: Intent, observation: Observation, previous: Status
         evidence=dict(observation.evidence),
         exit_code=previous.exit_code if phase == "Exited" else None,
         endpoints=(),
-        instances=(),
+        instances=leaving if phase == "Running" else (),
         hash=wanted_hash(intent),
         revision=intent.revision,
     )
