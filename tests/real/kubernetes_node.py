@@ -215,11 +215,13 @@ class Node:
             "oomScoreAdj": 0,
             "failSwapOn": False,
             # The disk of the machine is not the node's: nothing is evicted, no image is removed.
+            "featureGates": {"SizeMemoryBackedVolumes": True},  # as every kubelet since 1.22
             "evictionHard": dict.fromkeys(["memory.available", "nodefs.available", "imagefs.available"], "0%"),
             "imageGCHighThresholdPercent": 100,
             "nodeStatusUpdateFrequency": "1s",
             "nodeLeaseDurationSeconds": 8,
             "serializeImagePulls": False,
             "registryPullQPS": 0,
-            "eventRecordQPS": 0,
+            "eventRecordQPS": 1000,
+            "eventBurst": 1000,
         }
