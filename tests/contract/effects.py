@@ -223,8 +223,7 @@ class InsideEffects(Contract):
         several, back = True, ["back"]
         try:
             world.create("app", body("db", networks=back), "blue")
-        except Unsupported as error:
-            assert [p.pointer for p in error.problems] == ["/networks"]
+        except Unsupported:
             several, back = False, []
             world.create("app", body("db"), "blue")
         world.settled("app", "db", "Running", "blue")
