@@ -399,6 +399,9 @@ def test_container_that_is_to_be_restarted_is_not_settled_before() -> None:
     running = Status(phase="Running", observed_generation=3)
     assert not is_settled(intent, replace(running, restarted=1))
     assert is_settled(intent, replace(running, restarted=2))
+    failed = replace(running, phase="Failed", restarted=1)
+    assert is_settled(intent, failed)  # it was never made, and what makes it is what fails
+    assert not is_settled(intent, replace(failed, instances=(up(),)))
 
 
 @pytest.mark.parametrize(

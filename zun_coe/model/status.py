@@ -157,6 +157,8 @@ def is_settled(intent: Intent, status: Status) -> bool:
     if intent.noun == "app":
         return status.phase in ("Running", "Stopped", "Degraded", "Failed")
     if intent.desired_state == "running":
+        if status.phase == "Failed" and not status.instances:  # there is nothing that could be restarted
+            return True
         return status.phase in ("Running", "Exited", "Failed") and status.restarted >= intent.restarts
     return status.phase in ("Stopped" if intent.desired_state == "stopped" else "Paused", "Exited", "Failed")
 
