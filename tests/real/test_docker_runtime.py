@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -644,8 +645,9 @@ class TestEvents:
             change()
             wait_until(lambda: len(seen) > before, 10)
 
-        # Nothing says that the stream is open but that something comes of it.
-        wait_until(lambda: bench.runtime.create(_named(bench, len(seen))) and seen, 10)
+        # Nothing says that the stream is open but that something new comes of it.
+        numbers = count()
+        wait_until(lambda: bench.runtime.create(_named(bench, next(numbers))) and seen, 10)
         id = bench.runtime.find(bench.labels)[0].id
         heard(lambda: bench.runtime.start(id))
         heard(lambda: bench.runtime.pause(id))
