@@ -295,6 +295,14 @@ def test_a_full_disk_fails_all_of_them(store: Store) -> None:
     assert store.create("b", b"") == before + 1
 
 
+def test_who_comes_too_late_is_told_so(store: Store) -> None:
+    """A writer that has asked whether the store is open before somebody closes it."""
+    journal = store._journal  # type: ignore[attr-defined]  # past the question
+    store.close()
+    with pytest.raises(StoreUnavailable):
+        journal.write(lambda draft: None)
+
+
 # A random history against a dictionary
 
 NAMES = st.sampled_from(["a", "a/", "a/b", "b", "é", "\U0001f600"])

@@ -4,6 +4,7 @@ objects but whose they are, so that events, which have no labels of ours, find t
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from threading import Event as StopEvent
 from threading import Lock, Thread
@@ -84,7 +85,7 @@ class Owners:
         return self._refs.get((kind, object.namespace, name))
 
 
-class _Watch:
+class _Watch(ABC):
     """One kind of objects: listed once, then watched from there, resumed where it ended, and listed anew only where
     the server no longer knows the place."""
 
@@ -121,17 +122,17 @@ class _Watch:
             if self._stream is not None:
                 self._stream.close()
 
+    @abstractmethod
     def _begin(self) -> str:
         """Where to watch from. Whatever happened before is for others to find out: they are told to look."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _params(self) -> dict[str, Any]:
         """What to watch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _hear(self, subject: Subject, *, gone: bool) -> None:
         """Something happened to an object."""
-        raise NotImplementedError
 
     def _follow(self) -> None:
         going_on = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": SPAN}

@@ -4,8 +4,7 @@ SQLite has neither revisions nor watches nor leases, so the file is a log (see `
 one thread at a time appends to, and watchers are woken inside the process. Every commit is on the disk
 before anybody hears of it (WAL, synchronous FULL).
 
-Leases run on the clock of the process. Opening the file sets all of them back to their full time, as a
-restarted etcd does."""
+Leases run on the clock of the process, and end with it: whoever opens the file knows that nobody else has it."""
 
 from __future__ import annotations
 

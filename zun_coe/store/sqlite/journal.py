@@ -101,6 +101,7 @@ class Journal:
         failure: StoreError | None = StoreUnavailable(f"{self._path} cannot be used: writing was interrupted")
         try:
             drafts = self._append(jobs)
+            failure = OutcomeUnknown(f"{self._path}: committing was interrupted")
             self._commit(drafts)
             failure = None
         except (StoreUnavailable, OutcomeUnknown) as error:
@@ -167,8 +168,8 @@ class Journal:
                 self._recent.add(batches)
 
     def _roll_back(self) -> None:
-        if self._connection.in_transaction:  # some failures of SQLite have ended it already
-            with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error):  # a connection that was closed meanwhile cannot even tell
+            if self._connection.in_transaction:  # some failures of SQLite have ended it already
                 self._connection.execute("ROLLBACK")
 
 
