@@ -1,0 +1,51 @@
+"""A real Kubernetes, as every cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.contract.adapter import AdapterContract
+from tests.contract.effects import InsideEffects
+from tests.real.needs import free_port
+from tests.real.registry import Registry
+
+if TYPE_CHECKING:
+    from tests.real.kubernetes import ControlPlane
+    from tests.real.kubernetes_node import Node
+
+
+class TestKubernetes(AdapterContract, InsideEffects):
+    patience = 90.0
+
+    @pytest.fixture
+    def cluster_body(self, kubernetes: ControlPlane, kubernetes_node: Node) -> Mapping[str, Any]:
+        self.plane = kubernetes
+        credentials = {"token": kubernetes.token, "ca_cert": kubernetes.authority.certificate}
+        return {"kind": "kubernetes", "endpoint": kubernetes.endpoint, "credentials": credentials}
+
+    @pytest.fixture
+    def image(self, kubernetes_node: Node) -> str:
+        return kubernetes_node.image
+
+    @pytest.fixture
+    def missing_image(self) -> str:
+        return f"127.0.0.1:{free_port()}/nobody/nothing:1"
+
+    @pytest.fixture
+    def host_folder(self, tmp_path: Path) -> Path:
+        return tmp_path
+
+    @pytest.fixture
+    def private_image(self, kubernetes_node: Node, registry: Registry) -> tuple[str, str, str]:
+        return registry.push(kubernetes_node.engine, "secret:1", private=True), registry.username, registry.password
+
+    def delete_outside(self, native_id: str) -> None:
+        from kubernetes import client
+
+        core = client.CoreV1Api(self.plane.client())
+        for pod in core.list_pod_for_all_namespaces(field_selector=f"metadata.name={native_id}").items:
+            core.delete_namespaced_pod(native_id, pod.metadata.namespace, grace_period_seconds=0)
