@@ -46,6 +46,9 @@ class TestKubernetes(AdapterContract, InsideEffects):
     def delete_outside(self, native_id: str) -> None:
         from kubernetes import client
 
-        core = client.CoreV1Api(self.plane.client())
-        for pod in core.list_pod_for_all_namespaces(field_selector=f"metadata.name={native_id}").items:
-            core.delete_namespaced_pod(native_id, pod.metadata.namespace, grace_period_seconds=0)
+        from zun_coe.adapters.kubernetes.naming import pod_of
+
+        core, (name, uid) = client.CoreV1Api(self.plane.client()), pod_of(native_id)
+        (pod,) = core.list_pod_for_all_namespaces(field_selector=f"metadata.name={name}").items
+        this_one = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
+        core.delete_namespaced_pod(name, pod.metadata.namespace, body=this_one)

@@ -14,7 +14,7 @@ from tests.real.components import wait_until
 from tests.real.kubernetes import ControlPlane
 from tests.real.kubernetes_node import Node
 from zun_coe.adapters import Connection, LogLine, LogOptions
-from zun_coe.adapters.kubernetes import wire
+from zun_coe.adapters.kubernetes import naming, wire
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.logs import CUT, pod_logs
 from zun_coe.adapters.kubernetes.paths import collection, path
@@ -60,8 +60,13 @@ def running(client: Client, namespace: str, name: str) -> bool:
     return found is not None and found.state.running is not None
 
 
+def known_as(client: Client, namespace: str, name: str) -> str:
+    """The id of a pod as an instance."""
+    return naming.instance_id(name, client.read(path("Pod", name, namespace), wire.Pod).metadata.uid)
+
+
 def read(client: Client, namespace: str, name: str, container: str = "main", **options: Any) -> list[LogLine]:
-    return [*pod_logs(client, namespace, name, container, f"{name}-1", LogOptions(**options))]
+    return [*pod_logs(client, namespace, known_as(client, namespace, name), container, LogOptions(**options))]
 
 
 def texts(lines: list[LogLine]) -> list[bytes]:
@@ -154,8 +159,10 @@ def test_what_has_not_started_has_printed_nothing(client: Client, namespace: str
 def test_what_is_not_there(client: Client, namespace: str) -> None:
     run(client, namespace, "a", FOREVER)
     with pytest.raises(Absent):
-        read(client, namespace, "b")
-    with pytest.raises(Absent, match="a-1 has no container other"):
+        pod_logs(client, namespace, naming.instance_id("b", "1"), "main", LogOptions())
+    with pytest.raises(Absent, match="another one has its name"):
+        pod_logs(client, namespace, naming.instance_id("a", "1"), "main", LogOptions())
+    with pytest.raises(Absent, match="a has no container other"):
         read(client, namespace, "a", "other")
     with pytest.raises(Invalid, match="stdout from stderr"):
         read(client, namespace, "a", stream="stderr")
@@ -166,7 +173,7 @@ class Follower:
 
     def __init__(self, client: Client, namespace: str) -> None:
         self.lines: list[LogLine] = []
-        self._logs = pod_logs(client, namespace, "a", "main", "a-1", LogOptions(follow=True))
+        self._logs = pod_logs(client, namespace, known_as(client, namespace, "a"), "main", LogOptions(follow=True))
         self._errors: list[Exception] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -75,7 +75,7 @@ class TestApps:
 
     def test_what_a_real_server_has(self) -> None:
         told = survey.observation(APP, found(recorded("apps")["web at26"]))
-        assert [(i.slot, i.native_id, i.state, i.ready, i.host) for i in told.instances] == [
+        assert [(i.slot, i.name, i.state, i.ready, i.host) for i in told.instances] == [
             (1, "web-5d9c88769d-7n4bl", "running", True, "node-1"),
             (2, "web-5d9c88769d-mt96k", "running", True, "node-1"),
         ]
@@ -174,7 +174,8 @@ class TestContainers:
         told = survey.observation(ref(), Found(pods=[alone], at=AT))
         (only,) = told.instances
         assert (told.native, told.leftovers, told.hash) == (("Pod blue/web-11111111",), (), HASH)
-        assert (only.native_id, only.slot, only.state, only.ready) == ("web-11111111", 1, "running", True)
+        assert (only.native_id, only.name) == ("web-11111111/uid-web-11111111", "web-11111111")
+        assert (only.slot, only.state, only.ready) == (1, "running", True)
         assert (only.cpu, only.memory, only.address, only.host) == (0.25, 64 << 20, "10.1.0.4", "node-1")
 
     @pytest.mark.parametrize(("code", "phase"), [(0, "Succeeded"), (3, "Failed")])
@@ -315,10 +316,10 @@ class TestRules:
         told = app(*drawn)
         by_name = {p.metadata.name: p for p in drawn}
         kept = [p for p in drawn if p.status.phase not in ("Failed", "Succeeded")]
-        assert sorted(i.native_id for i in told.instances) == sorted(p.metadata.name for p in kept)
+        assert sorted(i.name for i in told.instances) == sorted(p.metadata.name for p in kept)
         assert [i.slot for i in told.instances] == list(range(1, len(kept) + 1))
         for each in told.instances:
-            leaving = by_name[each.native_id].metadata.deletion_timestamp is not None
+            leaving = by_name[each.name].metadata.deletion_timestamp is not None
             assert (each.state == "removing") == leaving
             assert not each.ready or (each.state == "running" and each.ready_since is not None)
             assert (each.reason is None) == (each.message is None)

@@ -118,11 +118,12 @@ class KubernetesAdapter(Adapter):
     def logs(self, ref: WorkloadRef, native_id: str, options: LogOptions) -> LogStream:
         """See `adapters.Logs`."""
         container = options.container or podspec.MAIN
-        return pod_logs(self._client, self._finder.namespace(ref.project), native_id, container, native_id, options)
+        return pod_logs(self._client, self._finder.namespace(ref.project), native_id, container, options)
 
     def delete_instance(self, ref: WorkloadRef, native_id: str) -> None:
         """See `adapters.DeleteInstance`. Within its grace."""
-        self._client.delete(paths.path("Pod", native_id, self._finder.namespace(ref.project)))
+        pod, uid = naming.pod_of(native_id)
+        self._client.delete(paths.path("Pod", pod, self._finder.namespace(ref.project)), uid=uid)
 
     def close(self) -> None:
         """See `Adapter.close`."""

@@ -69,7 +69,7 @@ class Look:
         pod, main, trouble = self.pod, self.parts[0] if self.parts else None, self.trouble
         ended = main.ended if main is not None else None
         return Instance(
-            native_id=pod.metadata.name,
+            native_id=naming.instance_id(pod.metadata.name, pod.metadata.uid),
             name=pod.metadata.name,
             slot=slot,
             hash=pod.metadata.labels.get(naming.HASH, ""),

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from zun_coe.adapters import LogLine, LogOptions
-from zun_coe.adapters.kubernetes import paths, wire
+from zun_coe.adapters.kubernetes import naming, paths, wire
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.streaming import Stream
 from zun_coe.errors import Absent, Invalid
@@ -35,6 +35,7 @@ class _Spec(wire.Wire, frozen=True, kw_only=True):
 
 
 class _Pod(wire.Wire, frozen=True, kw_only=True):
+    metadata: wire.Metadata = wire.Metadata()
     spec: _Spec = _Spec()
     status: wire.PodStatus = wire.PodStatus()
 
@@ -130,17 +131,21 @@ class Lines:
         )
 
 
-def pod_logs(client: Client, namespace: str, pod: str, container: str, instance: str, options: LogOptions) -> PodLogs:
+def pod_logs(client: Client, namespace: str, native_id: str, container: str, options: LogOptions) -> PodLogs:
     """The output of a container. Asks for the pod, and for its output when that is read. Raises `Absent` where the
-    pod or the container is gone, and `Invalid` where one of stdout and stderr is asked for."""
+    pod is gone, even if another one has its name, or the container, and `Invalid` where one of stdout and stderr is
+    asked for."""
     if options.stream is not None:
         raise Invalid("Kubernetes does not tell stdout from stderr; leave the stream out to get both.")
+    pod, uid = naming.pod_of(native_id)
     path = paths.path("Pod", pod, namespace)
     found = client.read(path, _Pod)
+    if found.metadata.uid != uid:
+        raise Absent(f"This {pod} is gone; another one has its name.")
     spec = next((c for c in found.spec.containers if c.name == container), None)
     if spec is None:
-        raise Absent(f"{instance} has no container {container}.")
-    logs = PodLogs(client, f"{path}/log", instance, container, spec.tty, options)
+        raise Absent(f"{pod} has no container {container}.")
+    logs = PodLogs(client, f"{path}/log", pod, container, spec.tty, options)
     status = next((s for s in found.status.container_statuses if s.name == container), None)
     if status is not None and status.last_state.terminated is not None:
         logs.look_back()

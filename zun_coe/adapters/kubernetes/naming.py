@@ -79,6 +79,18 @@ def service_name(ref: WorkloadRef, *, shared: bool) -> str:
     return object_name(ref) if shared or ref.noun == "container" else ref.name
 
 
+def instance_id(pod: str, uid: str) -> str:
+    """The id of a pod as an instance. The pod of a container has the same name each time: the uid tells one from the
+    next, the name is what the API finds it by."""
+    return f"{pod}/{uid}"
+
+
+def pod_of(native_id: str) -> tuple[str, str]:
+    """The name and the uid of the pod that an instance is."""
+    pod, _, uid = native_id.partition("/")
+    return pod, uid
+
+
 def volume_name(name: str, id: str) -> str:
     """A volume claim's name."""
     return f"{name[:54].rstrip('-')}-{id[:8]}"
