@@ -25,6 +25,9 @@ from tests.real.waiting import wait_until
 
 BUILDER = Path(__file__).parents[2] / "scripts" / "kubernetes"
 SERVICE_RANGE = "10.96.0.0/16"
+# Where pods look for names, and what those end with. It is none of the addresses that a service may get.
+DNS_ADDRESS = "10.97.0.10"
+DOMAIN = "cluster.local"
 STORAGE_CLASS = "standard"
 # Where the provisioner that is part of the controllers puts volumes; that is fixed in its source.
 VOLUMES = Path("/tmp/hostpath_pv")

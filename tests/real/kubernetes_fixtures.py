@@ -35,10 +35,15 @@ def kubernetes() -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def kubernetes_node(kubernetes: ControlPlane) -> Iterator[Node]:
-    """A node that runs pods; with it services carry traffic."""
+    """A node that runs pods; with it services carry traffic and have names."""
+    from tests.real.kubernetes_names import Names
+
     for node in _node(kubernetes):
         node.carry_services()
+        names = Names(kubernetes)
+        names.start()
         yield node
+        names.close()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from tests.real.components import short_folder
 from tests.real.engine import Engine
 from tests.real.images import busybox_root
 from tests.real.isolation import child_of
-from tests.real.kubernetes import SERVICE_RANGE, VOLUMES, ControlPlane
+from tests.real.kubernetes import DNS_ADDRESS, DOMAIN, SERVICE_RANGE, VOLUMES, ControlPlane
 from tests.real.needs import free_port, need
 from tests.real.waiting import wait_until
 
@@ -89,7 +89,7 @@ class Node:
     """A node with an image of busybox (`image`), to be started and closed.
 
     `name` and `address` are its own; `engine` is its Docker engine. Pods of several nodes reach each other,
-    as does this process; names of services are not resolved (there is no DNS)."""
+    as does this process; names of services are resolved while there are `kubernetes_names.Names`."""
 
     image = Engine.image
 
@@ -204,8 +204,8 @@ class Node:
             "healthzPort": 0,
             "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
             "authorization": {"mode": "AlwaysAllow"},
-            "clusterDomain": "cluster.local",
-            "clusterDNS": ["10.96.0.10"],
+            "clusterDomain": DOMAIN,
+            "clusterDNS": [DNS_ADDRESS],
             "volumePluginDir": str(self.engine.folder / "data" / "volume-plugins"),
             # Groups of its own, below those of the engine; a kubelet's own hierarchy would be one for all.
             "cgroupsPerQOS": False,

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import urllib3
 import yaml
+from dnslib import RCODE, DNSRecord
 from kubernetes import client, config, stream
 
 from tests.real.components import Registry, wait_until
-from tests.real.kubernetes import ControlPlane
+from tests.real.kubernetes import DNS_ADDRESS, ControlPlane
 from tests.real.kubernetes_node import Node
 
 READER = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
@@ -102,6 +103,33 @@ def test_services_carry_traffic(core: client.CoreV1Api, kubernetes_node: Node, n
         assert wait_until(partial(_body, f"http://{url}/"), 20, url) == b"hello\n"
 
 
+def test_services_have_names(core: client.CoreV1Api, kubernetes_node: Node, namespace: str) -> None:
+    _deploy(core.api_client, namespace, replicas=2)
+    address = _expose(core, namespace).spec.cluster_ip
+    _expose(core, namespace, "pods", type="ClusterIP", clusterIP="None")
+    wait_until(lambda: len(_endpoints(core, namespace)) == 4, 30, "Both pods are endpoints of both")
+    _run(core, namespace, "asks")
+    for ask in (["web"], [f"web.{namespace}.svc.cluster.local"]):
+        assert address in _execute(core, namespace, "asks", "nslookup", "-type=a", *ask)
+    assert _execute(core, namespace, "asks", "wget", "-q", "-O", "-", "http://web/") == "hello\n"
+    told = _execute(core, namespace, "asks", "nslookup", "-type=a", "pods")
+    assert all(each in told for each in _endpoints(core, namespace))
+    assert "NXDOMAIN" in _execute(core, namespace, "asks", "sh", "-c", "nslookup nobody 2>&1; true")
+
+
+def test_names_are_asked_for_in_two_ways(core: client.CoreV1Api, kubernetes_node: Node, namespace: str) -> None:
+    """An answer that is too long for the one is whole in the other; what is not of the cluster does not exist."""
+    _expose(core, namespace, "many", type="ClusterIP", clusterIP="None", selector=None)
+    addresses = [{"ip": f"10.0.0.{number}"} for number in range(1, 51)]
+    core.create_namespaced_endpoints(namespace, {"metadata": {"name": "many"}, "subsets": [{"addresses": addresses}]})
+    many = DNSRecord.question(f"many.{namespace}.svc.cluster.local")
+    for tcp in (False, True):
+        answer = DNSRecord.parse(many.send(DNS_ADDRESS, tcp=tcp, timeout=10))
+        assert (bool(answer.header.tc), len(answer.rr)) == (not tcp, 50 if tcp else 0)
+    outside = DNSRecord.parse(DNSRecord.question("example.org").send(DNS_ADDRESS, timeout=10))
+    assert outside.header.rcode == RCODE.NXDOMAIN
+
+
 def test_volumes_keep_what_is_written(core: client.CoreV1Api, kubernetes_node: Node, namespace: str) -> None:
     _claim(core, namespace)
     mount = {"name": "data", "mountPath": "/data"}
@@ -170,9 +198,9 @@ def _deploy(
     client.AppsV1Api(connection).create_namespaced_deployment(namespace, {"metadata": {"name": "web"}, "spec": spec})
 
 
-def _expose(core: client.CoreV1Api, namespace: str) -> client.V1Service:
-    spec = {"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 80}]}
-    return core.create_namespaced_service(namespace, {"metadata": {"name": "web"}, "spec": spec})
+def _expose(core: client.CoreV1Api, namespace: str, name: str = "web", **fields: Any) -> client.V1Service:
+    spec = {"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 80}]} | fields
+    return core.create_namespaced_service(namespace, {"metadata": {"name": name}, "spec": spec})
 
 
 def _claim(core: client.CoreV1Api, namespace: str) -> None:
