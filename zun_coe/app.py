@@ -12,7 +12,6 @@ from threading import Thread
 from typing import Any, cast
 
 import uvicorn
-from a2wsgi import WSGIMiddleware
 from connexion import FlaskApp
 from connexion.middleware import MiddlewarePosition
 from connexion.options import SwaggerUIOptions
@@ -31,6 +30,7 @@ from zun_coe.api.responses import JsonResponse
 from zun_coe.api.security import token_handler
 from zun_coe.api.streams import Streams
 from zun_coe.api.tailing import Places
+from zun_coe.api.threads import Threads
 from zun_coe.api.waiting import Waiting
 from zun_coe.api.wakeups import Wakeups
 from zun_coe.auth import Authenticator
@@ -95,7 +95,7 @@ def create_app(gateway: Gateway, settings: Settings, *, validate_responses: bool
 def _serve_in_threads(app: FlaskApp, threads: int) -> None:
     """Connexion gives Flask ten threads and no way to say otherwise, so the adapter is put in its place."""
     inner: Any = app._middleware_app
-    inner.asgi_app = WSGIMiddleware(app.app.wsgi_app, workers=threads)
+    inner.asgi_app = Threads(app.app.wsgi_app, workers=threads)
 
 
 def _add_layers(app: FlaskApp, gateway: Gateway, wakeups: Wakeups, metrics: Metrics, settings: Settings) -> None:
