@@ -6,6 +6,7 @@ passing of time changes nothing that is kept."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -45,7 +46,12 @@ _PHASES: dict[str, Phase] = {
 
 def replica_id(app: str, instance: Instance) -> str:
     """The id of a replica as a container: the same for as long as the native instance lives."""
-    return str(uuid5(UUID(app), instance.native_id))
+    return _replica_id(app, instance.native_id)
+
+
+@lru_cache(maxsize=4096)  # asked for again with every change of its app
+def _replica_id(app: str, native_id: str) -> str:
+    return str(uuid5(UUID(app), native_id))
 
 
 def workload(intent: Intent, status: Status, cluster: str) -> dict[str, Any]:

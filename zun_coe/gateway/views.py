@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any, cast
 
+import msgspec
 from sortedcontainers import SortedKeyList
 
 from zun_coe.gateway import rendering
@@ -70,8 +71,7 @@ class Replica:
         return rendering.replica_id(self.app.id, self.instance)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with its place in the order: the store's revision and n."""
 
     order: tuple[int, int]

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from threading import Event as StopEvent
 from types import TracebackType
 
+import msgspec
+
 MAX_OPERATIONS = 128
 MAX_BYTES = 1_500_000
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A key's value, with the revisions that created it and last changed it."""
 
     key: str
@@ -37,16 +38,14 @@ class Page:
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One key that a revision set (`record`) or deleted (`record` None)."""
 
     key: str
     record: Record | None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True, gc=False):
     """Everything that one revision changed below the watched prefix, in the order of its operations.
     A batch without changes tells that nothing happened up to `revision`."""
 
@@ -54,8 +53,7 @@ class Batch:
     changes: tuple[Change, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True, gc=False):
     """Set a key. With `lease` the key goes when the lease does; without, it is kept."""
 
     key: str
@@ -63,22 +61,19 @@ class Put:
     lease: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True, gc=False):
     """Take a key away; nothing happens where it is absent."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(msgspec.Struct, frozen=True, gc=False):
     """Condition: the key is absent. Fails with `KeyExists`."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class At:
+class At(msgspec.Struct, frozen=True, gc=False):
     """Condition: the key is there, last changed at this revision. Fails with `RevisionConflict`
     (`KeyNotFound` where it is absent)."""
 
@@ -86,15 +81,13 @@ class At:
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
+class Present(msgspec.Struct, frozen=True, gc=False):
     """Condition: the key is there, at whatever revision. Fails with `KeyNotFound`."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True, gc=False):
     """Condition: the key is there and belongs to this lease. Fails with `Fenced`, which wins over every
     other failure."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from sys import intern
@@ -32,8 +31,7 @@ _OF_INSTANCES = ("native_id", "hash", "host")
 _logger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A key as it is in the copy: decoded where `records.type_of` knows its type, else its text."""
 
     key: str
@@ -42,8 +40,7 @@ class Entry:
     created: int
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(msgspec.Struct, frozen=True, gc=False):
     """What became of a key: new (`before` None), changed, or gone (`after` None)."""
 
     key: str
