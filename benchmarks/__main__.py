@@ -31,6 +31,7 @@ BENCHMARKS: Mapping[str, str] = {
     "footprint": "benchmarks.resting",
     "streams": "benchmarks.following",
     "isolation": "benchmarks.isolation",
+    "kubernetes": "benchmarks.kubernetes",
 }
 """Each benchmark's name, and the module with its `run`."""
 

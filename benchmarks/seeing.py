@@ -51,11 +51,12 @@ def _look(running: Subject, app: str, at: float) -> tuple[str, float]:
     """When a look at the containers of an app first shows that one has ended."""
     with running.client() as api:
         time.sleep(max(0.0, at - time.monotonic()))
-        until(lambda: _is_dead(api, app), 30, "The death is seen", pause=0.005)
+        until(lambda: is_dead(api, app), 30, "The death is seen", pause=0.005)
         return app, time.monotonic()
 
 
-def _is_dead(api: httpx.Client, app: str) -> bool:
+def is_dead(api: httpx.Client, app: str) -> bool:
+    """Whether the containers of an app that has one show that it has ended."""
     shown = api.get(f"/v1/apps/{app}/containers").json()["containers"]
     return not shown or any(c["status"]["phase"] != "Running" or c["status"]["restarts"] for c in shown)
 
@@ -73,7 +74,7 @@ def _docker(scale: Scale) -> Sequence[Finding]:
                 deaths[app] = time.monotonic()
                 there.client().api.kill(container)
                 if n % 2:
-                    until(lambda app=app: _is_dead(api, app) or app in watcher.seen, 30, "It is seen", pause=0.005)  # type: ignore[misc]  # the default binds it
+                    until(lambda app=app: is_dead(api, app) or app in watcher.seen, 30, "It is seen", pause=0.005)  # type: ignore[misc]  # the default binds it
                     looked[app] = time.monotonic()
                 time.sleep(max(0.0, due - time.monotonic()))
             until(lambda: deaths.keys() <= watcher.seen.keys(), 30, "All deaths are told of")

@@ -61,7 +61,8 @@ class NodeEngine(Engine):
 
     def prepare(self, volumes: Path) -> None:
         """Give it the image of infrastructure containers, and a kubelet its places to write."""
-        self.client().api.import_image_from_data(busybox_root(), *PAUSE.split(":"), changes=PAUSE_CHANGES)
+        repository, tag = PAUSE.split(":")
+        self.client().api.import_image_from_data(busybox_root(), repository, tag, changes=PAUSE_CHANGES)
         with (self.folder / "log").open("ab") as log:
             prepared = self._cell.start(["sh", "-c", PREPARE, os.fspath(volumes)], log)
         if prepared.wait() != 0:
