@@ -343,7 +343,10 @@ class TestOverdue:
         ("leaves", "status", "node", "kept"),
         [
             (60, waiting("ImagePullBackOff"), None, False),
-            (60, container(terminated=ended(0)), None, False),
+            (-5, container(terminated=ended(0)), None, False),
+            (-5, container(terminated=ended(0)), "Unknown", True),
+            (60, container("another", terminated=ended(0)), None, False),
+            (-5, container("another", terminated=ended(0)), None, True),
             (60, running(), None, True),
             (1, waiting("ImagePullBackOff"), None, True),
             (-5, waiting("ImagePullBackOff"), None, True),
@@ -351,7 +354,8 @@ class TestOverdue:
         ],
     )
     def test_what_keeps_them(self, leaves: float, status: Any, node: str | None, kept: bool) -> None:
-        leaving = pod(status, metadata={"deletionTimestamp": before(leaves)})
+        containers = {"containers": [{"name": "main"}]}
+        leaving = pod(status, metadata={"deletionTimestamp": before(leaves)}, spec=containers)
         silent = [{"type": "Ready", "status": node}] if node else []
         machine = msgspec.convert({"metadata": {"name": "node-1"}, "status": {"conditions": silent}}, wire.Node)
         everything = survey.Found(pods=[leaving, pod(running(), name="stays")], nodes=[machine], at=AT)

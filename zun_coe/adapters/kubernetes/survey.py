@@ -25,7 +25,7 @@ MOST_ADDRESSES = 8
 _LAST = frozenset({"Pulling", "RolloutStuck"})
 
 OVERDUE = timedelta(seconds=5)
-"""So long after the end of its grace a pod in which nothing runs is let go."""
+"""So long after the end of its grace a pod in which nothing runs is let go, though not all of it has ended."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,16 @@ def observation(ref: WorkloadRef, found: Found) -> Observation:
 
 
 def overdue(found: Found) -> list[wire.Pod]:
-    """The pods whose time to end is over and in which nothing runs, on nodes that answer: a container that never
-    started can keep its pod for a minute more, until its kubelet tidies up."""
+    """The pods that are on their way out and only there because their kubelet, which answers, has not tidied up:
+    all of their containers have ended (before 1.22 that may take ten seconds more), or their time to end is over and
+    nothing runs in them (one that never started can take a minute more)."""
     lost = {node.metadata.name for node in found.nodes if node.lost}
     return [
         pod
         for pod in found.pods
         if (end := pod.metadata.deletion_timestamp) is not None
-        and found.at - end > OVERDUE
         and pod.spec.node_name not in lost
-        and not any(c.state.running for c in (*pod.status.container_statuses, *pod.status.init_container_statuses))
+        and (_ended(pod) or (found.at - end > OVERDUE and not _runs(pod)))
     ]
 
 
@@ -225,6 +225,16 @@ def sorted_out(listed: Listed) -> dict[WorkloadRef, Found]:
         return Found(deployments.get(ref), pods[ref], services[ref], own, told, listed.nodes, listed.at)
 
     return {ref: found(ref) for ref in dict.fromkeys((*deployments, *pods, *services))}
+
+
+def _ended(pod: wire.Pod) -> bool:
+    """Whether its kubelet tells of the end of each of its containers."""
+    ended = {status.name for status in pod.status.container_statuses if status.state.terminated is not None}
+    return {container.name for container in pod.spec.containers} <= ended
+
+
+def _runs(pod: wire.Pod) -> bool:
+    return any(c.state.running for c in (*pod.status.container_statuses, *pod.status.init_container_statuses))
 
 
 def _ref(metadata: Object) -> WorkloadRef | None:
