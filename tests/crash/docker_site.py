@@ -9,6 +9,7 @@ import platform
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +52,8 @@ class DockerSite(Site):
 
     def __init__(self, folder: Path, there: Engine) -> None:
         super().__init__(folder)
+        # An engine that hangs on a busy machine is none that is away.
+        self.settings = replace(self.settings, backend_timeout=120.0)
         self.engine, self.installation, self.requests = there, "", 0
         self.cluster: Any = Machine(self)
         self.clients: list[MortalClient] = []
