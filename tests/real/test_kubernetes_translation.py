@@ -16,7 +16,7 @@ from tests.real.waiting import wait_until
 from tests.unit.kubernetes_specs import apps, containers, workload
 from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes import naming
-from zun_coe.adapters.kubernetes.adoption import fitted, lost
+from zun_coe.adapters.kubernetes.adoption import lost
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.difference import differences, immutable
 from zun_coe.adapters.kubernetes.manifest import Target, render
@@ -137,34 +137,6 @@ def test_the_first_port_makes_a_service_anew(server: Client, namespace: str) -> 
     server.delete(path(bare), propagation="Background")
     wait_until(lambda: not exists(server, bare), 10, "the service is gone")
     assert differences(full, applied(server, full)) == ()
-
-
-def test_a_plain_deployment_of_somebody_else_would_stay_as_it_is(server: Client, namespace: str) -> None:
-    container = {
-        "name": "shop",
-        "image": "nginx",
-        "env": [{"name": "A", "value": "1"}],
-        "ports": [{"containerPort": 80}],
-    }
-    labels = {"app": "shop"}
-    body = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "shop", "namespace": namespace, "labels": labels},
-        "spec": {
-            "replicas": 0,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-        },
-    }
-    live = server.create(f"/{RESOURCES['Deployment'].format(namespace)}", body)
-    found = understood(live, [], [])
-    ours = workload(found.template, replicas=found.replicas, update=found.update, placement=found.placement)
-    (deployment,) = [o for o in render(ours, Target(namespace)) if o["kind"] == "Deployment"]
-    assert lost(deployment, live) == ()
-    kept = applied(server, fitted(deployment, live), dry_run=True)
-    assert kept["spec"]["selector"] == {"matchLabels": labels}
-    assert [c["name"] for c in kept["spec"]["template"]["spec"]["containers"]] == ["shop"]
 
 
 # With nodes that run what was made.

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from tests.unit.kubernetes_specs import TARGET, apps, workload
 from zun_coe.adapters.kubernetes import naming
-from zun_coe.adapters.kubernetes.adoption import fitted, lost
+from zun_coe.adapters.kubernetes.adoption import lost
 from zun_coe.adapters.kubernetes.manifest import render
 from zun_coe.adapters.kubernetes.parsing import Understood, understood
 from zun_coe.adapters.kubernetes.podspec import volumes_of
@@ -212,12 +212,3 @@ def test_variables_from_secrets_name_them() -> None:
     reference = {"secretKeyRef": {"name": "db", "key": "password"}}
     live["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "P", "valueFrom": reference}]
     assert understood(live, [], []).template.env_secrets == {"P": "db/password"}
-
-
-def test_what_is_taken_over_keeps_what_can_never_change() -> None:
-    found = fitted(taken(FOREIGN), FOREIGN)
-    assert found["metadata"]["name"] == "shop"
-    assert found["spec"]["selector"] == FOREIGN["spec"]["selector"]
-    template = found["spec"]["template"]
-    assert template["metadata"]["labels"].items() >= {"app": "shop", naming.ID: workload().ref.id}.items()
-    assert [c["name"] for c in template["spec"]["containers"]] == ["shop", "log"]

@@ -18,7 +18,17 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from zun_coe.adapters.fields import Accounting
 from zun_coe.config import Settings
 from zun_coe.errors import FieldProblem, Unavailable
-from zun_coe.model import Cluster, ClusterInfo, Host, Observation, Workload, WorkloadRef
+from zun_coe.model import (
+    Cluster,
+    ClusterInfo,
+    Host,
+    Observation,
+    Placement,
+    Template,
+    Update,
+    Workload,
+    WorkloadRef,
+)
 
 # Every operation that a cluster may or may not be able to do; `describe` accounts for each of them.
 OPERATIONS = (
@@ -36,6 +46,8 @@ OPERATIONS = (
     "stats",
     "top",
     "files",
+    "workloads",
+    "adopt",
 )
 
 
@@ -225,6 +237,49 @@ class DeleteInstance(Protocol):
         """Remove one instance now. No-op where absent."""
 
 
+@dataclass(frozen=True)
+class Foreign:
+    """Something that runs in a cluster and is not this gateway's. `kind` and `namespace` in the cluster's words;
+    `images`: of its containers, in their order; `replicas`: asked for, and `ready` of them. `refused`: why an
+    app cannot take it over, None where one can."""
+
+    kind: str
+    namespace: str
+    name: str
+    images: tuple[str, ...]
+    replicas: int
+    ready: int
+    created_at: datetime | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What runs in a cluster, as the app that it could be. `place` and `native`: see `model.Adopted`."""
+
+    template: Template
+    replicas: int
+    update: Update
+    placement: Placement
+    labels: Mapping[str, str]
+    place: str
+    native: Mapping[str, Any]
+
+
+@runtime_checkable
+class Adopts(Protocol):
+    """A cluster of which it can be told what else runs there, and where apps can take such things over. An app
+    that did is applied, observed and removed as any other; the first `apply` makes it ours and restarts nothing."""
+
+    def foreign(self) -> Sequence[Foreign]:
+        """What runs there and is not ours. Calls the backend; changes nothing."""
+
+    def offer(self, namespace: str, name: str) -> Offer:
+        """What this would be as an app. Calls the backend; changes nothing. Raises `Absent` where it is not
+        there, `Denied` where it may not be seen, and `Invalid` with the reason why no app can take it over; where
+        an app would be otherwise, `differences` of the evidence tells them (of `model.Drift`, wanted by the app)."""
+
+
 class Elsewhere(Adapter):
     """A cluster behind the sockets of another machine. The same path on this one may lead to another cluster:
     so nothing is ever called, and every call says why."""
@@ -265,6 +320,14 @@ class Elsewhere(Adapter):
         raise self._away()
 
     def delete_instance(self, ref: WorkloadRef, native_id: str) -> None:
+        """See `describe`."""
+        raise self._away()
+
+    def foreign(self) -> Sequence[Foreign]:
+        """See `describe`."""
+        raise self._away()
+
+    def offer(self, namespace: str, name: str) -> Offer:
         """See `describe`."""
         raise self._away()
 

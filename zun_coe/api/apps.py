@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import flask
 
+from zun_coe.api.contract import check
 from zun_coe.api.exchange import body, call, gateway, query, respond
 
 
@@ -16,7 +17,7 @@ def list() -> flask.Response:
 
 def create() -> flask.Response:
     """POST /v1/apps."""
-    return respond(gateway().apps.create(call(), body()))
+    return respond(gateway().apps.create(call(), body(), check("App").problems))
 
 
 def show(app: str) -> flask.Response:

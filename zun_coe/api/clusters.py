@@ -32,6 +32,11 @@ def delete(cluster: str, force: bool) -> flask.Response:
     return respond(gateway().clusters.delete(call(), cluster, force=force))
 
 
+def workloads(cluster: str) -> flask.Response:
+    """GET /v1/clusters/{cluster}/workloads. Blocks until the cluster has told."""
+    return respond(gateway().clusters.workloads(call(), cluster, query()))
+
+
 def capabilities(cluster: str) -> flask.Response:
     """GET /v1/clusters/{cluster}/capabilities."""
     return respond(gateway().clusters.capabilities(call(), cluster))

@@ -20,6 +20,7 @@ BEHIND = 2.0
 _PAGING = frozenset({"limit", "marker", "sort", "all_projects"})
 _FILTERS = frozenset(
     {"name", "cluster", "phase", "app", "label", "subject", "resource", "type", "level", "reason", "request_id"}
+    | {"namespace"}
 )
 
 

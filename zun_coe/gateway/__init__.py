@@ -6,6 +6,7 @@ from zun_coe.adapters import Logs
 from zun_coe.config import Settings
 from zun_coe.errors import Conflict, NotFound, StoreUnavailable
 from zun_coe.gateway import rendering
+from zun_coe.gateway.adopting import Adopting
 from zun_coe.gateway.apps import Apps
 from zun_coe.gateway.backends import Backends
 from zun_coe.gateway.calls import PLURALS, Answer, Call, LogSources, Query, Settle, etag
@@ -56,9 +57,10 @@ class Gateway:
         tools = Tools(store, cache, self.views, writer, vault, settings, installation)
         self._tools = tools
         self.backends = Backends(self.views, installation, vault, settings)
-        self.apps = Apps(tools)
+        adopting = Adopting(tools, self.backends)
+        self.apps = Apps(tools, adopting)
         self.containers = Containers(tools, self.backends)
-        self.clusters = Clusters(tools)
+        self.clusters = Clusters(tools, adopting)
         self.secrets = Secrets(tools)
         self.volumes = Volumes(tools)
         self.events = Events(tools)

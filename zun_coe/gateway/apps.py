@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
-from zun_coe.errors import Conflict, FieldProblem, NotFound, Unprocessable
+from zun_coe.errors import Conflict, FieldProblem, NameTaken, NotFound, Unprocessable
 from zun_coe.gateway import rendering, specs
+from zun_coe.gateway.adopting import Adopting, Valid
 from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
 from zun_coe.gateway.diagnosing import diagnose
-from zun_coe.gateway.resources import Listing, Once, page_answer
+from zun_coe.gateway.resources import Listing, Once, Tools, page_answer
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, replaced
@@ -21,6 +22,18 @@ class Apps(Workloads):
     """The use cases of apps."""
 
     noun: ClassVar[str] = "app"
+
+    def __init__(self, tools: Tools, adopting: Adopting) -> None:
+        super().__init__(tools)
+        self._adopting = adopting
+
+    def create(self, call: Call, body: Mapping[str, Any], valid: Valid | None = None) -> Answer:
+        """A new one, or one that takes over what runs in a cluster, which is asked for it then. `valid`: what the
+        contract says of the whole body that this would have been."""
+        if "adopt" not in body:
+            return super().create(call, body)
+        call.principal.must_write()
+        return self._once(call, "app.create", body, lambda once: self._adopt(call, body, once, valid))
 
     def replace(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
         """Create the app with this name, or make the one there is what the body says."""
@@ -87,6 +100,21 @@ class Apps(Workloads):
         """Why it is in the state it is in, with the evidence, and what to do. Asks no backend."""
         found = self._find(call, ref)
         return Answer(200, rendering.encode(diagnose(found, self._views)))
+
+    def _adopt(self, call: Call, body: Mapping[str, Any], once: Once, valid: Valid | None) -> Answer:
+        wanted = body["adopt"]
+        name = body.get("name", wanted["name"])
+        if not specs.is_name(name):
+            raise Unprocessable("A name is needed.", [FieldProblem("/name", f"No app can be named {name}; give one.")])
+        existing = self._views.named("app", call.principal.project, name)
+        check_preconditions(call, existing.intent.generation if existing else None)
+        if existing is not None:
+            raise NameTaken(f"Another app of this project is named {name}; choose another name.")
+        cluster = self._cluster(call, body.get("cluster"))
+        told, adopted = self._adopting.understood(call, cluster, wanted["namespace"], wanted["name"])
+        if problems := valid(told | {"name": name}) if valid else ():
+            raise Unprocessable("An app cannot be as it is.", problems)
+        return self._create(call, told | {"name": name, "cluster": cluster.id}, once, adopted)
 
     def _create_named(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
         if body.get("name", ref) != ref:

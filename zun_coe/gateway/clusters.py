@@ -10,8 +10,9 @@ import msgspec
 from zun_coe.adapters import Adapter, kinds
 from zun_coe.errors import Conflict, FieldProblem, Malformed, Unprocessable
 from zun_coe.gateway import rendering, specs
+from zun_coe.gateway.adopting import Adopting
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions
-from zun_coe.gateway.resources import Found, Once, Resources
+from zun_coe.gateway.resources import Found, Once, Resources, Tools
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import Cluster, Deletion, Host, OperationSupport
@@ -24,6 +25,10 @@ class Clusters(Resources):
     """The use cases of clusters."""
 
     noun: ClassVar[str] = "cluster"
+
+    def __init__(self, tools: Tools, adopting: Adopting) -> None:
+        super().__init__(tools)
+        self._adopting = adopting
 
     def create(self, call: Call, body: Mapping[str, Any]) -> Answer:
         """Register a cluster. It is reached in the background; until then writes that name it are 409."""
@@ -56,6 +61,10 @@ class Clusters(Resources):
             "operations": [_operation(*o) for o in (info.operations if info else {}).items()],
         }
         return Answer(200, rendering.encode(shown))
+
+    def workloads(self, call: Call, ref: str, query: Query) -> Answer:
+        """What runs there and is not the gateway's, asked of the cluster itself."""
+        return self._adopting.workloads(call, self._find(call, ref), query)
 
     def _create(self, call: Call, body: Mapping[str, Any], once: Once) -> Answer:
         existing = self._views.named("cluster", call.principal.project, body["name"])

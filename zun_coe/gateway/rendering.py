@@ -209,6 +209,8 @@ def _server_set(intent: Intent, status: Status) -> dict[str, Any]:
         body["revision"] = intent.revision
     elif status.instances and status.instances[0].host:
         body["host"] = status.instances[0].host
+    if intent.adopted:
+        body["adopted"] = {"namespace": intent.adopted.namespace, "name": intent.adopted.name}
     if intent.lost:
         body |= {"accept_loss": list(intent.accept_loss), "lost": plain(intent.lost)}
     return body

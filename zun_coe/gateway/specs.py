@@ -29,6 +29,7 @@ READ_ONLY = frozenset(
         "status",
         "cluster_id",
         "lost",
+        "adopted",
         "has_credentials",
     ]
 )

@@ -23,9 +23,11 @@ from zun_coe.gateway.resources import Listing, Once, Resources
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import (
+    Adopted,
     Cluster,
     ClusterInfo,
     Deletion,
+    Event,
     Intent,
     Loss,
     Noun,
@@ -85,7 +87,7 @@ class Workloads(Resources):
             self._tools.writer.commit(change)
         return self._leaving(intent)
 
-    def _create(self, call: Call, body: Mapping[str, Any], once: Once) -> Answer:
+    def _create(self, call: Call, body: Mapping[str, Any], once: Once, adopted: Adopted | None = None) -> Answer:
         wanted = specs.parse(cast(Noun, self.noun), body)
         existing = self._views.named(self.noun, call.principal.project, wanted.name or "")
         check_preconditions(call, existing.intent.generation if existing else None)
@@ -102,6 +104,7 @@ class Workloads(Resources):
             template=wanted.template,
             created_at=now,
             updated_at=now,
+            adopted=adopted,
             request_id=call.request_id,
             write_id=change.write_id,
             **self._decided(wanted),
@@ -111,11 +114,17 @@ class Workloads(Resources):
         change.name(self.noun, intent.project, intent.name, intent.id)
         change.conditions.append(At(intent_key("cluster", cluster.intent.project, cluster.id), cluster.revision))
         self._keep_revision(intent, change)
-        change.tell(self._event(call, f"{self.noun.title()}Created", intent, "Creation was asked for."))
+        change.tell(self._created(call, intent))
         answer = self._preview(intent, Status())
         once(change, answer)
         self._tools.writer.commit(change)
         return answer
+
+    def _created(self, call: Call, intent: Intent) -> Event:
+        if intent.adopted is None:
+            return self._event(call, f"{self.noun.title()}Created", intent, "Creation was asked for.")
+        place = f"{intent.adopted.namespace}/{intent.adopted.name}"
+        return self._event(call, "AppAdopted", intent, f"It is to take over {place}.", adopted=place)
 
     def _rewrite(self, call: Call, found: Resource, intent: Intent, change: Change, once: Once) -> Answer:
         """Write a changed intent down, with what is in the change already."""

@@ -50,9 +50,10 @@ from zun_coe.model.status import (
     wanted_hash,
 )
 from zun_coe.model.value import Value, canonical, plain
-from zun_coe.model.workload import ClusterInfo, Node, Noun, OperationSupport, Support, Workload, WorkloadRef
+from zun_coe.model.workload import Adopted, ClusterInfo, Node, Noun, OperationSupport, Support, Workload, WorkloadRef
 
 __all__ = [
+    "Adopted",
     "Cluster",
     "ClusterInfo",
     "ClusterStatus",

@@ -23,6 +23,7 @@ def ref_of(installation: str, intent: Intent) -> WorkloadRef:
         noun=intent.noun,
         id=intent.id,
         name=intent.name,
+        place=intent.adopted.place if intent.adopted else None,
     )
 
 
@@ -60,6 +61,7 @@ def assemble(
         volumes=dict(intent.volumes),
         secrets=dict(secrets or {}),
         image_auth=dict(image_auth) if image_auth else None,
+        adopted=intent.adopted,
     )
 
 

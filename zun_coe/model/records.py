@@ -9,7 +9,7 @@ import msgspec
 
 from zun_coe.model.spec import DesiredState, Placement, Template, Update
 from zun_coe.model.value import Value
-from zun_coe.model.workload import ClusterInfo, Noun
+from zun_coe.model.workload import Adopted, ClusterInfo, Noun
 
 
 class Deletion(Value, frozen=True, kw_only=True):
@@ -34,7 +34,8 @@ class Intent(Value, frozen=True, kw_only=True):
     """What a user wants of an app or a container. Written by the API alone; the engine only removes it.
 
     `cluster` is the cluster's id. `revision` is the number of the template. `write_id` is new with
-    every write, so that after an answer was lost a re-read tells whether the write happened."""
+    every write, so that after an answer was lost a re-read tells whether the write happened. `adopted`: what
+    it was taken over from."""
 
     noun: Noun
     id: str
@@ -55,6 +56,7 @@ class Intent(Value, frozen=True, kw_only=True):
     accept_loss: tuple[str, ...] = ()
     lost: tuple[Loss, ...] = ()
     volumes: dict[str, str] = msgspec.field(default_factory=dict)
+    adopted: Adopted | None = None
     deletion: Deletion | None = None
     request_id: str = ""
     write_id: str = ""

@@ -18,7 +18,8 @@ Noun = Literal["app", "container"]
 
 class WorkloadRef(Value, frozen=True, kw_only=True):
     """Whose a native object is: the gateway's installation, the cluster's id, the project, and the
-    resource's own noun, id and name. Native names and labels follow from it. Usable as a key."""
+    resource's own noun, id and name. Native names and labels follow from it. Usable as a key.
+    `place`: what it was taken over from, in words of its adapter's own; None: the gateway made it."""
 
     installation: str
     cluster: str
@@ -26,6 +27,19 @@ class WorkloadRef(Value, frozen=True, kw_only=True):
     noun: Noun
     id: str
     name: str
+    place: str | None = None
+
+
+class Adopted(Value, frozen=True, kw_only=True):
+    """What an app was taken over from, instead of being made: `name` in `namespace` of its cluster. `place` is
+    that of its `WorkloadRef`. `hash`: the template as it was understood, which native objects that are as they
+    were stand for. `native`: what the adapter has to keep of them; nobody else looks into it."""
+
+    namespace: str
+    name: str
+    place: str
+    hash: str
+    native: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Workload(Value, frozen=True, kw_only=True):
@@ -38,7 +52,8 @@ class Workload(Value, frozen=True, kw_only=True):
     last that was carried out: a standalone container is restarted in place while they differ (an
     app's restarts are in its hash). `halted`: a rollout is paused or failed, so do not go on replacing.
     `secrets` maps each "secret/key" that the template names, and `image_auth` the registry's login;
-    neither is ever printed. `volumes` maps the name of each volume of the template to its id."""
+    neither is ever printed. `volumes` maps the name of each volume of the template to its id. `adopted`: what
+    it was taken over from, where the gateway did not make it."""
 
     ref: WorkloadRef
     template: Template
@@ -56,6 +71,7 @@ class Workload(Value, frozen=True, kw_only=True):
     volumes: dict[str, str] = msgspec.field(default_factory=dict)
     secrets: dict[str, str] = msgspec.field(default_factory=dict)
     image_auth: dict[str, str] | None = None
+    adopted: Adopted | None = None
 
     @property
     def standalone(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from zun_coe.adapters import Adapter, Again, Connection, Done, LogOptions, LogStream, Outcome, Wait
+from zun_coe.adapters import Adapter, Again, Connection, Done, Foreign, LogOptions, LogStream, Offer, Outcome, Wait
 from zun_coe.adapters.fields import Accounting
 from zun_coe.adapters.hints import Hints
 from zun_coe.adapters.kubernetes import describing, manifest, naming, paths, podspec, registration, survey, watching
@@ -21,6 +21,7 @@ from zun_coe.adapters.kubernetes.fields import FIELDS
 from zun_coe.adapters.kubernetes.finding import Finder, Sight
 from zun_coe.adapters.kubernetes.logs import pod_logs
 from zun_coe.adapters.kubernetes.namespaces import Namespaces
+from zun_coe.adapters.kubernetes.takeover import Takeover
 from zun_coe.errors import Absent, FieldProblem, Invalid, Unavailable
 from zun_coe.model import ClusterInfo, Drift, Observation, Workload, WorkloadRef
 
@@ -40,6 +41,7 @@ class KubernetesAdapter(Adapter):
         self._client = Client(connection)
         self._finder = Finder(self._client, connection)
         self._namespaces = Namespaces(self._client, connection)
+        self._takeover = Takeover(self._client, connection)
         self._hints = Hints()
         self._seen: dict[str, tuple[Observation, Sight]] = {}
         self._drift: dict[str, tuple[Drift, ...]] = {}
@@ -71,6 +73,8 @@ class KubernetesAdapter(Adapter):
         self._let_go(sight)
         told = ref.id in self._drift
         wanted = manifest.render(workload, self._target(ref))
+        if workload.adopted is not None:
+            live |= self._takeover.prepared(workload, wanted, live)
         changed = False
         for _ in range(ROUNDS):
             step = plan(wanted, live)
@@ -97,7 +101,7 @@ class KubernetesAdapter(Adapter):
         self._let_go(sight)
         for step in plan([], sight.live).changes:
             if isinstance(step, Erase):
-                self._erase(self._finder.namespace(ref.project), step)
+                self._erase(self._finder.namespace_of(ref), step)
         return Wait(POLL)
 
     def remove_volume(self, name: str, id: str, project: str) -> None:
@@ -117,13 +121,23 @@ class KubernetesAdapter(Adapter):
 
     def logs(self, ref: WorkloadRef, native_id: str, options: LogOptions) -> LogStream:
         """See `adapters.Logs`."""
-        container = options.container or podspec.MAIN
-        return pod_logs(self._client, self._finder.namespace(ref.project), native_id, container, options)
+        place = naming.place_of(ref.place)
+        main = place.main if place else podspec.MAIN
+        container = main if options.container in (None, podspec.MAIN) else options.container
+        return pod_logs(self._client, self._finder.namespace_of(ref), native_id, container, options)
 
     def delete_instance(self, ref: WorkloadRef, native_id: str) -> None:
         """See `adapters.DeleteInstance`. Within its grace."""
         pod, uid = naming.pod_of(native_id)
-        self._client.delete(paths.path("Pod", pod, self._finder.namespace(ref.project)), uid=uid)
+        self._client.delete(paths.path("Pod", pod, self._finder.namespace_of(ref)), uid=uid)
+
+    def foreign(self) -> Sequence[Foreign]:
+        """See `adapters.Adopts`."""
+        return self._takeover.foreign()
+
+    def offer(self, namespace: str, name: str) -> Offer:
+        """See `adapters.Adopts`."""
+        return self._takeover.offer(namespace, name)
 
     def close(self) -> None:
         """See `Adapter.close`."""
@@ -136,7 +150,7 @@ class KubernetesAdapter(Adapter):
         return survey.observation(ref, found)
 
     def _target(self, ref: WorkloadRef) -> manifest.Target:
-        return manifest.Target(self._finder.namespace(ref.project), shared=self.connection.namespace is not None)
+        return manifest.Target(self._finder.namespace_of(ref), shared=self.connection.namespace is not None)
 
     def _sight(self, ref: WorkloadRef, seen: Observation | None) -> Sight:
         """What is behind an observation; a new look where it is not the last one of this adapter."""
@@ -148,8 +162,8 @@ class KubernetesAdapter(Adapter):
 
     def _carry_out(self, ref: WorkloadRef, step: Plan, live: dict[Key, Json]) -> bool:
         """Send what a plan says, and keep what became of it in `live`. False where something must be gone first."""
-        namespace = self._finder.namespace(ref.project)
-        if not self._namespaces.ensure(ref.project):
+        namespace = self._finder.namespace_of(ref)
+        if ref.place is None and not self._namespaces.ensure(ref.project):
             return False
         for change in step.changes:
             if isinstance(change, Erase):

@@ -7,13 +7,16 @@ changed."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from zun_coe.adapters.kubernetes import naming
+from zun_coe.adapters.kubernetes.claiming import Original
 from zun_coe.adapters.kubernetes.difference import differences
 from zun_coe.adapters.kubernetes.parsing import port_of
 from zun_coe.adapters.kubernetes.podspec import MAIN
-from zun_coe.model import Drift
+from zun_coe.adapters.kubernetes.syntax import is_free_label
+from zun_coe.model import Adopted, Drift
 
 _POD = "/spec/template/spec"
 # What the server fills in by itself, wherever it stands.
@@ -30,34 +33,82 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 # What every pod of ours has besides: the next rollout of what was taken over brings it.
 _OURS: Mapping[str, Any] = {"enableServiceLinks": False, "automountServiceAccountToken": False}
+# What a Deployment keeps when it is taken over, besides its pods.
+_KEPT = frozenset({"replicas", "selector", "revisionHistoryLimit", "template"})
 # Keys below are somebody's own.
 _MAPS = frozenset({"nodeSelector", "matchLabels", "limits", "requests"})
 
 
 def lost(rendered: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[Drift, ...]:
-    """What would be otherwise in the pods of a Deployment if `rendered` took its place, in both directions; empty
+    """What would be otherwise in a Deployment and its pods if `rendered` took its place, in both directions; empty
     where nothing would. `wanted` is what rendering gives, `found` what is there."""
-    ours, theirs = _comparable(rendered), _comparable(live)
+    around = _both_ways(_around(rendered), _around(live), "/spec")
+    return (*around, *_both_ways(_comparable(rendered), _comparable(live), _POD))
+
+
+def _both_ways(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> Iterator[Drift]:
     changed = differences(ours, theirs)
     gone = (Drift(pointer=d.pointer, wanted=d.found, found=d.wanted) for d in differences(theirs, ours))
     told = {drift.pointer: drift for drift in (*gone, *changed)}
-    return tuple(Drift(pointer=_POD + p, wanted=d.wanted, found=d.found) for p, d in sorted(told.items()))
+    return (Drift(pointer=where + p, wanted=d.wanted, found=d.found) for p, d in sorted(told.items()))
 
 
-def fitted(rendered: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
-    """The Deployment as rendered, with what a live one keeps for good: its name, its selector with the labels that
-    this needs, and the name of its first container."""
-    found = copy.deepcopy(dict(rendered))
-    found["metadata"]["name"] = live["metadata"]["name"]
-    selector = live["spec"]["selector"]
-    found["spec"]["selector"] = selector
-    found["spec"]["template"]["metadata"]["labels"] |= selector.get("matchLabels") or {}
-    found["spec"]["template"]["spec"]["containers"][0]["name"] = _containers(live)[0]["name"]
+def _around(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """A Deployment without its pods, and without what it keeps."""
+    return {key: value for key, value in deployment["spec"].items() if key not in _KEPT}
+
+
+def kept(live: Mapping[str, Any], template: str) -> dict[str, Any]:
+    """What has to be remembered of a Deployment that is taken over (`model.Adopted.native`). `template`: Kubernetes'
+    own name for the one that it has."""
+    metadata, spec = live["metadata"], live["spec"]
+    labels = {key: value for key, value in (metadata.get("labels") or {}).items() if not is_free_label(key, value)}
+    return {
+        "uid": metadata["uid"],
+        "labels": labels,
+        "selector": spec["selector"],
+        "history": spec.get("revisionHistoryLimit", 10),
+        "template": _without_nothing(spec["template"]),
+        "original": template,
+    }
+
+
+def is_as_kept(live: Mapping[str, Any], native: Mapping[str, Any]) -> bool:
+    """Whether a Deployment still has the template that it was taken over with."""
+    return bool(_without_nothing(live["spec"]["template"]) == native["template"])
+
+
+def fitted(rendered: Mapping[str, Any], adopted: Adopted, hash_: str) -> dict[str, Any]:
+    """A Deployment as rendered, with what one that was taken over keeps for good: its name, its selector, how many old
+    templates are kept, and of its pods the labels, the annotations and the name of the main container. With the hash
+    of the template that it came with, that very template."""
+    found, native = copy.deepcopy(dict(rendered)), adopted.native
+    metadata, spec = found["metadata"], found["spec"]
+    metadata |= {"name": adopted.name, "labels": metadata["labels"] | native["labels"]}
+    metadata["annotations"][naming.ORIGINAL] = str(Original(adopted.hash, native["original"]))
+    spec |= {"selector": native["selector"], "revisionHistoryLimit": native["history"]}
+    theirs = native["template"]
+    spec["template"] = theirs if hash_ == adopted.hash else _joined(spec["template"], theirs)
     return found
 
 
-def _containers(deployment: Mapping[str, Any]) -> Any:
-    return deployment["spec"]["template"]["spec"]["containers"]
+def _joined(ours: dict[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """A template of ours, with what was always in theirs. Their labels come first: the selector may need them."""
+    for key in ("labels", "annotations"):
+        ours["metadata"][key] |= theirs["metadata"].get(key) or {}
+    pod, before = ours["spec"], theirs["spec"]
+    pod["containers"][0]["name"] = before["containers"][0]["name"]
+    for key in _OURS:
+        pod.pop(key, None)
+        pod |= {key: before[key]} if key in before else {}
+    return ours
+
+
+def _without_nothing(value: Any) -> Any:
+    """Servers write some fields as null, which cannot be applied."""
+    if isinstance(value, Mapping):
+        return {key: _without_nothing(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nothing(item) for item in value] if isinstance(value, list) else value
 
 
 def _comparable(deployment: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def plan(wanted: Sequence[Json], live: Mapping[Key, Json]) -> Plan:
     changes: list[Send | Erase] = []
     drift: list[Drift] = []
     waiting: list[str] = []
-    for object in (stamped(owned(one, live)) for one in wanted):
+    for object in (stamped(owned(one, live)) for one in sorted(wanted, key=_may_come_late)):
         there = live.get(key_of(object))
         if there is None:
             changes.append(Send(object))
@@ -76,6 +76,13 @@ def plan(wanted: Sequence[Json], live: Mapping[Key, Json]) -> Plan:
             changes += _correction(object, there, found)
     changes += _surplus(wanted, live)
     return Plan(tuple(changes), tuple(drift), tuple(waiting))
+
+
+def _may_come_late(object: Json) -> bool:
+    """Not so a port at all nodes that is asked for by its number: it may be somebody else's, and what cannot be reached
+    is not to run, as on the other COEs."""
+    ports = object["spec"].get("ports") or () if object["kind"] == "Service" else ()
+    return not any("nodePort" in port for port in ports)
 
 
 def stamped(object: Json) -> Json:

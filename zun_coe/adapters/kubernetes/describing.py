@@ -29,6 +29,8 @@ _OPERATIONS: Mapping[str, OperationSupport] = {
     "resize": _NOT_YET,
     "logs": OperationSupport(support=Support.NATIVE),
     "logs_follow": OperationSupport(support=Support.NATIVE),
+    "workloads": OperationSupport(support=Support.NATIVE),
+    "adopt": OperationSupport(support=Support.NATIVE, note="Deployments, where an app can say all that they are."),
 }
 _NO_LOGS = OperationSupport(support=Support.NONE, note="The cluster's credentials lack the right to get pods/log.")
 
@@ -107,6 +109,9 @@ def operations(lacking: Sequence[Right]) -> dict[str, OperationSupport]:
     told = {name: _OPERATIONS.get(name, _NOT_YET) for name in OPERATIONS}
     if any(right.resource == "pods/log" for right in lacking):
         told |= {"logs": _NO_LOGS, "logs_follow": _NO_LOGS}
+    if needed := [str(right) for right in lacking if right.without == "adoption"]:
+        note = f"The cluster's credentials lack the right to {needed[0]}."
+        told["adopt"] = OperationSupport(support=Support.NONE, note=note)
     return told
 
 

@@ -108,6 +108,12 @@ def _desired_state(workload: Workload, value: Any, info: ClusterInfo) -> str | N
     return "Kubernetes cannot freeze processes; stop it instead." if value == "paused" else None
 
 
+def _volume(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
+    if workload.adopted is None:
+        return None
+    return "An app that was taken over has no volumes: those of its project are in another namespace."
+
+
 def _labels(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
     wrong = next((key for key, text in sorted(value.items()) if not syntax.is_free_label(key, text)), None)
     if wrong is None:
@@ -210,7 +216,7 @@ def _mounts(prefix: str) -> dict[str, Carried]:
     return {
         f"{prefix}/mounts/*/path": native(),
         f"{prefix}/mounts/*/read_only": native(),
-        f"{prefix}/mounts/*/volume/name": native(_VOLUMES),
+        f"{prefix}/mounts/*/volume/name": native(_VOLUMES, _volume),
         f"{prefix}/mounts/*/volume/size": native(
             "What is asked for when it is made, 1Gi where nothing is said; later it can only grow.", _size
         ),

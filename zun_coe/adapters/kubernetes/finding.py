@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -12,6 +13,7 @@ import msgspec
 
 from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes import naming, paths, survey, wire
+from zun_coe.adapters.kubernetes.claiming import OwnedPod, claimed, is_adopted, labels_of_pods
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.converging import Json, Key, key_of
 from zun_coe.errors import Absent, Denied
@@ -43,9 +45,14 @@ class Finder:
         """Where a project's objects are."""
         return self._connection.namespace or naming.namespace(self._connection.installation, project)
 
+    def namespace_of(self, ref: WorkloadRef) -> str:
+        """Where a workload's objects are: what was taken over stays where it was."""
+        place = naming.place_of(ref.place)
+        return place.namespace if place else self.namespace(ref.project)
+
     def one(self, ref: WorkloadRef) -> Sight:
         """One workload. Raises `BackendError`."""
-        namespace = self.namespace(ref.project)
+        namespace = self.namespace_of(ref)
         labels = naming.ours(ref.installation, ref.cluster) | {naming.ID: ref.id}
         kinds = ("Deployment" if ref.noun == "app" else "Pod", "Service", "Secret")
         live = {key_of(object): object for kind in kinds for object in self._objects(kind, namespace, labels)}
@@ -70,15 +77,23 @@ class Finder:
         namespace = self._connection.namespace
         pods = self._client.list(paths.collection("Pod", namespace), wire.Pod, labels=labels).items
         claims = self._objects("PersistentVolumeClaim", namespace, labels)
+        deployments = self._objects("Deployment", namespace, labels)
         listed = survey.Listed(
-            deployments=self._objects("Deployment", namespace, labels),
-            pods=pods,
+            deployments=deployments,
+            pods=[*pods, *self._all_claimed(deployments)],
             services=self._objects("Service", namespace, labels),
             claims=claims,
             events=self._all_events(namespace) if _unwell(pods, claims) else (),
             nodes=self._known_nodes(),
         )
         return survey.sorted_out(listed)
+
+    def _all_claimed(self, deployments: Sequence[Json]) -> list[wire.Pod]:
+        """A list for each namespace in which something was taken over."""
+        places: dict[str, list[Json]] = defaultdict(list)
+        for deployment in filter(is_adopted, deployments):
+            places[deployment["metadata"]["namespace"]].append(deployment)
+        return [pod for namespace, those in places.items() for pod in self._claimed(namespace, those, {})]
 
     def there(self, object: Json) -> Json | None:
         """An object's live form, whoever made it."""
@@ -97,7 +112,15 @@ class Finder:
     ) -> Sequence[wire.Pod]:
         if ref.noun == "container":
             return [msgspec.convert(pod, wire.Pod) for pod in _of(live, "Pod")]
-        return self._client.list(paths.collection("Pod", namespace), wire.Pod, labels=labels).items
+        found = self._client.list(paths.collection("Pod", namespace), wire.Pod, labels=labels).items
+        adopted = [d for d in _of(live, "Deployment") if is_adopted(d)]
+        return [*found, *(pod for d in adopted for pod in self._claimed(namespace, [d], labels_of_pods(d)))]
+
+    def _claimed(self, namespace: str, deployments: Sequence[Json], labels: Mapping[str, str]) -> list[wire.Pod]:
+        """The pods of Deployments that were taken over, as far as they do not say themselves whose they are."""
+        selector = ",".join(filter(None, (f"!{naming.ID}", naming.selector(labels))))
+        pods = self._client.list(paths.collection("Pod", namespace), OwnedPod, params={"labelSelector": selector})
+        return [pod for deployment in deployments for pod in claimed(deployment, pods.items)]
 
     def _objects(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> list[Json]:
         """Whole objects, with what lists leave out: of what kind they are."""

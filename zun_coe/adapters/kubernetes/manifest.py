@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from zun_coe.adapters.kubernetes import naming, podspec, quantities
+from zun_coe.adapters.kubernetes.adoption import fitted
 from zun_coe.adapters.kubernetes.syntax import is_free_label
 from zun_coe.errors import Invalid
 from zun_coe.model import Port, Template, Update, VolumeSource, Workload, WorkloadRef
@@ -78,9 +79,13 @@ def _object(api: str, kind: str, name: str, workload: Workload, target: Target, 
         "name": name,
         "namespace": target.namespace,
         "labels": _labels(workload.ref),
-        "annotations": {naming.PROJECT_NAME: workload.ref.project},
+        "annotations": _annotations(workload.ref),
     }
     return {"apiVersion": api, "kind": kind, "metadata": metadata} | body
+
+
+def _annotations(ref: WorkloadRef) -> dict[str, str]:
+    return {naming.PROJECT_NAME: ref.project} | ({naming.PLACE: ref.place} if ref.place else {})
 
 
 def _labels(ref: WorkloadRef) -> dict[str, str]:
@@ -99,7 +104,7 @@ def _pod_labels(workload: Workload) -> dict[str, str]:
 
 def _deployment(workload: Workload, target: Target) -> dict[str, Any]:
     update = workload.update
-    metadata = {"labels": _pod_labels(workload), "annotations": {naming.PROJECT_NAME: workload.ref.project}}
+    metadata = {"labels": _pod_labels(workload), "annotations": _annotations(workload.ref)}
     spec = {
         "replicas": workload.wanted,
         "selector": {"matchLabels": selected(workload.ref)},
@@ -112,7 +117,7 @@ def _deployment(workload: Workload, target: Target) -> dict[str, Any]:
     }
     found = _object("apps/v1", "Deployment", naming.object_name(workload.ref), workload, target, spec=spec)
     found["metadata"]["labels"] |= _free_labels(workload)
-    return found
+    return fitted(found, workload.adopted, workload.hash) if workload.adopted else found
 
 
 def _paused(workload: Workload) -> bool:
@@ -204,9 +209,9 @@ def _source(template: Template, volume: str) -> VolumeSource:
 
 def _services(workload: Workload, target: Target) -> Iterable[dict[str, Any]]:
     """One by whose name its project reaches all ports, and one for what is published at the nodes. Without ports an
-    app still has its name: then it leads to the pods themselves."""
+    app still has its name: then it leads to the pods themselves. What was taken over has a name already."""
     ports = workload.template.ports
-    if ports or not workload.standalone:
+    if (ports or not workload.standalone) and workload.adopted is None:
         name = naming.service_name(workload.ref, shared=target.shared)
         yield _service(workload, target, name, ports, "ClusterIP")
     if published := [p for p in ports if p.publish is not None]:
@@ -215,9 +220,16 @@ def _services(workload: Workload, target: Target) -> Iterable[dict[str, Any]]:
 
 def _service(workload: Workload, target: Target, name: str, ports: Iterable[Port], type_: str) -> dict[str, Any]:
     listed = [_service_port(port, at_nodes=type_ == "NodePort") for port in ports]
-    spec: dict[str, Any] = {"type": type_, "selector": selected(workload.ref)}
+    spec: dict[str, Any] = {"type": type_, "selector": _of_pods(workload)}
     spec |= {"ports": listed} if listed else {"clusterIP": "None"}
     return _object("v1", "Service", name, workload, target, spec=spec)
+
+
+def _of_pods(workload: Workload) -> dict[str, str]:
+    """Labels that all of its pods have, and those of nothing else."""
+    if workload.adopted is None:
+        return selected(workload.ref)
+    return dict(workload.adopted.native["template"]["metadata"]["labels"])
 
 
 def _service_port(port: Port, *, at_nodes: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from zun_coe.model import WorkloadRef
 
@@ -28,12 +29,34 @@ PROJECT_NAME = f"{DOMAIN}/project-name"
 """An annotation: the project, whatever characters it has."""
 NAME = f"{DOMAIN}/name"
 """A label: the resource's own name, which a DNS label can hold."""
+PLACE = f"{DOMAIN}/place"
+"""An annotation of all that belongs to an app which was taken over: the `Place` of its Deployment."""
+ORIGINAL = f"{DOMAIN}/original"
+"""An annotation of a Deployment that was taken over: the hash of the template that it came with, a dot, and
+Kubernetes' own name for it."""
 
 OWNERSHIP = (INSTALLATION, CLUSTER, PROJECT)
 """The labels that say that an object is a project's of this gateway."""
 FIELD_MANAGER = "zun-coe"
 
 _OTHERS = re.compile(r"[^a-z0-9]+")
+
+
+class Place(NamedTuple):
+    """Where an app is that was taken over: its Deployment, and the main one of its containers."""
+
+    namespace: str
+    name: str
+    main: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+
+def place_of(told: str | None) -> Place | None:
+    """A place as it is written in references and annotations; None where there is none."""
+    parts = (told or "").split("/")
+    return Place(*parts) if len(parts) == 3 else None
 
 
 def project_label(project: str) -> str:
@@ -73,6 +96,12 @@ def object_name(ref: WorkloadRef) -> str:
     return f"{ref.name[:54].rstrip('-')}-{ref.id[:8]}"
 
 
+def deployment_name(ref: WorkloadRef) -> str:
+    """An app's Deployment: of the name that it had where it was taken over."""
+    place = place_of(ref.place)
+    return place.name if place else object_name(ref)
+
+
 def service_name(ref: WorkloadRef, *, shared: bool) -> str:
     """The name by which others of its project reach it: an app's own, where it has the namespace with its project
     alone; else (`shared`, or a container, which may have an app's name) the object's."""
@@ -106,6 +135,7 @@ def ref_of(labels: Mapping[str, str], annotations: Mapping[str, str]) -> Workloa
             noun="container" if labels[NOUN] == "container" else "app",
             id=labels[ID],
             name=labels[NAME],
+            place=annotations.get(PLACE),
         )
     except KeyError:
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from zun_coe.adapters.kubernetes import wire
+from zun_coe.adapters.kubernetes.naming import PLACE, place_of
 from zun_coe.adapters.kubernetes.podspec import MAIN, START_PERIOD
 
 # What has run for so long since it was started again is taken to stay, as on the other COEs.
@@ -110,7 +111,8 @@ def of_pod(pod: wire.Pod, events: Sequence[wire.Event]) -> list[Part]:
     spec, status = pod.spec, pod.status
     told = {s.name: s for s in (*status.container_statuses, *status.init_container_statuses)}
     names = [c.name for c in spec.containers]
-    main = MAIN if MAIN in names else next(iter(names), MAIN)
+    place = place_of(pod.metadata.annotations.get(PLACE))
+    main = next((n for n in (place.main if place else MAIN, *names) if n in names), MAIN)
     grace = _seconds(pod.metadata.annotations.get(START_PERIOD))
 
     def part(container: wire.Container, *, init: bool) -> Part:

@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 _COLLECTIONS = {
+    "DaemonSet": "/apis/apps/v1/{}daemonsets",
     "Deployment": "/apis/apps/v1/{}deployments",
     "Event": "/api/v1/{}events",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v1/{}horizontalpodautoscalers",
     "Namespace": "/api/v1/namespaces",
     "Node": "/api/v1/nodes",
     "PersistentVolumeClaim": "/api/v1/{}persistentvolumeclaims",
     "Pod": "/api/v1/{}pods",
+    "ReplicaSet": "/apis/apps/v1/{}replicasets",
     "Secret": "/api/v1/{}secrets",
     "Service": "/api/v1/{}services",
+    "StatefulSet": "/apis/apps/v1/{}statefulsets",
 }
 
 

@@ -46,6 +46,10 @@ OWN = (
     *_rights("secrets", ("get", "list", "create", "patch", "delete")),
     *_rights("events", ("list", "watch")),
     *_rights("pods/log", ("get",), without="logs"),
+    *_rights("replicasets", ("list",), "apps", without="adoption"),
+    *_rights("horizontalpodautoscalers", ("list",), "autoscaling", without="adoption"),
+    *_rights("statefulsets", ("list",), "apps", without="list of them"),
+    *_rights("daemonsets", ("list",), "apps", without="list of them"),
 )
 """In every namespace that the gateway uses."""
 EVERYWHERE = (

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from zun_coe.adapters.kubernetes import naming, reasons, wire
+from zun_coe.adapters.kubernetes.claiming import original
 from zun_coe.adapters.kubernetes.instances import Look, finished
 from zun_coe.adapters.kubernetes.reasons import Trouble
 from zun_coe.model import Endpoint, Instance, Observation, WorkloadRef
@@ -117,7 +118,7 @@ def _hash(found: Found) -> str:
     if found.deployment is None:
         return next((p.metadata.labels.get(naming.HASH, "") for p in found.pods), "")
     metadata = found.deployment["spec"]["template"].get("metadata") or {}
-    return str((metadata.get("labels") or {}).get(naming.HASH, ""))
+    return str((metadata.get("labels") or {}).get(naming.HASH) or original(found.deployment).hash)
 
 
 def _trouble(found: Found, instances: Sequence[Instance], hash_: str) -> Trouble | None:

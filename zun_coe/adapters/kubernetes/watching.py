@@ -24,6 +24,7 @@ from zun_coe.model import WorkloadRef
 LABELLED = ("Deployment", "Pod", "Service", "PersistentVolumeClaim")
 SPAN = 240
 """Seconds after which the server is asked to end a watch, which is then resumed: by credentials that still hold."""
+_SUFFIXES = {"ReplicaSet": 1, "Pod": 2}
 _GLANCE = 0.5
 _FIRST_DELAY, _LAST_DELAY = 0.2, 5.0
 _ONE, _MANY = METADATA.format("PartialObjectMetadata"), METADATA.format("PartialObjectMetadataList")
@@ -78,11 +79,14 @@ class Owners:
         self._refs.pop(place, None)
 
     def of(self, object: wire.ObjectReference) -> WorkloadRef | None:
-        """Whose it is, None where it is not known. A replica set has its deployment's name with a suffix."""
+        """Whose it is, None where it is not known. A replica set has its deployment's name with a suffix, and a pod
+        that of its replica set with another: those of what was taken over have no labels that say more."""
         kind, name = object.kind, object.name
-        if kind == "ReplicaSet":
-            kind, name = "Deployment", name.rpartition("-")[0]
-        return self._refs.get((kind, object.namespace, name))
+        known = self._refs.get((kind, object.namespace, name))
+        if known is None and kind in _SUFFIXES:
+            name = name.rsplit("-", _SUFFIXES[kind])[0]
+            known = self._refs.get(("Deployment", object.namespace, name))
+        return known
 
 
 class _Watch(ABC):

@@ -28,7 +28,7 @@ _STATES: Mapping[str, State] = {
     "removing": "removing",
     "dead": "dead",
 }
-_NOT_OFFERED = frozenset({"exec", "attach", "stats", "top", "files"})
+_NOT_OFFERED = frozenset({"exec", "attach", "stats", "top", "files", "workloads", "adopt"})
 
 
 def found(inspected: Mapping[str, Any]) -> Found:

@@ -1,0 +1,159 @@
+"""What runs in a cluster and is not ours: what there is to tell of it, and why no app can take it over. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from zun_coe.adapters import Connection, Foreign
+from zun_coe.adapters.kubernetes import manifest, naming
+from zun_coe.adapters.kubernetes.adoption import lost
+from zun_coe.adapters.kubernetes.claiming import OwnedPod
+from zun_coe.adapters.kubernetes.managing import scaled_by
+from zun_coe.adapters.kubernetes.parsing import Understood, understood
+from zun_coe.errors import Invalid
+from zun_coe.model import Drift, Workload, WorkloadRef
+
+Object = Mapping[str, Any]
+
+SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+"""The namespaces of Kubernetes itself."""
+_ONLY = "Only Deployments can be taken over."
+_NOBODY = "00000000-0000-4000-8000-000000000000"
+_SHOWN = 3
+
+
+def objection(deployment: Object, scalers: Sequence[Object], connection: Connection) -> str | None:
+    """Why a Deployment cannot be taken over at all, whatever its pods are; None where nothing speaks against it.
+    `scalers`: the autoscalers of its namespace."""
+    return next(_objections(deployment, scalers, connection), None)
+
+
+def examined(deployment: Object) -> tuple[Understood, tuple[Drift, ...]]:
+    """What a Deployment says, and what an app that says the same would have otherwise. Services do not count: they
+    stay as they are. Raises `Invalid` for what cannot be said at all."""
+    try:
+        found = understood(deployment, (), ())
+        app = Workload(
+            ref=WorkloadRef(installation="", cluster="", project="", noun="app", id=_NOBODY, name="app"),
+            template=found.template,
+            hash="",
+            replicas=found.replicas,
+            update=found.update,
+            placement=found.placement,
+            volumes=dict.fromkeys(found.volumes, _NOBODY),
+        )
+        rendered = manifest.plan(app, manifest.Target(deployment["metadata"].get("namespace", "")))
+    except (msgspec.ValidationError, ValueError, KeyError) as error:
+        raise Invalid(f"It cannot be understood: {error}.") from error
+    (body,) = [o for o in rendered if o["kind"] == "Deployment"]
+    return found, lost(body, deployment)
+
+
+def sentence(differences: Sequence[Drift]) -> str:
+    """What stands in the way, for people."""
+    places = list(dict.fromkeys(d.pointer for d in differences))
+    more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+    return f"An app would be otherwise at {', '.join(places[:_SHOWN])}{more}."
+
+
+def of_deployment(deployment: Object, scalers: Sequence[Object] | None, connection: Connection) -> Foreign:
+    """A Deployment. `scalers`: None where they may not be seen."""
+    refused = objection(deployment, scalers or (), connection)
+    if refused is None and scalers is None:
+        refused = "The cluster's credentials may not tell whether an autoscaler decides about its replicas."
+    return _told("Deployment", deployment, refused or _cannot_be_said(deployment))
+
+
+def of_set(kind: str, found: Object) -> Foreign:
+    """A StatefulSet or a DaemonSet."""
+    return _told(kind, found, _ONLY)
+
+
+def of_pod(pod: OwnedPod) -> Foreign:
+    """A pod of its own."""
+    ready = pod.condition("Ready")
+    return Foreign(
+        kind="Pod",
+        namespace=pod.metadata.namespace,
+        name=pod.metadata.name,
+        images=tuple(container.image for container in pod.spec.containers),
+        replicas=1,
+        ready=int(ready is not None and ready.status == "True"),
+        created_at=pod.metadata.creation_timestamp,
+        refused=_ONLY,
+    )
+
+
+def is_ours(labels: Mapping[str, str], connection: Connection) -> bool:
+    """Whether this gateway has an object by this very registration of the cluster."""
+    return naming.ours(connection.installation, connection.cluster).items() <= labels.items()
+
+
+def labels_of(found: Object) -> Mapping[str, str]:
+    """An object's labels."""
+    return found["metadata"].get("labels") or {}
+
+
+def _told(kind: str, found: Object, refused: str | None) -> Foreign:
+    metadata, spec, status = found["metadata"], found["spec"], found.get("status") or {}
+    per_node = kind == "DaemonSet"
+    created = metadata.get("creationTimestamp")
+    return Foreign(
+        kind=kind,
+        namespace=metadata.get("namespace", ""),
+        name=metadata["name"],
+        images=tuple(c.get("image", "") for c in spec["template"]["spec"].get("containers") or ()),
+        replicas=status.get("desiredNumberScheduled", 0) if per_node else spec.get("replicas", 1),
+        ready=status.get("numberReady" if per_node else "readyReplicas") or 0,
+        created_at=datetime.fromisoformat(created) if created else None,
+        refused=refused,
+    )
+
+
+def _cannot_be_said(deployment: Object) -> str | None:
+    try:
+        differences = examined(deployment)[1]
+    except Invalid as error:
+        return str(error)
+    return sentence(differences) if differences else None
+
+
+def _objections(deployment: Object, scalers: Sequence[Object], connection: Connection) -> Iterator[str]:
+    metadata, spec = deployment["metadata"], deployment["spec"]
+    if metadata.get("namespace") in SYSTEM:
+        yield "It belongs to Kubernetes itself."
+    yield from _owned(deployment, connection)
+    if "deletionTimestamp" in metadata:
+        yield "It is being deleted."
+    for owner in metadata.get("ownerReferences") or ():
+        yield f"The {owner['kind']} {owner['name']} controls it."
+    for scaler in scalers:
+        target = scaler["spec"].get("scaleTargetRef") or {}
+        if (target.get("kind"), target.get("name")) == ("Deployment", metadata["name"]):
+            yield f"The autoscaler {scaler['metadata']['name']} decides about its replicas."
+    if by := scaled_by(metadata.get("managedFields") or ()):
+        yield f"An autoscaler ({by}) decides about its replicas."
+    if spec.get("paused"):
+        yield "It is paused."
+    if not _rolled_out(deployment):
+        yield "Its last change is not rolled out yet."
+
+
+def _owned(deployment: Object, connection: Connection) -> Iterator[str]:
+    """Whether it carries the labels of a gateway, or its pods do."""
+    template = deployment["spec"]["template"].get("metadata") or {}
+    for labels in (labels_of(deployment), template.get("labels") or {}):
+        if naming.INSTALLATION in labels:
+            ours = labels[naming.INSTALLATION] == connection.installation
+            yield "It carries labels of this gateway." if ours else "Another gateway manages it."
+
+
+def _rolled_out(deployment: Object) -> bool:
+    """Whether all of its replicas, and no others, are of its template. They need not be ready."""
+    status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
+    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    return bool(seen) and bool(wanted == status.get("replicas", 0) == status.get("updatedReplicas", 0))

@@ -1,0 +1,115 @@
+"""What else runs in a cluster, and taking it over. Both ask the cluster, since nothing is kept of what is not ours.
+
+A cluster that is offered to everybody shows its own project what others run there, and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zun_coe.adapters import Adopts, Foreign, Offer
+from zun_coe.errors import Absent, Conflict, Denied, FieldProblem, Invalid, Unprocessable
+from zun_coe.gateway import rendering
+from zun_coe.gateway.backends import Backends
+from zun_coe.gateway.calls import Answer, Call, Query
+from zun_coe.gateway.resources import Tools, page_answer
+from zun_coe.gateway.views import Resource
+from zun_coe.model import Adopted, plain, template_hash
+
+Valid = Callable[[Mapping[str, Any]], Sequence[FieldProblem]]
+"""What is wrong with the body of an app, by the contract."""
+
+
+class Adopting:
+    """The use cases of what is not the gateway's yet."""
+
+    def __init__(self, tools: Tools, backends: Backends) -> None:
+        self._tools, self._backends = tools, backends
+
+    def workloads(self, call: Call, cluster: Resource, query: Query) -> Answer:
+        """A page of what runs there, by namespace and name. Raises `Conflict` where the cluster's kind cannot tell,
+        `BackendError`."""
+        self._must_own(call, cluster)
+        adapter = self._backends.adapter(cluster.id)
+        if not isinstance(adapter, Adopts):
+            raise Conflict("What else runs there can't be had from this cluster.")
+        namespace = query.filters.get("namespace")
+        found = sorted((f for f in adapter.foreign() if namespace in (None, f.namespace)), key=_marker)
+        if query.marker is not None:
+            found = [f for f in found if _marker(f) > query.marker]
+        page, more = found[: query.limit], len(found) > query.limit
+        shown = [rendering.encode(_shown(f)) for f in page]
+        return page_answer("workloads", shown, _marker(page[-1]) if more else None)
+
+    def understood(self, call: Call, cluster: Resource, namespace: str, name: str) -> tuple[dict[str, Any], Adopted]:
+        """The body of an app that would be the same, and what it takes over. Raises `Unprocessable` with the reason
+        where there can be none, `BackendError`."""
+        self._must_own(call, cluster)
+        adapter = self._backends.adapter(cluster.id)
+        if not isinstance(adapter, Adopts):
+            raise _refused("", "Apps can't take over what runs on this cluster.")
+        self._must_be_free(cluster, namespace, name)
+        offer = _asked(adapter, namespace, name)
+        adopted = Adopted(
+            namespace=namespace,
+            name=name,
+            place=offer.place,
+            hash=template_hash(offer.template),
+            native=dict(offer.native),
+        )
+        return _body(offer), adopted
+
+    def _must_own(self, call: Call, cluster: Resource) -> None:
+        if cluster.intent.project != call.principal.project:
+            call.principal.must_admin(f"What others run on the cluster {cluster.intent.name}")
+
+    def _must_be_free(self, cluster: Resource, namespace: str, name: str) -> None:
+        """It is ours only from the engine's first step on, and until then only its record tells."""
+        for other in self._tools.views.on_cluster(cluster.id):
+            adopted = getattr(other.intent, "adopted", None)
+            if adopted and (adopted.namespace, adopted.name) == (namespace, name):
+                raise _refused("", "An app of this gateway takes it over already.")
+
+
+def _asked(adapter: Adopts, namespace: str, name: str) -> Offer:
+    """What the cluster offers. What stands in the way of it is the caller's to mend, or to leave."""
+    try:
+        return adapter.offer(namespace, name)
+    except Absent as error:
+        raise _refused("/name", str(error)) from error
+    except Denied as error:
+        if "verb" not in error.evidence:
+            raise
+        raise _refused("/namespace", str(error)) from error
+    except Invalid as error:
+        differences = error.evidence.get("differences")
+        raise _refused("", str(error), differences=differences) from error
+
+
+def _refused(field: str, why: str, **extra: Any) -> Unprocessable:
+    return Unprocessable("It can't be taken over.", [FieldProblem(f"/adopt{field}", why)], **extra)
+
+
+def _body(offer: Offer) -> dict[str, Any]:
+    template: dict[str, Any] = plain(offer.template)
+    settings = {"replicas": offer.replicas, "update": plain(offer.update), "placement": plain(offer.placement)}
+    return template | settings | {"labels": dict(offer.labels)}
+
+
+def _marker(found: Foreign) -> str:
+    return f"{found.namespace}/{found.name}/{found.kind}"
+
+
+def _shown(found: Foreign) -> dict[str, Any]:
+    shown = {
+        "kind": found.kind,
+        "namespace": found.namespace,
+        "name": found.name,
+        "images": found.images,
+        "replicas": found.replicas,
+        "ready": found.ready,
+        "created_at": found.created_at,
+        "adoptable": found.refused is None,
+        "reason": found.refused,
+    }
+    return {name: plain(value) for name, value in shown.items() if value is not None}
