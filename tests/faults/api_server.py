@@ -107,13 +107,15 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: _Server
+    asked: Asked
+    """What is being answered."""
 
     def answer(self) -> None:
         """Do what there is a rule for."""
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        asked = Asked(self.command, url.path, dict(parse_qsl(url.query)), dict(self.headers.items()), body)
-        self.server.owner.take(asked, f"{self.command} {self.path}")(self)
+        self.asked = Asked(self.command, url.path, dict(parse_qsl(url.query)), dict(self.headers.items()), body)
+        self.server.owner.take(self.asked, f"{self.command} {self.path}")(self)
 
     do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815  # http.server looks for these names
 

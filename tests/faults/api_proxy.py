@@ -1,0 +1,123 @@
+"""A way to a real API server that fails on command: what no other rule is for is passed on, byte by byte."""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.faults.api_server import ApiServer, Asked, Handler, Rule, Then, failing
+from tests.real.kubernetes import ControlPlane
+
+BLOCK = 1 << 16
+# Questions that are put as objects, and change nothing.
+_REVIEWS = "/apis/authorization.k8s.io/"
+
+
+class ApiProxy(ApiServer):
+    """Listens for the API server of a control plane, with a certificate of its own. Each request that is passed on
+    has a connection of its own. `asked` tells of all."""
+
+    def __init__(self, folder: Path, plane: ControlPlane) -> None:
+        super().__init__(folder)
+        url = urlsplit(plane.endpoint)
+        self._target = (url.hostname or "", url.port or 443)
+        self._trust = ssl.create_default_context(cadata=plane.authority.certificate)
+        self._token = plane.token
+        self._passed: dict[socket.socket, str] = {}
+        self.heal()
+
+    def body(self, token: str = "", **fields: Any) -> dict[str, Any]:
+        """What registers it as a cluster, with the rights of an administrator or of whoever has the token."""
+        credentials = {"ca_cert": self.authority.certificate, "token": token or self._token}
+        return {"kind": "kubernetes", "endpoint": self.endpoint, "credentials": credentials} | fields
+
+    def heal(self) -> None:
+        """Pass everything on from now on. What hangs is broken."""
+        with self._lock:
+            self._rules = [Rule(re.compile(""), self.passing, None)]
+            released, self.released = self.released, threading.Event()
+        released.set()
+
+    def cut(self, pattern: str = "") -> None:
+        """Break the connections of requests that match and are being passed on."""
+        with self._lock:
+            found = [one for one, line in self._passed.items() if re.search(pattern, line)]
+        for one in found:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def sockets(self) -> int:
+        """How many requests are being passed on, each of which has two connections."""
+        with self._lock:
+            return len(self._passed)
+
+    def passing(self, handler: Handler) -> None:
+        """What the API server answers. It is broken off when either of the two ends goes away."""
+        handler.close_connection = True
+        with suppress(OSError), self._connected() as upstream:
+            with self._lock:
+                self._passed[upstream] = f"{handler.command} {handler.path}"
+            try:
+                upstream.sendall(_request(handler))
+                _pass_on(upstream, handler.connection)
+            finally:
+                with self._lock:
+                    del self._passed[upstream]
+
+    def halving(self, handler: Handler) -> None:
+        """Half of what the API server answers, as if it were whole."""
+        handler.close_connection = True
+        with self._connected() as upstream:
+            upstream.sendall(_request(handler))
+            head, _, body = _all(upstream).partition(b"\r\n\r\n")
+        half = body[: len(body) // 2]
+        status = head.partition(b"\r\n")[0]
+        handler.wfile.write(b"%b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (status, len(half), half))
+
+    def needing(self, token: str) -> Then:
+        """It is passed on with this token alone; any other has expired."""
+
+        def then(handler: Handler) -> None:
+            valid = handler.headers.get("Authorization") == f"Bearer {token}"
+            (self.passing if valid else failing(401, "Unauthorized"))(handler)
+
+        return then
+
+    def _connected(self) -> ssl.SSLSocket:
+        return self._trust.wrap_socket(socket.create_connection(self._target), server_hostname=self._target[0])
+
+
+def writes(asked: list[Asked]) -> list[str]:
+    """Those of some requests that change something."""
+    found = [a for a in asked if a.method != "GET" and not a.path.startswith(_REVIEWS) and "dryRun" not in a.params]
+    return [f"{a.method} {a.path}" for a in found]
+
+
+def _request(handler: Handler) -> bytes:
+    """It as it came, but for the end of the connection, which tells the end of the answer."""
+    kept = [f"{name}: {value}" for name, value in handler.headers.items() if name.lower() != "connection"]
+    lines = [f"{handler.command} {handler.path} HTTP/1.1", *kept, "Connection: close", "", ""]
+    return "\r\n".join(lines).encode() + handler.asked.body
+
+
+def _pass_on(upstream: ssl.SSLSocket, client: socket.socket) -> None:
+    while True:
+        ready = [] if upstream.pending() else select.select([upstream, client], [], [])[0]
+        if ready == [client]:  # it has said everything before: now it has gone
+            return
+        data = upstream.recv(BLOCK)
+        if not data:
+            return
+        client.sendall(data)
+
+
+def _all(upstream: ssl.SSLSocket) -> bytes:
+    return b"".join(iter(lambda: upstream.recv(BLOCK), b""))
