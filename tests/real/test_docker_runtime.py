@@ -526,6 +526,20 @@ class TestFind:
         assert {f.id for f in bench.runtime.find(bench.labels, exact=False)} == ids
         assert bench.runtime.find({"test": "nobody's"}) == []
 
+    def test_one_is_inspected_by_whoever_asks(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each hand-over to another thread delays what users see of a death."""
+        bench.start("sleep 60")
+        asking: list[threading.Thread] = []
+        inspect = bench.runtime._inspect
+
+        def noting(id: str) -> Mapping[str, Any]:
+            asking.append(threading.current_thread())
+            return inspect(id)
+
+        monkeypatch.setattr(bench.runtime, "_inspect", noting)
+        assert len(bench.runtime.find(bench.labels)) == 1
+        assert asking == [threading.current_thread()]
+
     def test_those_that_vanish_meanwhile_are_left_out(self, bench: Bench) -> None:
         ids = [bench.runtime.create(_named(bench, n)) for n in range(8)]
         with ThreadPoolExecutor(8) as pool:
