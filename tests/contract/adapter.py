@@ -15,6 +15,7 @@ import pytest
 
 from tests.contract import leaves
 from tests.contract.world import CLUSTER, World, call
+from tests.real.waiting import POLL
 from zun_coe.adapters import OPERATIONS, Again, Done, kinds
 from zun_coe.adapters.fields import pattern_of
 from zun_coe.errors import Conflict, NameTaken, NotFound, Unsupported
@@ -22,15 +23,20 @@ from zun_coe.model import OperationSupport, Support, Template, WorkloadRef
 from zun_coe.store.records import new_id
 
 ID = "00000000-0000-4000-8000-000000000000"
+# What runs until it is stopped; and the same for a shell that is only asked to end: the first process of a
+# container heeds no signal that it has no answer to.
+SLEEP = "sleep 1000"
+HEEDING = f"trap 'exit 0' TERM; {SLEEP} & wait"
 # A check that passes, and one that never does; both as quick as can be.
 PASSING = {"exec": {"command": ["true"]}, "interval": 1, "timeout": 1, "retries": 1}
 FAILING = {"exec": {"command": ["false"]}, "interval": 1, "timeout": 1, "retries": 1}
 
 
 class Contract:
-    """The fixtures, and how the cases speak. `patience`: the seconds in which anything must have happened."""
+    """The fixtures, and how the cases speak. `patience` and `glance`: see `World`."""
 
     patience = 30.0
+    glance = POLL
 
     @pytest.fixture
     def cluster_body(self) -> Mapping[str, Any]:
@@ -50,7 +56,7 @@ class Contract:
     @pytest.fixture
     def world(self, tmp_path: Path, cluster_body: Mapping[str, Any]) -> Iterator[World]:
         """A gateway with the cluster registered and ready."""
-        world = World(tmp_path / "first", cluster_body, self.patience)
+        world = World(tmp_path / "first", cluster_body, self.patience, self.glance)
         world.register()
         yield world
         world.close()
@@ -61,8 +67,10 @@ class Contract:
         can be had."""
         signals = kinds()[cluster_body["kind"]].fields["/stop_signal"].support is not Support.NONE
 
-        def make(name: str = "web", script: str = "echo started; sleep 1000", **fields: Any) -> dict[str, Any]:
-            how = {"command": ["sh", "-c", script], "stop_timeout": 1} | ({"stop_signal": "SIGKILL"} if signals else {})
+        def make(name: str = "web", script: str = f"echo started; {SLEEP}", **fields: Any) -> dict[str, Any]:
+            how = {"stop_signal": "SIGKILL"} if signals else {}
+            command = ["sh", "-c", script if signals else script.replace(SLEEP, HEEDING)]
+            how |= {"command": command, "stop_timeout": 1}
             return {"name": name, "cluster": CLUSTER, "image": image} | how | fields
 
         return make
@@ -294,7 +302,9 @@ class Healing(Contract):
         assert world.settled("container", "web", "Exited")["status"]["exit_code"] == 3
 
     def test_orphan_is_told_of_and_left_alone(self, world: World, image: str) -> None:
-        workload = world_workload(world, Template(image=image, command=("sleep", "1000"), stop_signal="SIGKILL"))
+        workload = world_workload(
+            world, Template(image=image, command=("sleep", "1000"), stop_signal="SIGKILL", stop_timeout=1)
+        )
         apply_until_there(world, workload)
         world.until(lambda: world.events("OrphanFound"), "the orphan was not found")
         assert workload.ref.name in world.events("OrphanFound")[0]["message"]
@@ -415,7 +425,7 @@ class Operating(Contract):
 
     def test_logs(self, world: World, body: Any) -> None:
         self.needs(world, "logs")
-        world.create("app", body(script="echo hello; echo again; sleep 1000", replicas=2))
+        world.create("app", body(script=f"echo hello; echo again; {SLEEP}", replicas=2))
         world.settled("app", "web", "Running")
         world.until(lambda: world.logs("app", "web") == ["hello", "again"] * 2, "the lines did not come")
 
@@ -553,7 +563,7 @@ class Sharing(Contract):
     def test_two_gateways_leave_each_other_alone(
         self, world: World, tmp_path: Path, cluster_body: Mapping[str, Any], body: Any
     ) -> None:
-        other = World(tmp_path / "second", cluster_body, self.patience)
+        other = World(tmp_path / "second", cluster_body, self.patience, self.glance)
         try:
             other.register()
             for each in (world, other):

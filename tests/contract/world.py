@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from uuid import uuid4
 
-from tests.real.waiting import wait_until
+from tests.real.waiting import POLL, wait_until
 from zun_coe.adapters import Adapter, Connection, Done, LogOptions, open_adapter
 from zun_coe.auth import Principal
 from zun_coe.config import Settings
@@ -24,12 +24,15 @@ Body = Mapping[str, Any]
 
 
 class World:
-    """One gateway with the state in `folder`. `patience`: the seconds in which anything must have happened.
-    `settings`: those that differ from a world's own."""
+    """One gateway with the state in `folder`. `patience`: the seconds in which anything must have happened;
+    `glance`: those between two looks at the cluster, which have their price. `settings`: those that differ from a
+    world's own."""
 
-    def __init__(self, folder: Path, cluster: Body, patience: float = 30.0, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, cluster: Body, patience: float = 30.0, glance: float = POLL, **settings: Any
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.patience = patience
+        self.patience, self.glance = patience, glance
         usual = Settings(
             store=f"sqlite:///{folder / 'state.db'}",
             resync=1.0,
@@ -60,7 +63,7 @@ class World:
         with self.adapter() as adapter:
             volumes = self._volumes()
             self.process.stop()
-            wait_until(lambda: self._sweep(adapter), self.patience, "the cluster was not cleaned up")
+            wait_until(lambda: self._sweep(adapter), self.patience, "the cluster was not cleaned up", self.glance)
             for volume in volumes:
                 adapter.remove_volume(volume["name"], volume["id"], volume["project"])
 
@@ -120,7 +123,7 @@ class World:
 
     def until(self, condition: Callable[[], Any], message: str, timeout: float | None = None) -> Any:
         """Wait for something; it."""
-        return wait_until(condition, timeout or self.patience, message)
+        return wait_until(condition, timeout or self.patience, message, self.glance)
 
     def settled(self, noun: Noun, name: str, phase: str, project: str = "default") -> Any:
         """Wait until it has settled in a phase at its newest generation, as `?wait` does; it."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 class TestKubernetes(AdapterContract, InsideEffects):
     patience = 90.0
+    glance = 0.1
 
     @pytest.fixture
     def cluster_body(self, kubernetes: ControlPlane, kubernetes_node: Node) -> Mapping[str, Any]:

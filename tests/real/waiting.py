@@ -13,12 +13,12 @@ POLL = 0.02
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 30.0, message: str = "") -> T:
-    """Ask until the answer is true and give it back. The test fails after `timeout` seconds, with the last
-    answer. What the condition raises is raised."""
+def wait_until(condition: Callable[[], T], timeout: float = 30.0, message: str = "", poll: float = POLL) -> T:
+    """Ask until the answer is true and give it back, with `poll` seconds in between. The test fails after `timeout`
+    seconds, with the last answer. What the condition raises is raised."""
     deadline = time.monotonic() + timeout
     while not (answer := condition()):
         if time.monotonic() > deadline:
             pytest.fail(f"{message or 'It did not happen'} within {timeout} s; the last answer was {answer!r}")
-        time.sleep(POLL)
+        time.sleep(poll)
     return answer
