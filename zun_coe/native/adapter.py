@@ -20,7 +20,7 @@ from zun_coe.errors import Absent, FieldProblem, Invalid, Unavailable
 from zun_coe.model import ClusterInfo, Observation, Workload, WorkloadRef
 from zun_coe.native import containers, describing, naming, registration, standalone, steps, watching
 from zun_coe.native.acting import Acting
-from zun_coe.native.background import Pulls, Relapses
+from zun_coe.native.background import Ailments, Pulls, Relapses
 from zun_coe.native.fields import FIELDS
 from zun_coe.native.health import Prober
 from zun_coe.native.hosts import NativeHost
@@ -51,6 +51,7 @@ class NativeAdapter(Adapter):
         self._acting = Acting(self._hints.put)
         self._pulls = Pulls(self._hints.put)
         self._relapses = Relapses()
+        self._ailments = Ailments()
         self._prober = Prober(self._hints.put)
         self._survey = Survey(connection, self._hosts, self._prober, self._acting)
         self._observed: dict[str, tuple[Observation, list[Replica]]] = {}
@@ -121,6 +122,7 @@ class NativeAdapter(Adapter):
         self._lingering.discard(ref.id)
         self._observed.pop(ref.id, None)
         self._refused.pop(ref.id, None)
+        self._ailments.forget(ref)
         return Done()
 
     def remove_volume(self, name: str, id: str, project: str) -> None:
@@ -176,15 +178,15 @@ class NativeAdapter(Adapter):
     def _observation(self, ref: WorkloadRef, replicas: list[Replica]) -> Observation:
         instances = sorted((r.instance for r in replicas), key=lambda i: (i.slot, i.created_at is None, i.name))
         hashes = Counter(i.hash for i in instances)
-        refused = self._refused.get(ref.id)
+        told = self._refused.get(ref.id) or self._ailments.of(ref, instances)
         observation = Observation(
             ref=ref,
             native=tuple(part.name for r in replicas for part in r.parts.values()),
             hash=hashes.most_common(1)[0][0] if hashes else "",
             instances=tuple(instances),
-            reason=refused.reason if refused else None,
-            message=refused.message if refused else None,
-            evidence=dict(refused.evidence) if refused else {},
+            reason=told.reason if told else None,
+            message=told.message if told else None,
+            evidence=dict(told.evidence) if told else {},
         )
         self._observed[ref.id] = observation, replicas
         self._look_again(replicas)
@@ -238,6 +240,7 @@ class NativeAdapter(Adapter):
         """The unhealthy instances to replace now, and in how many seconds the next one is due."""
         if workload.standalone:
             return frozenset(), None
+        self._ailments.learn(workload, [r.instance for r in replicas])
         now = datetime.now(UTC)
         due: set[str] = set()
         pending: list[float] = []

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ import structlog
 
 from zun_coe.adapters import Wait
 from zun_coe.errors import BackendError, Fenced, Invalid, Unavailable
-from zun_coe.model import WorkloadRef
+from zun_coe.model import Instance, Workload, WorkloadRef
 from zun_coe.native.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
@@ -203,3 +203,32 @@ class Relapses:
         """It has been healthy for so long."""
         if seconds >= self.WELL:
             self._known.pop(key, None)
+
+
+class Ailments:
+    """What was wrong with the health of an app's replicas when one was last replaced for it. The one that takes its
+    place has to begin first, and until all are well that is still why they are not. In memory. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Instance] = {}
+
+    def learn(self, workload: Workload, seen: Sequence[Instance]) -> None:
+        """See what is wrong now. What was wrong with another template is no matter any more."""
+        known = self._known.get(workload.ref.id)
+        unhealthy = next((i for i in seen if i.health == "unhealthy" and i.reason and i.hash == workload.hash), None)
+        if unhealthy is not None:
+            self._known[workload.ref.id] = unhealthy
+        elif known is not None and (known.hash != workload.hash or _well(seen) or not workload.wanted):
+            self.forget(workload.ref)
+
+    def of(self, ref: WorkloadRef, seen: Sequence[Instance]) -> Instance | None:
+        """The replica that tells what is wrong, None where all that there are are well."""
+        return None if _well(seen) else self._known.get(ref.id)
+
+    def forget(self, ref: WorkloadRef) -> None:
+        """It is gone."""
+        self._known.pop(ref.id, None)
+
+
+def _well(seen: Sequence[Instance]) -> bool:
+    return bool(seen) and all(i.ready for i in seen)

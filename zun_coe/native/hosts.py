@@ -43,6 +43,7 @@ class NativeHost:
         self._networks: set[str] = set()
         self._made_volumes: frozenset[str] = frozenset()
         self._seen: dict[str, Found] = {}
+        self._ended: dict[str, Found] = {}
         self._claims: dict[str, Claim] = {}
         self._conflicts: dict[tuple[int, str], float] = {}
         self._away: BackendError | None = None
@@ -117,12 +118,19 @@ class NativeHost:
         with self._lock:
             kept = {id: f for id, f in self._seen.items() if not labels.items() <= f.labels.items()}
             self._seen = kept | containers
+            ended = self._ended | {id: f for id, f in containers.items() if f.state in ("restarting", "exited")}
+            self._ended = {id: f for id, f in ended.items() if id in self._seen}
             self._claims = {name: claim for name, claim in self._claims.items() if name not in names}
 
     def last_seen(self, labels: Mapping[str, str]) -> list[Found]:
         """What was there with these labels when it last answered."""
         with self._lock:
             return [f for f in self._seen.values() if labels.items() <= f.labels.items()]
+
+    def ended(self) -> Mapping[str, Found]:
+        """Those that had ended when they were last seen so, by id: a runtime forgets how when it starts them again."""
+        with self._lock:
+            return self._ended
 
     def claim(self, name: str, claim: Claim) -> None:
         """Something is about to be created here, by this name."""

@@ -55,13 +55,15 @@ class Probed:
 @dataclass(frozen=True)
 class Place:
     """A host as it bears on what is on it. `reachable` False: this is what was last seen there.
-    `removing`: ids of containers on their way out. `probed`: results of our own probes by id."""
+    `removing`: ids of containers on their way out. `probed`: results of our own probes by id. `ended`: those that
+    may run again by now as they were when they had ended last, by id."""
 
     name: str
     address: str = "127.0.0.1"
     reachable: bool = True
     removing: frozenset[str] = frozenset()
     probed: Mapping[str, Probed] = field(default_factory=dict)
+    ended: Mapping[str, Found] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def _replica(ref: WorkloadRef, slot: int, hash_: str, parts: dict[str, Found], p
     known = [moment for moment in since if moment is not None]
     ready = state == "running" and len(known) == len(since)
     main = leading(parts)
-    trouble = _trouble(parts, probed, now) if state != "unknown" else None
+    trouble = _trouble(parts, probed, place.ended, now) if state != "unknown" else None
     instance = Instance(
         native_id=main.id,
         name=main.name,
@@ -209,27 +211,30 @@ def _endpoints(parts: Mapping[str, Found], place: Place) -> tuple[Endpoint, ...]
     )
 
 
-def _trouble(parts: Mapping[str, Found], probed: Mapping[str, Probed | None], now: datetime) -> _Trouble | None:
+def _trouble(
+    parts: Mapping[str, Found], probed: Mapping[str, Probed | None], ended: Mapping[str, Found], now: datetime
+) -> _Trouble | None:
     """What is wrong with a replica: of its first container that has something wrong."""
     for role, part in parts.items():
-        if told := _wrong(part, probed[role], now):
+        if told := _wrong(part, probed[role], ended.get(part.id), now):
             who = {} if role == MAIN else {"container": role.removeprefix("sidecar:")}
             return _Trouble(told.reason, told.message, told.evidence | who)
     return None
 
 
-def _wrong(part: Found, probed: Probed | None, now: datetime) -> _Trouble | None:
-    evidence = {"exit_code": part.exit_code, "restarts": part.restarts, "error": part.error}
+def _wrong(part: Found, probed: Probed | None, ended: Found | None, now: datetime) -> _Trouble | None:
+    last = ended if ended is not None and part.state == "running" else part
+    evidence = {"exit_code": last.exit_code, "restarts": part.restarts, "error": part.error}
     told = {name: value for name, value in evidence.items() if value is not None}
-    if part.oom_killed and part.state != "running":
+    if last.oom_killed and (part.state != "running" or (part.restarts and _short_lived(part, now))):
         return _Trouble("OutOfMemory", "It used more memory than its limit and was killed.", told)
     if part.restarts >= CRASHES and _short_lived(part, now):
-        last = "" if part.exit_code is None else f", last with exit code {part.exit_code}"
-        return _Trouble("CrashLoop", f"It ended {part.restarts} times{last}.", told)
+        how = "" if last.exit_code is None else f", last with exit code {last.exit_code}"
+        return _Trouble("CrashLoop", f"It ends again and again{how}.", told)
     if part.error and part.state in ("created", "exited", "dead"):
         return _Trouble(reason_of(part.error), part.error, told)
     if part.state == "running" and _checked(part, probed) == "unhealthy":
-        said = probed.output if probed else (part.health_log[-1] if part.health_log else "")
+        said = probed.output if probed else next((said for said in reversed(part.health_log) if said.strip()), "")
         return _Trouble("HealthCheckFailing", f"Its health check fails: {said.strip()[:500]}", {"output": said[:2000]})
     return None
 

@@ -15,7 +15,7 @@ from zun_coe.native.acting import Acting
 from zun_coe.native.background import Demand, Pulls, Relapses
 from zun_coe.native.hosts import NativeHost
 from zun_coe.native.naming import container_name
-from zun_coe.native.placement import Needs
+from zun_coe.native.placement import Needs, Refused, place
 from zun_coe.native.replicas import Replica, leading
 from zun_coe.native.steps import (
     Action,
@@ -86,11 +86,21 @@ class Step:
                 return self._act(action)
         except Absent as error:
             return self._absent(action, error)
-        except BackendError:
+        except BackendError as error:
             self._give_up(action)
+            if isinstance(action, Create) and error.reason == "PortConflict":
+                return self._elsewhere(action, error)
             raise
         self._give_up(action)
         return wait
+
+    def _elsewhere(self, action: Create, error: BackendError) -> Wait | None:
+        """A port that it is to have was taken by somebody else. Another host may have it, as the next plan says;
+        else what it would say is told at once."""
+        found = place(self._needs(action.hash), [host.view() for host in self._hosts.values()])
+        if found == action.host:  # it was some other port, of the runtime's own choice
+            raise error
+        return Wait(RETRY, found.reason, found.message, error.evidence) if isinstance(found, Refused) else None
 
     def _act(self, action: Action) -> Result:
         host, workload = self._host(action), self._workload

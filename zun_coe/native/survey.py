@@ -53,7 +53,7 @@ class Survey:
         replicas: list[Replica] = []
         for name, host in self._hosts.items():
             removing = self._acting.removing(name)
-            place = Place(name, host.address, name in found, removing, probed)
+            place = Place(name, host.address, name in found, removing, probed, host.ended())
             known = found[name] if name in found else self._remembered(host, labels)
             replicas += gather(known, place, now)
         self._probe(replicas, labels, frozenset(found))

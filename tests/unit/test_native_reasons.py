@@ -1,0 +1,96 @@
+"""What the native adapter tells of a fault that lasts stays the same while what has it comes and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.native.driving import Driver, changed
+from tests.native.fake import HOSTS, FakeHost, FakeRuntime
+from tests.native.workloads import CLUSTER, INSTALLATION, app
+from zun_coe.adapters import Connection, Wait
+from zun_coe.model import Exec, Health, Host, Instance, Observation, Port, Template, template_hash
+from zun_coe.native import runtimes
+from zun_coe.native.adapter import NativeAdapter
+
+IMAGE = "busybox:local"
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    monkeypatch.setitem(runtimes.RUNTIMES, "fake", FakeRuntime)
+    HOSTS.clear()
+    HOSTS["a"] = FakeHost()
+    return HOSTS["a"]
+
+
+@pytest.fixture
+def driver(host: FakeHost) -> Iterator[Driver]:
+    hosts = (Host(name="a", runtime="fake", endpoint="unix:///a"),)
+    given: dict[str, Any] = {"installation": INSTALLATION, "cluster": CLUSTER, "host_grace": 60.0, "timeout": 5.0}
+    adapter = NativeAdapter(Connection(kind="native", hosts=hosts, **given))
+    yield Driver(adapter)
+    adapter.close()
+
+
+def told(found: Instance | Observation) -> tuple[str | None, str | None]:
+    return found.reason, found.message
+
+
+@pytest.mark.parametrize("how", [{"exit_code": 7}, {"exit_code": 137, "oom_killed": True}])
+def test_what_crashes_is_told_the_same_while_it_runs_for_a_moment(
+    host: FakeHost, driver: Driver, how: dict[str, Any]
+) -> None:
+    workload = app()
+    (only,) = driver.settle(workload).instances
+    host.change(only.native_id, state="restarting", restarts=4, **how)
+    (ended,) = driver.step(workload).instances
+    # A runtime forgets how it ended as soon as it runs again.
+    again = {"state": "running", "started_at": datetime.now(UTC), "exit_code": 0, "oom_killed": False}
+    host.change(only.native_id, restarts=5, **again)
+    (running,) = driver.step(workload).instances
+    assert told(running) == told(ended)
+    assert running.evidence == ended.evidence | {"restarts": 5}
+    host.change(only.native_id, started_at=datetime.now(UTC) - timedelta(minutes=1))
+    assert driver.step(workload).instances[0].reason is None
+
+
+def test_what_was_wrong_with_a_replica_is_told_until_the_next_one_is_well(host: FakeHost, driver: Driver) -> None:
+    template = Template(image=IMAGE, health=Health(exec=Exec(command=("true",))))
+    workload = app(template)
+    driver.until(workload, lambda seen: bool(seen.instances))
+    sick = host.named("-1-").id
+    host.change(sick, health="unhealthy", health_log=("it said no", ""))
+    (unhealthy,) = driver.step(workload).instances
+    assert told(unhealthy) == ("HealthCheckFailing", "Its health check fails: it said no")
+    seen = driver.until(workload, lambda seen: any(i.native_id != sick for i in seen.instances))
+    assert told(seen) == told(unhealthy)
+    host.change(host.named("-1-").id, health="healthy")
+    assert driver.settle(workload).reason is None
+
+
+def test_what_was_wrong_with_another_template_is_not_told(host: FakeHost, driver: Driver) -> None:
+    workload = app(Template(image=IMAGE, health=Health(exec=Exec(command=("true",)))))
+    driver.until(workload, lambda seen: bool(seen.instances))
+    host.change(host.named("-1-").id, health="unhealthy", health_log=("it said no",))
+    driver.step(workload)
+    newer = Template(image=IMAGE)
+    mended = changed(workload, template=newer, hash=template_hash(newer), previous=workload.template)
+    driver.step(mended)
+    driver.until(mended, lambda seen: seen.reason is None)
+
+
+def test_a_port_that_is_taken_is_told_the_same_before_and_after_it_is_tried(host: FakeHost, driver: Driver) -> None:
+    host.foreign_ports.add(8080)
+    workload = app(Template(image=IMAGE, ports=(Port(port=80, publish=8080),)))
+    waits = []
+    for _ in range(3):
+        driver.step(workload)
+        waits.append(driver.wait)
+    assert {wait.reason for wait in waits} == {"PortConflict"}
+    assert {wait.message for wait in waits} == {"No host can take a replica: a: port 8080/tcp is taken."}
+    assert isinstance(waits[0], Wait)
+    assert not host.containers
