@@ -38,7 +38,7 @@ SEEN = [
     ("nocommand at5", "creating", None, "", None, None),
     ("nocommand at26", "failed", "InvalidSpec", "/no/such/program: no such file", 127, None),
     ("nosecret at26", "failed", "InvalidSpec", 'secret "none" not found', None, None),
-    ("crash at26", "restarting", "CrashLoop", "It ended 3 times, last with exit code 7.", 7, None),
+    ("crash at26", "restarting", "CrashLoop", "It ends again and again, last with exit code 7.", 7, None),
     ("pair at26", "restarting", "CrashLoop", "last with exit code 5", None, None),
     ("oom at26", "restarting", "OutOfMemory", "more memory than its limit", 137, None),
     ("oomnever at26", "exited", "OutOfMemory", "more memory than its limit", 137, None),

@@ -6,14 +6,16 @@ somebody else: that is drift, and is told of before it is put right."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from zun_coe.adapters.kubernetes import naming
-from zun_coe.adapters.kubernetes.difference import differences, immutable
+from zun_coe.adapters.kubernetes.difference import added, differences, immutable
 from zun_coe.model import Drift
 
 Json = dict[str, Any]
@@ -24,6 +26,10 @@ Key = tuple[str, str]
 BODIES = frozenset({"Deployment", "Pod"})
 # What follows its owner.
 FOLLOWERS = frozenset({"Service", "Secret"})
+
+Kept = Mapping[str, Collection[Drift]]
+"""By the uid of an object: what is otherwise and stays so, since the server makes it so whatever is sent."""
+_NOTHING: Kept = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,42 @@ class Erase:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """Have this object without what others have added where everything is ours. `patch`: a strategic merge."""
+
+    object: Json
+    patch: Json
+
+
+Change = Send | Erase | Strip
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What others have changed of an object since it was sent."""
+
+    object: Json
+    there: Json
+    found: tuple[Drift, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What to send, in this order. `drift`: what others have changed of what was sent. `waiting`: the names of
+    """What to do, in this order. `changed`: what others have changed of what was sent. `waiting`: the names of
     objects that have to be gone first, and are on their way out."""
 
-    changes: tuple[Send | Erase, ...] = ()
-    drift: tuple[Drift, ...] = ()
+    changes: tuple[Change, ...] = ()
+    changed: tuple[Changed, ...] = ()
     waiting: tuple[str, ...] = ()
+
+    @property
+    def drift(self) -> tuple[Drift, ...]:
+        """The same for people: the pointers begin with the kind and the name of the object."""
+        return tuple(
+            Drift(pointer=place_of(key_of(one.object)) + drift.pointer, wanted=drift.wanted, found=drift.found)
+            for one in self.changed
+            for drift in one.found
+        )
 
 
 def key_of(object: Mapping[str, Any]) -> Key:
@@ -57,25 +92,33 @@ def key_of(object: Mapping[str, Any]) -> Key:
     return object["kind"], object["metadata"]["name"]
 
 
-def plan(wanted: Sequence[Json], live: Mapping[Key, Json]) -> Plan:
+def place_of(key: Key) -> str:
+    """An object as the beginning of a pointer: `/Deployment/web-1`."""
+    kind, name = key
+    return f"/{kind}/{name}"
+
+
+def plan(wanted: Sequence[Json], live: Mapping[Key, Json], kept: Kept = _NOTHING) -> Plan:
     """What brings what is there to what is wanted. `live`: everything of this workload and its claims."""
-    changes: list[Send | Erase] = []
-    drift: list[Drift] = []
+    changes: list[Change] = []
+    changed: list[Changed] = []
     waiting: list[str] = []
     for object in (stamped(owned(one, live)) for one in sorted(wanted, key=_may_come_late)):
         there = live.get(key_of(object))
         if there is None:
-            changes.append(Send(object))
+            changes += [] if _comes_early(object, wanted) else [Send(object)]
         elif "deletionTimestamp" in there["metadata"]:
             waiting.append(there["metadata"]["name"])
         elif _spent(object, there):
             changes.append(_erase(there))
         else:
-            found = _correctable(object, there)
-            drift += found if _digest_of(there) == _digest_of(object) else ()
+            known = kept.get(there["metadata"].get("uid", ""), ())
+            found = tuple(drift for drift in otherwise(object, there) if drift not in known)
+            if found and _digest_of(there) == _digest_of(object):
+                changed.append(Changed(object, there, found))
             changes += _correction(object, there, found)
     changes += _surplus(wanted, live)
-    return Plan(tuple(changes), tuple(drift), tuple(waiting))
+    return Plan(tuple(changes), tuple(changed), tuple(waiting))
 
 
 def _may_come_late(object: Json) -> bool:
@@ -83,6 +126,12 @@ def _may_come_late(object: Json) -> bool:
     is not to run, as on the other COEs."""
     ports = object["spec"].get("ports") or () if object["kind"] == "Service" else ()
     return not any("nodePort" in port for port in ports)
+
+
+def _comes_early(object: Json, wanted: Sequence[Json]) -> bool:
+    """Whether it would only have to be sent again when its owner is there, which it can as well wait for."""
+    owner_follows = any(one["kind"] in BODIES for one in wanted) and "ownerReferences" not in object["metadata"]
+    return object["kind"] == "Service" and _may_come_late(object) and owner_follows
 
 
 def stamped(object: Json) -> Json:
@@ -124,17 +173,43 @@ def _spent(object: Json, there: Json) -> bool:
     return carried_out < asked_for or (driven_off and policy != "Never")
 
 
-def _correctable(object: Json, there: Json) -> tuple[Drift, ...]:
+def otherwise(object: Json, there: Json) -> tuple[Drift, ...]:
     """What is otherwise, and can be put right or made anew: what a claim was made with stays."""
     found = differences(object, there)
     if object["kind"] != "PersistentVolumeClaim":
-        return found
+        return (*found, *added(object, there))
     return tuple(drift for drift in found if not immutable(object, [drift]))
 
 
-def _correction(object: Json, there: Json, found: Sequence[Drift]) -> Iterator[Send | Erase]:
-    if found:
-        yield _erase(there) if immutable(object, found) else Send(object)
+def stripping(object: Json, there: Json, found: Sequence[Drift]) -> Strip | None:
+    """What takes away what others have added, None where there is nothing of that."""
+    surplus = [drift for drift in added(object, there) if drift in found]
+    return Strip(object, _without(there, surplus)) if surplus else None
+
+
+def _correction(object: Json, there: Json, found: Sequence[Drift]) -> Iterator[Change]:
+    if immutable(object, found):
+        yield _erase(there)
+        return
+    if set(_pointers(found)) - set(_pointers(added(object, there))):
+        yield Send(object)
+    if (strip := stripping(object, there, found)) is not None:
+        yield strip
+
+
+def _pointers(drifts: Sequence[Drift]) -> list[str]:
+    return [drift.pointer for drift in drifts]
+
+
+def _without(there: Json, surplus: Sequence[Drift]) -> Json:
+    """A strategic merge that takes variables out of the containers of a template."""
+    containers = there["spec"]["template"]["spec"]["containers"]
+    gone: dict[str, list[Json]] = defaultdict(list)
+    for drift in surplus:
+        *_, place, _, _ = drift.pointer.split("/")  # …/containers/0/env/1
+        gone[containers[int(place)]["name"]].append({"name": drift.found["name"], "$patch": "delete"})
+    left = [{"name": name, "env": env} for name, env in gone.items()]
+    return {"metadata": {"uid": there["metadata"]["uid"]}, "spec": {"template": {"spec": {"containers": left}}}}
 
 
 def _stays(object: Json) -> bool:

@@ -241,8 +241,7 @@ def _of_health(part: Part) -> Trouble:
 def _of_crashes(part: Part) -> Trouble:
     ended = part.ended
     last = "" if ended is None else f", last with exit code {ended.exit_code}"
-    times = part.restarts + (0 if part.running else 1)
-    return Trouble("CrashLoop", f"It ended {times} times{last}.", _facts(part))
+    return Trouble("CrashLoop", f"It ends again and again{last}.", _facts(part))
 
 
 def _facts(part: Part) -> dict[str, Any]:
