@@ -80,6 +80,24 @@ def _name(body: Mapping[str, Any], name: str | None) -> str:
     return found
 
 
+@click.command("adopt", cls=Verb)
+@click.argument("cluster")
+@click.argument("place", metavar="NAMESPACE/NAME")
+@click.option("--name", help="What to call the app; without it, as it is called there.")
+@wait_option
+@output_option
+@click.pass_obj
+def adopt(session: Session, cluster: str, place: str, name: str | None, wait: float | None) -> None:
+    """Take over what runs in a cluster already, without restarting it.
+
+    `cluster workloads` tells what can be taken over."""
+    namespace, _, native = place.partition("/")
+    if not namespace or not native:
+        raise Misuse(f"{place} is no NAMESPACE/NAME.")
+    body = {"adopt": {"namespace": namespace, "name": native}, "cluster": cluster}
+    write(session, APP, "POST", body=body | ({"name": name} if name else {}), wait=wait)
+
+
 @click.command("scale", cls=Verb)
 @one_name
 @click.argument("replicas", type=click.IntRange(min=0))
@@ -148,6 +166,7 @@ def _commands() -> Iterator[click.Command]:
     stopped, running = {"desired_state": "stopped"}, {"desired_state": "running"}
     yield workloads.create(APP, APP_FLAGS)
     yield apply
+    yield adopt
     yield from common(APP)
     yield scale
     yield workloads.update(APP, APP_FLAGS)

@@ -10,7 +10,7 @@ import click
 
 from zun_coe.cli import workloads
 from zun_coe.cli.failures import Misuse
-from zun_coe.cli.nouns import CLUSTER, common, write
+from zun_coe.cli.nouns import CLUSTER, common, page_options, write
 from zun_coe.cli.options import (
     Ordered,
     Verb,
@@ -140,6 +140,21 @@ def capabilities(session: Session, name: str) -> None:
     if found["operations"]:
         click.echo()
         session.printer.table("operation", found["operations"])
+
+
+@cluster.command("workloads", cls=Verb)
+@one_name
+@click.option("--namespace", help="Only in this namespace of the cluster.")
+@output_option
+@click.pass_obj
+def foreign(session: Session, name: str, namespace: str | None, limit: int | None, marker: str | None) -> None:
+    """Tell what runs in a cluster and is not the gateway's, and what of it an app can take over."""
+    params = {key: value for key, value in (("namespace", namespace), ("marker", marker)) if value}
+    page = session.api.listing(CLUSTER.path(name, "workloads"), "workloads", params, limit)
+    session.printer.listing("workload", "workloads", page)
+
+
+foreign.params += page_options()
 
 
 def _schedule(session: Session, name: str, host: str, wait: float | None, *, schedulable: bool) -> None:

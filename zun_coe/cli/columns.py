@@ -209,6 +209,16 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         LABELS,
         REASON,
     ),
+    "workload": (
+        Column("NAMESPACE", text("namespace")),
+        NAME,
+        Column("KIND", text("kind")),
+        Column("READY", lambda r, now: f"{r['ready']}/{r['replicas']}"),
+        Column("IMAGES", text("images")),
+        AGE,
+        Column("ADOPTABLE", text("adoptable")),
+        Column("REASON", text("reason")),
+    ),
     "volume": (
         NAME,
         PHASE,

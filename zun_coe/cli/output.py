@@ -136,9 +136,16 @@ def problem_lines(problem: Mapping[str, Any]) -> list[str]:
     lines = [f"Error: {clean(title)}" + (f": {clean(detail)}" if detail and not said_below else "")]
     for error in errors:
         lines.append(f"  {clean(str(error.get('pointer')))}: {clean(str(error.get('detail')))}")
+    lines += [f"  {clean(_difference(each))}" for each in problem.get("differences") or ()]
     if problem.get("status", 0) >= 500 and (request_id := problem.get("request_id")):
         lines.append(f"  (request {request_id})")
     return lines
+
+
+def _difference(told: Mapping[str, Any]) -> str:
+    """What is there, and what would be there instead; on one line, however much it is."""
+    found, wanted = (json.dumps(told.get(key), ensure_ascii=False) for key in ("found", "wanted"))
+    return f"{told.get('pointer')}: there is {found}, an app would have {wanted}"
 
 
 def _table(columns: Sequence[Column], resources: Sequence[Resource], now: datetime) -> Table:

@@ -50,11 +50,12 @@ def _is_ours(entry: Entry) -> bool:
 
 
 def _without(fields: Mapping[str, Any], gone: Mapping[str, Any]) -> dict[str, Any]:
-    """A set of fields without those of another: each is a tree, and an empty one is a field or a whole value."""
+    """A set of fields without those of another: each is a tree, and an empty one is a field or a whole value. A dot is
+    the value around the fields: whoever has these has that, too."""
     left = {}
     for name, inner in fields.items():
-        if name not in gone:
+        if name not in gone and name != ".":
             left[name] = inner
-        elif inner and gone[name] and (rest := _without(inner, gone[name])):
+        elif inner and gone.get(name) and (rest := _without(inner, gone[name])):
             left[name] = rest
     return left
