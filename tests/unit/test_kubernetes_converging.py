@@ -53,8 +53,14 @@ def test_what_is_missing_is_sent_in_order() -> None:
     assert [change.object["kind"] for change in step.changes if isinstance(change, Send)] == [
         "PersistentVolumeClaim",
         "Deployment",
-        "Service",
     ]
+
+
+def test_a_service_is_sent_once_when_its_owner_is_there() -> None:
+    (change,) = plan([DEPLOYMENT, SERVICE], sent(DEPLOYMENT)).changes
+    assert isinstance(change, Send)
+    assert key_of(change.object) == key_of(SERVICE)
+    assert "ownerReferences" in change.object["metadata"]
 
 
 def test_what_is_as_wanted_is_let_be() -> None:
