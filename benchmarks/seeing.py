@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import docker
 import httpx
 
 from benchmarks.docker_engine import SPEC, engine, gateway_on
+from benchmarks.dying import Processes
 from benchmarks.harness import Finding, Goal, Scale, percentile, until
 from benchmarks.subject import Subject, fill, subject
 from tests.real.engine import Engine
+from zun_coe.native import naming
 
 NAME = "news"
 GOAL = Goal(250, "at most")
@@ -24,9 +27,35 @@ Deaths = dict[str, float]
 """What died when, or was seen when: seconds of the machine's monotonic clock, by id."""
 
 
+RATE = 5
+"""Deaths in a second, on Docker."""
+LOOK = 0.005
+"""Seconds between two looks."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What has the containers that die: `plural` and `fields` as requests have them."""
+
+    named: str
+    plural: str
+    fields: Mapping[str, Any]
+
+    def containers(self, api: httpx.Client, id: str) -> Sequence[Any]:
+        """The containers of one of them, as they are shown."""
+        if self.plural == "containers":
+            return [api.get(f"/v1/containers/{id}").json()]
+        shown: list[Any] = api.get(f"/v1/apps/{id}/containers").json()["containers"]
+        return shown
+
+
+APPS = Case("each is started again", "apps", {})
+CASES = (Case("each stays as it ended", "containers", {"restart": "never"}), APPS)
+
+
 def run(scale: Scale) -> Sequence[Finding]:
     """On the simulated cluster with many changes a second, on Docker with a few."""
-    return [*_simulated(scale), *_docker(scale)]
+    return [*_simulated(scale), *(finding for case in CASES for finding in _docker(scale, case))]
 
 
 def _simulated(scale: Scale) -> Sequence[Finding]:
@@ -37,7 +66,7 @@ def _simulated(scale: Scale) -> Sequence[Finding]:
         running.begin("die", rate=rate, duration=duration, ids=ids)
         with ThreadPoolExecutor(2) as pool:
             samples = list(enumerate(ids))[:: max(1, rate // 10)]
-            looking = pool.map(lambda sample: _look(running, sample[1], begun + sample[0] / rate), samples)
+            looking = pool.map(lambda sample: _look(running, APPS, sample[1], begun + sample[0] / rate), samples)
             looked: Deaths = dict(looking)
         deaths = dict(running.end())
         until(lambda: deaths.keys() <= watcher.seen.keys(), 30, "All deaths are told of")
@@ -47,53 +76,60 @@ def _simulated(scale: Scale) -> Sequence[Finding]:
     return [_finding(f"{case}: on the event stream", told), _finding(f"{case}: through GET", seen)]
 
 
-def _look(running: Subject, app: str, at: float) -> tuple[str, float]:
-    """When a look at the containers of an app first shows that one has ended."""
+def _look(running: Subject, case: Case, id: str, at: float) -> tuple[str, float]:
+    """When a look at the containers of something first shows that one has ended."""
     with running.client() as api:
         time.sleep(max(0.0, at - time.monotonic()))
-        until(lambda: is_dead(api, app), 30, "The death is seen", pause=0.005)
-        return app, time.monotonic()
+        until(lambda: _any_ended(case.containers(api, id)), 30, "The death is seen", pause=LOOK)
+        return id, time.monotonic()
 
 
 def is_dead(api: httpx.Client, app: str) -> bool:
-    """Whether the containers of an app that has one show that it has ended."""
-    shown = api.get(f"/v1/apps/{app}/containers").json()["containers"]
-    return not shown or any(c["status"]["phase"] != "Running" or c["status"]["restarts"] for c in shown)
+    """Whether a look at the containers of an app shows that one has ended."""
+    return _any_ended(APPS.containers(api, app))
 
 
-def _docker(scale: Scale) -> Sequence[Finding]:
-    """Each container is an app of its own; it is killed from outside, at most five a second."""
+def _any_ended(shown: Sequence[Any]) -> bool:
+    return not shown or any(c["status"]["phase"] != "Running" or c["status"].get("restarts") for c in shown)
+
+
+def _docker(scale: Scale, case: Case) -> Sequence[Finding]:
+    """The processes of containers are killed from outside, five a second. The clock starts when a process has
+    ended, for Docker's own events too."""
     count = scale.pick(60, 3)
-    with engine() as there, gateway_on(there) as running, Watcher(running) as watcher:
-        containers = dict(_deployed(running, n) for n in range(count))
-        with EngineWatcher(there) as bare, running.client() as api:
-            deaths: Deaths = {}
-            looked: Deaths = {}
-            for n, (app, container) in enumerate(containers.items()):
-                due = time.monotonic() + 0.2
-                deaths[app] = time.monotonic()
-                there.client().api.kill(container)
-                if n % 2:
-                    until(lambda app=app: is_dead(api, app) or app in watcher.seen, 30, "It is seen", pause=0.005)  # type: ignore[misc]  # the default binds it
-                    looked[app] = time.monotonic()
-                time.sleep(max(0.0, due - time.monotonic()))
-            until(lambda: deaths.keys() <= watcher.seen.keys(), 30, "All deaths are told of")
-            direct = percentile((bare.seen[c] - deaths[a] for a, c in containers.items()), 0.99)
-        told, seen = _delays(deaths, watcher.seen), _delays({a: deaths[a] for a in looked}, looked)
-    case, bare_told = "5 deaths a second, Docker", "Docker's own events"
+    with engine() as there, gateway_on(there) as running:
+        containers = _deployed(running, there, case, count)
+        with Watcher(running) as watcher, EngineWatcher(there) as bare, Processes(there) as processes:
+            for id, native_id in containers.items():
+                processes.follow(id, native_id)
+            with ThreadPoolExecutor(4) as pool:
+                begun = time.monotonic() + 0.5
+                looking = [
+                    pool.submit(_look, running, case, id, begun + n / RATE) for n, id in enumerate(containers) if n % 2
+                ]
+                for n, id in enumerate(containers):
+                    time.sleep(max(0.0, begun + n / RATE - time.monotonic()))
+                    processes.kill(id)
+                looked: Deaths = dict(one.result() for one in looking)
+            until(lambda: processes.ended.keys() <= watcher.seen.keys(), 30, "All deaths are told of")
+            until(lambda: set(containers.values()) <= bare.seen.keys(), 30, "The engine has told of all deaths")
+    deaths = processes.ended
+    direct = percentile(((bare.seen[native] - deaths[id]) * 1000 for id, native in containers.items()), 0.99)
+    told, seen = _delays(deaths, watcher.seen), _delays({id: deaths[id] for id in looked}, looked)
+    named = f"{RATE} deaths a second, Docker, {case.named}"
     return [
-        _finding(f"{case}: on the event stream", told, direct * 1000, bare_told),
-        _finding(f"{case}: through GET", seen, direct * 1000, bare_told),
+        _finding(f"{named}: on the event stream", told, direct, "Docker's own events"),
+        _finding(f"{named}: through GET", seen, direct, "Docker's own events"),
     ]
 
 
-def _deployed(running: Subject, number: int) -> tuple[str, str]:
+def _deployed(running: Subject, there: Engine, case: Case, count: int) -> Mapping[str, str]:
+    """The ids of what was made, each with that of its container on the engine."""
     with running.client() as api:
-        answer = api.post("/v1/apps", params={"wait": 60}, json=SPEC | {"name": f"app-{number}"})
-        answer.raise_for_status()
-        app = answer.json()["id"]
-        (container,) = api.get(f"/v1/apps/{app}/containers").json()["containers"]
-        return app, container["status"]["native_id"]
+        for number in range(count):
+            body = {**SPEC, "name": f"one-{number}", **case.fields}
+            api.post(f"/v1/{case.plural}", params={"wait": 60}, json=body).raise_for_status()
+    return {found["Labels"][naming.ID]: found["Id"] for found in there.client().api.containers()}
 
 
 def _delays(deaths: Deaths, seen: Deaths) -> list[float]:
