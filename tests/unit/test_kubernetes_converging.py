@@ -84,7 +84,7 @@ def test_a_change_of_ours_is_no_drift() -> None:
 def test_a_change_of_others_is_drift_and_is_put_right() -> None:
     spec = DEPLOYMENT["spec"] | {"replicas": 9}
     step = plan([DEPLOYMENT], changed(sent(DEPLOYMENT), key_of(DEPLOYMENT), "spec", **spec))
-    assert [(d.pointer, d.wanted, d.found) for d in step.drift] == [("/spec/replicas", 2, 9)]
+    assert [(d.pointer, d.wanted, d.found) for d in step.drift] == [("/Deployment/web-1/spec/replicas", 2, 9)]
     assert [type(change) for change in step.changes] == [Send]
 
 

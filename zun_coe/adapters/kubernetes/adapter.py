@@ -14,9 +14,20 @@ import msgspec
 from zun_coe.adapters import Adapter, Again, Connection, Done, Foreign, LogOptions, LogStream, Offer, Outcome, Wait
 from zun_coe.adapters.fields import Accounting
 from zun_coe.adapters.hints import Hints
-from zun_coe.adapters.kubernetes import describing, manifest, naming, paths, podspec, registration, survey, watching
+from zun_coe.adapters.kubernetes import (
+    describing,
+    managing,
+    manifest,
+    naming,
+    paths,
+    podspec,
+    registration,
+    survey,
+    watching,
+)
 from zun_coe.adapters.kubernetes.client import Client
-from zun_coe.adapters.kubernetes.converging import Erase, Json, Key, Plan, Send, key_of, plan
+from zun_coe.adapters.kubernetes.converging import Erase, Json, Key, Plan, Send, Strip, key_of, plan
+from zun_coe.adapters.kubernetes.drifting import Insisted, Remembered
 from zun_coe.adapters.kubernetes.fields import FIELDS
 from zun_coe.adapters.kubernetes.finding import Finder, Sight
 from zun_coe.adapters.kubernetes.logs import pod_logs
@@ -45,6 +56,7 @@ class KubernetesAdapter(Adapter):
         self._hints = Hints()
         self._seen: dict[str, tuple[Observation, Sight]] = {}
         self._drift: dict[str, tuple[Drift, ...]] = {}
+        self._insisted, self._remembered = Insisted(self._client), Remembered()
 
     @classmethod
     def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
@@ -71,22 +83,25 @@ class KubernetesAdapter(Adapter):
         ref, sight = workload.ref, self._sight(workload.ref, seen)
         live = dict(sight.live)
         self._let_go(sight)
-        told = ref.id in self._drift
         wanted = manifest.render(workload, self._target(ref))
         if workload.adopted is not None:
             live |= self._takeover.prepared(workload, wanted, live)
         changed = False
         for _ in range(ROUNDS):
-            step = plan(wanted, live)
-            if step.drift and not told:
-                self._drift[ref.id] = step.drift
-                return Again()
+            step = plan(wanted, live, self._insisted.known)
+            if ref.id not in self._drift:
+                if self._insisted.ask(step.changed):
+                    continue
+                if drift := (*self._remembered.gone(ref.id, wanted, live), *step.drift):
+                    self._drift[ref.id] = drift
+                    return Again()
             if not step.changes:
                 break
             if not self._carry_out(ref, step, live):
                 return Wait(POLL)
             changed = True
         self._drift.pop(ref.id, None)
+        self._remembered.keep(ref.id, wanted, live)
         if step.waiting:
             return Wait(POLL)
         return Again() if changed else Done()
@@ -95,6 +110,7 @@ class KubernetesAdapter(Adapter):
         """See `Adapter.remove`. What belongs to a Deployment goes with it, and it goes last."""
         sight = self._sight(ref, seen)
         left = [o for (kind, _), o in sight.live.items() if kind != "PersistentVolumeClaim"]
+        self._remembered.forget(ref.id)
         if not left and not sight.found.pods:
             self._drift.pop(ref.id, None)
             return Done()
@@ -170,23 +186,27 @@ class KubernetesAdapter(Adapter):
                 self._erase(namespace, change)
         try:
             for change in step.changes:
-                if isinstance(change, Send):
-                    live[key_of(change.object)] = self._send(change.object, live)
+                if not isinstance(change, Erase):
+                    live[key_of(change.object)] = self._send(change, live)
         except Absent as error:
             self._namespaces.forget(ref.project)
             raise Unavailable(f"The namespace {namespace} is not there any more.", "Error", error.evidence) from error
         return not any(isinstance(change, Erase) for change in step.changes)
 
-    def _send(self, object: Json, live: Mapping[Key, Json]) -> Json:
-        """Apply an object, unless its name is somebody else's: that is never taken over."""
-        if key_of(object) not in live and (there := self._finder.there(object)) is not None:
-            labels = there["metadata"].get("labels") or {}
-            if any(labels.get(name) != object["metadata"]["labels"].get(name) for name in naming.OWNERSHIP):
-                kind, name = key_of(object)
-                namespace = object["metadata"]["namespace"]
-                told = f"There is a {kind} {name} in the namespace {namespace} already, made by others."
-                raise Invalid(told, evidence={"kind": kind, "name": name, "namespace": namespace})
-        return self._client.apply(paths.path_of(object), object)
+    def _send(self, change: Send | Strip, live: Mapping[Key, Json]) -> Json:
+        """Have an object as a change says; it as it is then. What has lost our labels is given back as it is: it is
+        to be planned for first."""
+        object, where = change.object, paths.path_of(change.object)
+        known = key_of(object) in live
+        there = None if known else self._finder.there(object)
+        if there is not None and _stripped(object, there):
+            return there
+        if isinstance(change, Strip):
+            answer = self._client.patch(where, change.patch, strategic=True)
+        else:
+            answer = self._client.apply(where, object)
+        self._insisted.learn(change, answer, new=not known and there is None)
+        return answer
 
     def _let_go(self, sight: Sight) -> None:
         """Forget the pods that are kept for nothing."""
@@ -196,3 +216,19 @@ class KubernetesAdapter(Adapter):
 
     def _erase(self, namespace: str, step: Erase) -> None:
         self._client.delete(paths.path(step.kind, step.name, namespace), uid=step.uid)
+
+
+def _stripped(object: Json, there: Json) -> bool:
+    """Whether an object is ours by all but some labels, which somebody took from it. Raises `Invalid` where its name
+    is somebody else's: that is never taken over."""
+    labels, expected = there["metadata"].get("labels") or {}, object["metadata"]["labels"]
+    wrong = [name for name in (*naming.OWNERSHIP, naming.ID) if labels.get(name) != expected.get(name)]
+    lost = not any(name in labels for name in wrong)
+    if wrong and lost and managing.ours(there["metadata"].get("managedFields") or ()):
+        return True
+    if any(name in naming.OWNERSHIP for name in wrong):
+        kind, name = key_of(object)
+        namespace = object["metadata"]["namespace"]
+        told = f"There is a {kind} {name} in the namespace {namespace} already, made by others."
+        raise Invalid(told, evidence={"kind": kind, "name": name, "namespace": namespace})
+    return False

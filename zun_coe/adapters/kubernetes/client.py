@@ -119,10 +119,12 @@ class Client:
         params = {"fieldManager": FIELD_MANAGER, "force": "true"} | _dry(dry_run)
         return self._change("PATCH", path, body, "application/apply-patch+yaml", params)
 
-    def patch(self, path: str, body: Mapping[str, Any]) -> Json:
-        """A JSON merge patch of an object; it as it is then. Raises `Absent`."""
-        params = {"fieldManager": FIELD_MANAGER}
-        return self._change("PATCH", path, body, "application/merge-patch+json", params)
+    def patch(self, path: str, body: Mapping[str, Any], *, strategic: bool = False, dry_run: bool = False) -> Json:
+        """A JSON merge patch of an object, or a strategic one, which knows items of lists by their keys; it as it is
+        then. Raises `Absent`."""
+        params = {"fieldManager": FIELD_MANAGER} | _dry(dry_run)
+        content = f"application/{'strategic-' if strategic else ''}merge-patch+json"
+        return self._change("PATCH", path, body, content, params)
 
     def delete(
         self, path: str, *, propagation: str = "Foreground", grace: int | None = None, uid: str | None = None

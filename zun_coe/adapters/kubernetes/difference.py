@@ -32,6 +32,8 @@ _KEYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 _QUANTITIES = frozenset({"limits", "requests", "sizeLimit"})
 _STORAGE = "/spec/resources/requests/storage"
 
+_CONTAINERS = "/spec/template/spec/containers"
+
 # What the server lets be set only once.
 _FIXED: Mapping[str, tuple[str, ...]] = {
     "Deployment": ("/spec/selector",),
@@ -61,6 +63,27 @@ def immutable(wanted: Mapping[str, Any], drifts: Sequence[Drift]) -> bool:
     """Whether no request can put it right: the object has to be made anew (a claim would lose what it holds)."""
     fixed = _FIXED.get(wanted["kind"], ())
     return any(drift.pointer == place or drift.pointer.startswith(f"{place}/") for drift in drifts for place in fixed)
+
+
+def added(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[Drift, ...]:
+    """The variables that somebody has put into the containers of a Deployment's template that are ours: what a process
+    is told is all of it specified. Not so in pods, where admission puts more of them and no request takes any out."""
+    if wanted.get("kind") != "Deployment":
+        return ()
+    ours = {container["name"]: container.get("env", ()) for container in _containers(wanted)}
+    return tuple(
+        Drift(pointer=f"{_CONTAINERS}/{place}/env/{index}", found=variable)
+        for place, container in enumerate(_containers(live))
+        if container["name"] in ours
+        for index, variable in enumerate(container.get("env") or ())
+        if variable["name"] not in {one["name"] for one in ours[container["name"]]}
+    )
+
+
+def _containers(deployment: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    template = deployment["spec"].get("template") or {}
+    found: Sequence[Mapping[str, Any]] = template.get("spec", {}).get("containers") or ()
+    return found
 
 
 def _masked(drift: Drift) -> Drift:
