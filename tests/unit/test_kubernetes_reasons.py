@@ -237,6 +237,13 @@ class TestProbes:
         assert instance(killed, event("Unhealthy", "Liveness probe failed: no", 90)).reason == "HealthCheckFailing"
         assert instance(killed, event("Unhealthy", "Readiness probe failed: no", 90)).reason == "CrashLoop"
 
+    def test_what_the_probe_said_counts_more_than_that_it_could_not_be_run(self) -> None:
+        one = pod(running(since=400, ready=False), container={"readinessProbe": PROBE})
+        ending = "Readiness probe failed: OCI runtime exec failed: exec failed: cannot exec in a stopped container"
+        told = event("Unhealthy", "Readiness probe failed: no", 9), event("Unhealthy", ending, 1)
+        assert instance(one, *told).evidence == {"output": "no"}
+        assert "stopped" in instance(one, told[1]).evidence["output"]
+
 
 class TestNodes:
     def test_a_pod_tells_before_its_node_is_looked_at_again(self) -> None:

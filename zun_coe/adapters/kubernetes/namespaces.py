@@ -8,7 +8,7 @@ from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes import manifest, naming, paths
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.converging import Json
-from zun_coe.errors import Absent, Invalid
+from zun_coe.errors import Absent, Invalid, Unavailable
 
 
 class Namespaces:
@@ -30,7 +30,7 @@ class Namespaces:
                 return True
         found = self._found(name)
         if found is None:
-            found = self._client.create(paths.collection("Namespace"), self._rendered(name, project))
+            found = self._made(name, project)
         if found["metadata"].get("deletionTimestamp"):
             return False
         self._must_be_ours(name, found)
@@ -48,6 +48,16 @@ class Namespaces:
             return self._client.get(paths.path("Namespace", name))
         except Absent:
             return None
+
+    def _made(self, name: str, project: str) -> Json:
+        """A new one, or the one that somebody else made just now: another worker, or another process."""
+        try:
+            return self._client.create(paths.collection("Namespace"), self._rendered(name, project))
+        except Unavailable:
+            found = self._found(name)
+            if found is None:
+                raise
+            return found
 
     def _must_be_ours(self, name: str, found: Json) -> None:
         installation = (found["metadata"].get("labels") or {}).get(naming.INSTALLATION)

@@ -8,6 +8,7 @@ many), so that nothing hangs on them alone."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
@@ -24,6 +25,8 @@ _KILLED_BY = ("failed liveness probe", "failed startup probe")
 _FATAL = ("Liveness", "Startup")
 # How processes end that are told to, and do not say so themselves.
 _SIGNALLED = frozenset({137, 143})
+# What a runtime says of a command that it could not run, for instance while the container was ending already.
+_NOT_RUN = re.compile(r"OCI runtime exec failed|failed to exec in container|cannot exec in a stopped|is not running")
 # What a kubelet may take to tell what it knows.
 _LATE = timedelta(seconds=10)
 
@@ -60,7 +63,8 @@ def killed(part: Part) -> bool:
 def output(part: Part) -> str:
     """What its probe said last; empty where nobody knows any more. That one could not be run comes second."""
     events = part.since("Unhealthy", None)
-    event = newest(e for e in events if " failed: " in e.text) or newest(events)
+    failed = [e for e in events if " failed: " in e.text]
+    event = newest(e for e in failed if not _NOT_RUN.search(e.text)) or newest(failed) or newest(events)
     return "" if event is None else event.text.partition(": ")[2].strip()
 
 
