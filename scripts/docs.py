@@ -1,4 +1,5 @@
-"""Writes the reference pages in docs/ from what they describe: the settings, the kinds of clusters, the API."""
+"""Writes the reference pages in docs/ from what they describe: the settings, the kinds of clusters, why something
+is not running, the API."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ import yaml
 from zun_coe import config
 from zun_coe.adapters import Adapter, kinds
 from zun_coe.cli.serving import meanings
+from zun_coe.gateway.diagnosing import ADVICE
+from zun_coe.model.reasons import MEANINGS
 
 FOLDER = Path(__file__).parent.parent / "docs"
 NOTICE = "<!-- Written by `make docs`: change what it describes instead. -->\n"
@@ -23,6 +26,7 @@ def pages() -> dict[str, str]:
     return {
         "configuration.md": NOTICE + configuration(),
         "kinds.md": NOTICE + fields_of_kinds(kinds.__wrapped__()),
+        "reasons.md": NOTICE + reasons(kinds.__wrapped__()),
         "api.md": NOTICE + operations(yaml.safe_load(files("zun_coe").joinpath("openapi.yaml").read_text())),
     }
 
@@ -49,6 +53,24 @@ def fields_of_kinds(found: Mapping[str, type[Adapter]]) -> str:
 A cluster's own answer, which knows its version and its nodes, is `GET /v1/clusters/NAME/capabilities`.
 
 {chr(10).join(sections)}"""
+
+
+def reasons(found: Mapping[str, type[Adapter]]) -> str:
+    """Each reason: what it means, what to do, and where it comes from on each kind of cluster."""
+    sections = [f"## {reason}\n\n{meaning}\n{_reason(reason, found)}" for reason, meaning in MEANINGS.items()]
+    return f"""# Why isn't it running?
+
+`status.reason` of an app or a container says it in one word, the same for the same fault on every cluster.
+`status.message` and `status.evidence` have what the cluster itself said. `zun-coe app diagnose NAME` shows all of it,
+with what to do. Where the replicas of an app disagree, the reason that stands first on this page is shown.
+
+{chr(10).join(sections)}"""
+
+
+def _reason(reason: str, found: Mapping[str, type[Adapter]]) -> str:
+    told = {"What to do": ADVICE[reason]}
+    told |= {f"On {kind}": found[kind].reasons[reason] for kind in sorted(found) if reason in found[kind].reasons}
+    return "".join(f"\n- **{title}**: {text}" for title, text in told.items()) + "\n"
 
 
 def operations(contract: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ def test_every_kind_of_cluster_loads() -> None:
     assert all(issubclass(adapter, Adapter) for adapter in kinds().values())
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "kinds.md", "api.md"])
+@pytest.mark.parametrize("name", ["configuration.md", "kinds.md", "reasons.md", "api.md"])
 def test_the_reference_is_up_to_date(name: str) -> None:
     assert (docs.FOLDER / name).read_text() == docs.pages()[name], "run `make docs`"
 

@@ -133,6 +133,8 @@ class Adapter(ABC):
 
     fields: ClassVar[Accounting]
     """How each leaf of the specification is carried by this kind."""
+    reasons: ClassVar[Mapping[str, str]] = {}
+    """Where each reason of `model.Reason` comes from on this kind, for people."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection

@@ -28,6 +28,7 @@ from zun_coe.native.naming import MAIN
 from zun_coe.native.placement import Refused
 from zun_coe.native.replicas import Replica, leading
 from zun_coe.native.runtimes import open_runtime
+from zun_coe.native.sources import SOURCES
 from zun_coe.native.stepping import POLL, RETRY, SOON, Step
 from zun_coe.native.steps import Plan
 from zun_coe.native.survey import Survey
@@ -40,6 +41,7 @@ class NativeAdapter(Adapter):
     """Hosts with a bare runtime each. Thread-safe as long as no workload is applied twice at once."""
 
     fields: ClassVar[Accounting] = FIELDS
+    reasons: ClassVar[Mapping[str, str]] = SOURCES
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)

@@ -32,6 +32,7 @@ from zun_coe.adapters.kubernetes.fields import FIELDS
 from zun_coe.adapters.kubernetes.finding import Finder, Sight
 from zun_coe.adapters.kubernetes.logs import pod_logs
 from zun_coe.adapters.kubernetes.namespaces import Namespaces
+from zun_coe.adapters.kubernetes.sources import SOURCES
 from zun_coe.adapters.kubernetes.takeover import Takeover
 from zun_coe.errors import Absent, FieldProblem, Invalid, Unavailable
 from zun_coe.model import ClusterInfo, Drift, Observation, Workload, WorkloadRef
@@ -46,6 +47,7 @@ class KubernetesAdapter(Adapter):
     """One cluster of Kubernetes. Thread-safe as long as no workload is applied twice at once."""
 
     fields: ClassVar[Accounting] = FIELDS
+    reasons: ClassVar[Mapping[str, str]] = SOURCES
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
