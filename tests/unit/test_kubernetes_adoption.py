@@ -250,7 +250,8 @@ def test_it_is_observed_as_any_other() -> None:
 
 def test_nothing_is_left_to_send_once_it_is_ours() -> None:
     wanted = render(taking(somebodys()), TARGET)
-    live = {key_of(o): stamped(o) for o in wanted}
+    (body,) = map(stamped, wanted)
+    live = {key_of(body): body | {"metadata": body["metadata"] | {"uid": "u-1"}}}
     assert plan(wanted, live).changes == ()
 
 
