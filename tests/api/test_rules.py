@@ -31,7 +31,7 @@ def test_those_who_look_after_it_are_answered(api: httpx.Client, path: str) -> N
 def test_the_document_keeps_the_names_of_schemas(api: httpx.Client) -> None:
     paths = api.get("/v1/openapi.json").json()["paths"]
     schema = paths["/v1/apps"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert schema == {"$ref": "#/components/schemas/App"}
+    assert schema == {"$ref": "#/components/schemas/AppCreation"}
 
 
 def test_metrics_tell_of_the_store_and_of_what_there_is(api: httpx.Client, app_of: Make) -> None:

@@ -45,6 +45,8 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "remove_volume": lambda adapter: adapter.remove_volume("data", "id", "p"),
     "logs": lambda adapter: adapter.logs(ref(), "id", LogOptions()),
     "kill": lambda adapter: adapter.kill(ref(), "id", "TERM"),
+    "foreign": lambda adapter: adapter.foreign(),
+    "offer": lambda adapter: adapter.offer("shop", "web"),
     "delete_instance": lambda adapter: adapter.delete_instance(ref(), "id"),
 }
 
