@@ -341,6 +341,27 @@ class TestHosts:
         seen = driver.settle(app(replicas=4))
         assert sorted(str(i.host) for i in seen.instances) == ["a", "a", "b", "b"]
 
+    @pytest.mark.parametrize("names", ["a", "ab"])
+    def test_what_there_is_is_seen_while_all_hands_make_something_else(self, names: str) -> None:
+        lab, made, making = Lab(*names), threading.Event(), threading.Event()
+        driver = lab.open(parallelism=1)
+        driver.settle(app())
+
+        def hold(name: str) -> None:
+            if name == "create":
+                making.set()
+                made.wait(60)
+
+        for host in lab.hosts.values():
+            host.on_call = hold
+        maker = threading.Thread(target=driver.step, args=(app(name="slow", replicas=4),))
+        maker.start()
+        assert making.wait(60)
+        assert [i.state for i in driver.see(app().ref).instances] == ["running"]
+        made.set()
+        maker.join()
+        lab.close()
+
     def test_a_host_that_is_away_keeps_its_slots_for_its_grace(self, pair: Lab) -> None:
         driver = pair.open()
         driver.settle(app(replicas=2))

@@ -50,6 +50,7 @@ class NativeHost:
         self._hung_until = 0.0
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(parallelism, thread_name_prefix=f"host {host.name}")
+        self._asking = ThreadPoolExecutor(parallelism, thread_name_prefix=f"looks {host.name}")
 
     @cached_property
     def local(self) -> bool:
@@ -87,6 +88,10 @@ class NativeHost:
     def submit(self, call: Callable[[], T]) -> Future[T]:
         """Run a call in one of the host's threads."""
         return self._pool.submit(self.call, call)
+
+    def ask(self, call: Callable[[], T]) -> Future[T]:
+        """The same for a call that changes nothing, and need not wait for those that do."""
+        return self._asking.submit(self.call, call)
 
     def call(self, call: Callable[[], T]) -> T:
         """Make a call in this thread. Raises `Unavailable` at once while the host is known to hang."""
@@ -192,7 +197,8 @@ class NativeHost:
 
     def close(self) -> None:
         """Let go of threads and connections; calls under way end at their deadline. Idempotent."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._asking):
+            pool.shutdown(wait=False, cancel_futures=True)
         self.runtime.close()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from zun_coe.adapters import Connection
@@ -30,8 +31,11 @@ class Survey:
 
     def ask(self, call: Callable[[NativeHost], T]) -> dict[str, T]:
         """What each host answers, by its name, asked all at once; those that fail are left out. Raises the
-        first error when none answers."""
-        futures = {name: self._submit(host, call) for name, host in self._hosts.items()}
+        first error when none answers. A host that is the only one is asked in this thread: to hand that over
+        would only take longer."""
+        if len(self._hosts) == 1:
+            return {name: host.call(partial(call, host)) for name, host in self._hosts.items()}
+        futures = {name: host.ask(partial(call, host)) for name, host in self._hosts.items()}
         answers: dict[str, T] = {}
         errors: list[BackendError] = []
         for name, future in futures.items():
@@ -80,9 +84,6 @@ class Survey:
         ours = naming.ours(self._connection.installation, self._connection.cluster)
         for name, volumes in self.ask(lambda host: host.runtime.volumes(ours)).items():
             self._hosts[name].saw_volumes(volume.name for volume in volumes)
-
-    def _submit(self, host: NativeHost, call: Callable[[NativeHost], T]) -> Future[T]:
-        return host.submit(lambda: call(host))
 
     def _result(self, name: str, future: Future[T]) -> T:
         try:
