@@ -36,8 +36,9 @@ bench: .venv/stamp ## Measure how quick it is, next to the same without it (BENC
 	$(BIN)/python -m benchmarks $(BENCH)
 
 .PHONY: soak
-soak: .venv/stamp ## Kill real gateways at random moments, on both stores (ZUN_TEST_KILLS=100 ZUN_TEST_SEED=1)
-	ZUN_TEST_KILLS=$${ZUN_TEST_KILLS:-100} $(BIN)/python -m pytest -n 2 tests/crash/test_sigkill.py
+soak: .venv/stamp ## Kill gateways on real engines at random moments and at every change (ZUN_TEST_KILLS=100 ZUN_TEST_SEED=1)
+	ZUN_TEST_KILLS=$${ZUN_TEST_KILLS:-100} $(BIN)/python -m pytest -n 2 tests/crash/test_sigkill.py \
+		tests/crash/test_docker_killed.py
 
 .PHONY: lint
 lint: .venv/stamp ## Check style, types and the layers
