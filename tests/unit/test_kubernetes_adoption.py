@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from tests.unit.kubernetes_specs import TARGET, apps, workload
 from tests.unit.test_kubernetes_parsing import FOREIGN, of_kind
 from zun_coe.adapters import Connection
-from zun_coe.adapters.kubernetes import naming
+from zun_coe.adapters.kubernetes import naming, wire
 from zun_coe.adapters.kubernetes.adoption import is_as_kept, kept, lost
 from zun_coe.adapters.kubernetes.claiming import TEMPLATE, OwnedPod, claimed, is_adopted, original
 from zun_coe.adapters.kubernetes.converging import key_of, plan, stamped
@@ -21,7 +21,9 @@ from zun_coe.adapters.kubernetes.difference import differences
 from zun_coe.adapters.kubernetes.foreign import examined, objection, of_deployment
 from zun_coe.adapters.kubernetes.managing import given_up, ours, scaled_by
 from zun_coe.adapters.kubernetes.manifest import render
+from zun_coe.adapters.kubernetes.parts import of_pod
 from zun_coe.adapters.kubernetes.survey import Listed, observation, sorted_out
+from zun_coe.adapters.kubernetes.watching import Owners
 from zun_coe.model import Adopted, Port, Template, Workload, template_hash
 
 CONNECTION = Connection(installation="gw-1", cluster="prod", kind="kubernetes")
@@ -246,6 +248,23 @@ def test_it_is_observed_as_any_other() -> None:
     seen = observation(ref, found)
     assert seen.hash == app.hash
     assert [i.hash for i in seen.instances] == [app.hash, ""]
+
+
+def test_its_main_container_is_the_one_that_it_was() -> None:
+    """Others may have been put before it in the meantime."""
+    live = deployment(taking(somebodys())) | at("prod")
+    spec = wire.PodSpec(containers=(wire.Container(name="proxy"), wire.Container(name="shop")))
+    (found,) = claimed(live, [msgspec.structs.replace(pod("a", OTHERS), spec=spec)])
+    assert [(part.spec.name, part.main) for part in of_pod(found, ())] == [("shop", True), ("proxy", False)]
+
+
+def test_what_happens_to_its_pods_is_heard_of() -> None:
+    owners, ref = Owners(), taking(somebodys()).ref
+    owners.keep(("Deployment", "prod", "shop"), ref)
+    told = wire.ObjectReference(kind="Pod", namespace="prod", name=f"shop-{OTHERS}-x7c2d")
+    assert owners.of(told) == ref
+    assert owners.of(msgspec.structs.replace(told, name=f"shop-x-{OTHERS}-x7c2d")) is None
+    assert owners.of(msgspec.structs.replace(told, kind="ReplicaSet", name=f"shop-{OTHERS}")) == ref
 
 
 def test_nothing_is_left_to_send_once_it_is_ours() -> None:
