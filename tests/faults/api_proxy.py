@@ -82,12 +82,19 @@ class ApiProxy(ApiServer):
         status = head.partition(b"\r\n")[0]
         handler.wfile.write(b"%b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (status, len(half), half))
 
-    def needing(self, token: str) -> Then:
-        """It is passed on with this token alone; any other has expired."""
+    def deaf(self, handler: Handler) -> None:
+        """What is asked for is done, and the connection breaks before anybody hears of it."""
+        handler.close_connection = True
+        with self._connected() as upstream:
+            upstream.sendall(_request(handler))
+            _all(upstream)
+
+    def unless(self, authorization: str) -> Then:
+        """It is passed on, but for requests with this header: those credentials have expired."""
 
         def then(handler: Handler) -> None:
-            valid = handler.headers.get("Authorization") == f"Bearer {token}"
-            (self.passing if valid else failing(401, "Unauthorized"))(handler)
+            expired = handler.headers.get("Authorization") == authorization
+            (failing(401, "Unauthorized", Connection="close") if expired else self.passing)(handler)
 
         return then
 

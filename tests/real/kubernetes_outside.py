@@ -48,6 +48,11 @@ class Outside:
         """Change a Service; it then."""
         return self._json(self.core.patch_namespaced_service(name, self.namespace, body))
 
+    def drop(self, kind: str, name: str) -> None:
+        """Delete a `deployment`, `service`, `secret` … by its own name."""
+        api = self.apps if kind == "deployment" else self.core
+        getattr(api, f"delete_namespaced_{kind}")(name, self.namespace, _preload_content=False)
+
     def named(self, app: str) -> str:
         """The name of an app's Deployment."""
         return naming.object_name(self.app(app))

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from zun_coe.adapters.kubernetes import naming
-from zun_coe.adapters.kubernetes.converging import Erase, Json, Key, Plan, Send, key_of, owned, plan, stamped
+from zun_coe.adapters.kubernetes.converging import Erase, Json, Key, Plan, Send, Strip, key_of, owned, plan, stamped
 
 DEPLOYMENT: Json = {
     "apiVersion": "apps/v1",
@@ -86,6 +86,47 @@ def test_a_change_of_others_is_drift_and_is_put_right() -> None:
     step = plan([DEPLOYMENT], changed(sent(DEPLOYMENT), key_of(DEPLOYMENT), "spec", **spec))
     assert [(d.pointer, d.wanted, d.found) for d in step.drift] == [("/Deployment/web-1/spec/replicas", 2, 9)]
     assert [type(change) for change in step.changes] == [Send]
+
+
+def with_variables(*names: str, sidecar: bool = False) -> Json:
+    containers = [{"name": "main", "env": [{"name": name, "value": "1"} for name in names]}]
+    containers += [{"name": "theirs", "env": [{"name": "X", "value": "1"}]}] if sidecar else []
+    return DEPLOYMENT | {"spec": DEPLOYMENT["spec"] | {"template": {"spec": {"containers": containers}}}}
+
+
+def test_a_variable_that_others_add_to_a_container_of_ours_is_taken_out() -> None:
+    wanted, live = with_variables("A"), sent(with_variables("A"))
+    live[key_of(wanted)] |= {"spec": with_variables("B", "A", sidecar=True)["spec"]}
+    step = plan([wanted], live)
+    (drift,) = step.drift
+    assert (drift.pointer, drift.found["name"]) == ("/Deployment/web-1/spec/template/spec/containers/0/env/0", "B")
+    (change,) = step.changes
+    assert isinstance(change, Strip)
+    assert change.patch == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
+        {"op": "replace", "path": "/spec/template/spec/containers/0/env", "value": [{"name": "A", "value": "1"}]},
+    ]
+
+
+def test_a_port_that_takes_the_name_of_ours_makes_room_first() -> None:
+    port = {"name": "http", "port": 80, "protocol": "TCP"}
+    wanted = SERVICE | {"spec": {"ports": [port]}}
+    live = sent(wanted)
+    live[key_of(wanted)] |= {"spec": {"ports": [port | {"port": 81, "nodePort": 31000}]}}
+    strip, send = plan([wanted], live).changes
+    assert isinstance(strip, Strip)
+    assert strip.lists == {"/spec/ports": [port | {"nodePort": 31000}]}
+    assert isinstance(send, Send)
+    live[key_of(wanted)] |= {"spec": {"ports": [port, {"name": "metrics", "port": 99, "protocol": "TCP"}]}}
+    assert plan([wanted], live) == Plan()
+
+
+def test_what_the_server_insists_on_is_let_be() -> None:
+    wanted = DEPLOYMENT | {"spec": DEPLOYMENT["spec"] | {"replicas": 3}}
+    live = sent(wanted)
+    live[key_of(wanted)] |= {"spec": DEPLOYMENT["spec"]}
+    (changed,) = plan([wanted], live).changed
+    assert plan([wanted], live, {"uid-0": changed.found}) == Plan()
 
 
 def test_what_others_add_is_theirs() -> None:

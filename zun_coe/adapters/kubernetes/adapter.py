@@ -94,7 +94,7 @@ class KubernetesAdapter(Adapter):
             if ref.id not in self._drift:
                 if self._insisted.ask(step.changed):
                     continue
-                if drift := (*self._remembered.gone(ref.id, wanted, live), *step.drift):
+                if drift := (*self._gone(ref, wanted, live), *step.drift):
                     self._drift[ref.id] = drift
                     return Again()
             if not step.changes:
@@ -204,11 +204,16 @@ class KubernetesAdapter(Adapter):
         if there is not None and _stripped(object, there):
             return there
         if isinstance(change, Strip):
-            answer = self._client.patch(where, change.patch, strategic=True)
+            answer = self._client.patch(where, change.patch)
         else:
             answer = self._client.apply(where, object)
         self._insisted.learn(change, answer, new=not known and there is None)
         return answer
+
+    def _gone(self, ref: WorkloadRef, wanted: Sequence[Json], live: Mapping[Key, Json]) -> Sequence[Drift]:
+        """What others have taken away. What has lost its labels alone is still there."""
+        gone = self._remembered.gone(ref.id, wanted, live)
+        return [drift for object, drift in gone if self._finder.there(object) is None]
 
     def _let_go(self, sight: Sight) -> None:
         """Forget the pods that are kept for nothing."""

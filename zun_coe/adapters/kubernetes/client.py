@@ -119,11 +119,10 @@ class Client:
         params = {"fieldManager": FIELD_MANAGER, "force": "true"} | _dry(dry_run)
         return self._change("PATCH", path, body, "application/apply-patch+yaml", params)
 
-    def patch(self, path: str, body: Mapping[str, Any], *, strategic: bool = False, dry_run: bool = False) -> Json:
-        """A JSON merge patch of an object, or a strategic one, which knows items of lists by their keys; it as it is
-        then. Raises `Absent`."""
+    def patch(self, path: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> Json:
+        """A JSON merge patch of an object, or a JSON patch, which is a list; it as it is then. Raises `Absent`."""
         params = {"fieldManager": FIELD_MANAGER} | _dry(dry_run)
-        content = f"application/{'strategic-' if strategic else ''}merge-patch+json"
+        content = "application/merge-patch+json" if isinstance(body, Mapping) else "application/json-patch+json"
         return self._change("PATCH", path, body, content, params)
 
     def delete(
@@ -173,7 +172,7 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         content: str = "application/json",
         params: Mapping[str, Any] | None = None,
     ) -> Json:
@@ -186,7 +185,7 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         content: str = "application/json",
         params: Mapping[str, Any] | None = None,
         accept: str = "application/json",

@@ -6,7 +6,6 @@ somebody else: that is drift, and is told of before it is put right."""
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,7 +14,7 @@ from typing import Any
 import msgspec
 
 from zun_coe.adapters.kubernetes import naming
-from zun_coe.adapters.kubernetes.difference import added, differences, immutable
+from zun_coe.adapters.kubernetes.difference import added, differences, immutable, without
 from zun_coe.model import Drift
 
 Json = dict[str, Any]
@@ -50,10 +49,18 @@ class Erase:
 
 @dataclass(frozen=True)
 class Strip:
-    """Have this object without what others have added where everything is ours. `patch`: a strategic merge."""
+    """Have this very object without what others have added where that cannot stay, unless it was changed meanwhile.
+    `lists`: how the lists are to be in which that was, by their pointers."""
 
     object: Json
-    patch: Json
+    version: str
+    lists: Json
+
+    @property
+    def patch(self) -> list[Json]:
+        """It as a JSON patch."""
+        version = {"op": "replace", "path": "/metadata/resourceVersion", "value": self.version}
+        return [version, *({"op": "replace", "path": where, "value": items} for where, items in self.lists.items())]
 
 
 Change = Send | Erase | Strip
@@ -184,32 +191,19 @@ def otherwise(object: Json, there: Json) -> tuple[Drift, ...]:
 def stripping(object: Json, there: Json, found: Sequence[Drift]) -> Strip | None:
     """What takes away what others have added, None where there is nothing of that."""
     surplus = [drift for drift in added(object, there) if drift in found]
-    return Strip(object, _without(there, surplus)) if surplus else None
+    version = there["metadata"].get("resourceVersion", "")
+    return Strip(object, version, without(object, there, surplus)) if surplus else None
 
 
 def _correction(object: Json, there: Json, found: Sequence[Drift]) -> Iterator[Change]:
     if immutable(object, found):
         yield _erase(there)
         return
-    if set(_pointers(found)) - set(_pointers(added(object, there))):
-        yield Send(object)
     if (strip := stripping(object, there, found)) is not None:
         yield strip
-
-
-def _pointers(drifts: Sequence[Drift]) -> list[str]:
-    return [drift.pointer for drift in drifts]
-
-
-def _without(there: Json, surplus: Sequence[Drift]) -> Json:
-    """A strategic merge that takes variables out of the containers of a template."""
-    containers = there["spec"]["template"]["spec"]["containers"]
-    gone: dict[str, list[Json]] = defaultdict(list)
-    for drift in surplus:
-        *_, place, _, _ = drift.pointer.split("/")  # …/containers/0/env/1
-        gone[containers[int(place)]["name"]].append({"name": drift.found["name"], "$patch": "delete"})
-    left = [{"name": name, "env": env} for name, env in gone.items()]
-    return {"metadata": {"uid": there["metadata"]["uid"]}, "spec": {"template": {"spec": {"containers": left}}}}
+    extra = added(object, there)
+    if any(drift not in extra for drift in found):
+        yield Send(object)
 
 
 def _stays(object: Json) -> bool:

@@ -8,6 +8,7 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/#merge-strategy
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -66,8 +67,11 @@ def immutable(wanted: Mapping[str, Any], drifts: Sequence[Drift]) -> bool:
 
 
 def added(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[Drift, ...]:
-    """The variables that somebody has put into the containers of a Deployment's template that are ours: what a process
-    is told is all of it specified. Not so in pods, where admission puts more of them and no request takes any out."""
+    """What somebody has put where all is ours, or where there is no room beside ours. Variables of the containers in a
+    Deployment's template that are ours: what a process is told is all of it specified. Not so in pods, where admission
+    puts more of them and no request takes any out. And ports of a Service that have the name of one of ours."""
+    if wanted.get("kind") == "Service":
+        return tuple(_colliding(_ports(wanted), _ports(live)))
     if wanted.get("kind") != "Deployment":
         return ()
     ours = {container["name"]: container.get("env", ()) for container in _containers(wanted)}
@@ -78,6 +82,35 @@ def added(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[Drift, ..
         for index, variable in enumerate(container.get("env") or ())
         if variable["name"] not in {one["name"] for one in ours[container["name"]]}
     )
+
+
+def without(wanted: Mapping[str, Any], live: Mapping[str, Any], surplus: Sequence[Drift]) -> dict[str, Any]:
+    """The lists that were added to, by their pointers, as they are to be. What the server chose for our ports stays."""
+    if wanted["kind"] == "Service":
+        chosen = {port.get("name"): port["nodePort"] for port in _ports(live) if port.get("nodePort")}
+        known = ({"nodePort": chosen[n]} if (n := port.get("name")) in chosen else {} for port in _ports(wanted))
+        return {"/spec/ports": [{**more, **port} for more, port in zip(known, _ports(wanted), strict=True)]}
+    gone: dict[int, list[int]] = defaultdict(list)
+    for drift in surplus:
+        *_, place, _, index = drift.pointer.split("/")  # …/containers/0/env/1
+        gone[int(place)].append(int(index))
+    variables = {place: _containers(live)[place]["env"] for place in gone}
+    return {
+        f"{_CONTAINERS}/{place}/env": [v for n, v in enumerate(variables[place]) if n not in those]
+        for place, those in gone.items()
+    }
+
+
+def _colliding(ours: Sequence[Mapping[str, Any]], live: Sequence[Mapping[str, Any]]) -> Iterator[Drift]:
+    key = ("port", "protocol")
+    places, names = {_identity(port, key) for port in ours}, {port.get("name") for port in ours} - {None}
+    for index, port in enumerate(live):
+        if _identity(port, key) not in places and port.get("name") in names:
+            yield Drift(pointer=f"/spec/ports/{index}", found=port)
+
+
+def _ports(service: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return service.get("spec", {}).get("ports") or ()
 
 
 def _containers(deployment: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -66,7 +66,7 @@ class Insisted:
         left = [drift for drift in otherwise(object, then) if drift not in added(object, then)]
         if (strip := stripping(object, one.there, one.found)) is None:
             return left
-        then = self._client.patch(where, strip.patch, strategic=True, dry_run=True)
+        then = self._client.patch(where, strip.patch, dry_run=True)
         return [*left, *added(object, then)]
 
     def _another(self, pod: Json) -> Json:
@@ -99,9 +99,9 @@ class Remembered:
         """It is being taken away."""
         self._there.pop(id, None)
 
-    def gone(self, id: str, wanted: Sequence[Json], live: Mapping[Key, Json]) -> tuple[Drift, ...]:
+    def gone(self, id: str, wanted: Sequence[Json], live: Mapping[Key, Json]) -> list[tuple[Json, Drift]]:
         """What is not there any more. What belongs to a Deployment goes with it and is not told of."""
         known = self._there.get(id, frozenset())
-        keys = [key for object in wanted if (key := key_of(object)) in known and key not in live]
-        bodies = [key for key in keys if key[0] in BODIES]
-        return tuple(Drift(pointer=place_of(key), wanted={"name": key[1]}) for key in bodies or keys)
+        gone = [object for object in wanted if (key := key_of(object)) in known and key not in live]
+        bodies = [object for object in gone if object["kind"] in BODIES]
+        return [(o, Drift(pointer=place_of(key_of(o)), wanted={"name": key_of(o)[1]})) for o in bodies or gone]

@@ -1,0 +1,270 @@
+"""A Kubernetes whose objects other people change past the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.contract.effects import Lazily
+from tests.contract.world import World, call
+from zun_coe.adapters.kubernetes import naming
+from zun_coe.adapters.kubernetes.difference import differences
+
+if TYPE_CHECKING:
+    from tests.faults.api_proxy import ApiProxy
+    from tests.real.kubernetes import ControlPlane
+    from tests.real.kubernetes_node import Node
+    from tests.real.kubernetes_outside import Outside
+
+PATIENCE = 60.0
+RESYNC = 0.3
+LISTINGS = 12
+"""So many listings give every app a look of its own."""
+NAME = "/Deployment/web-"
+MAIN = "/spec/template/spec/containers/0"
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory, kubernetes: ControlPlane) -> Iterator[ApiProxy]:
+    from tests.faults.api_proxy import ApiProxy
+
+    proxy = ApiProxy(tmp_path_factory.mktemp("proxy"), kubernetes)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, proxy: ApiProxy, kubernetes_node: Node) -> Iterator[World]:
+    """A gateway with an app that has a little of everything."""
+    world = World(tmp_path_factory.mktemp("drift"), proxy.body(), PATIENCE, resync=RESYNC)
+    world.register()
+    world.process.gateway.secrets.create(call(), {"name": "db", "data": {"password": "hunter2"}})
+    world.create("app", body(kubernetes_node))
+    world.settled("app", "web", "Running")
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def outside(kubernetes: ControlPlane, world: World) -> Outside:
+    from tests.real.kubernetes_outside import Outside
+
+    return Outside(kubernetes, world)
+
+
+def body(node: Node, name: str = "web", **fields: Any) -> dict[str, Any]:
+    more = {"env": {"A": "1"}, "env_secrets": {"P": "db/password"}, "ports": [{"port": 80, "publish": "auto"}]}
+    how = {"command": ["sleep", "3600"], "pull": "never", "stop_timeout": 1, "replicas": 2}
+    return {"name": name, "cluster": "here", "image": node.image} | how | more | fields
+
+
+def main(**fields: Any) -> dict[str, Any]:
+    """A change of the main container in a template."""
+    return template(containers=[{"name": "main", **fields}])
+
+
+def template(**fields: Any) -> dict[str, Any]:
+    return {"spec": {"template": {"spec": fields}}}
+
+
+def labels(**named: Any) -> dict[str, Any]:
+    return {"metadata": {"labels": {key.replace("__", "/").replace("_", "."): value for key, value in named.items()}}}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What somebody does, and what is told of it: the object, the pointer in it, and what was found there."""
+
+    what: str
+    do: Callable[[Outside], Any]
+    told: str
+    found: Any = None
+
+
+def scale(outside: Outside) -> Any:
+    scaled = {"spec": {"replicas": 4}}
+    return outside.apps.patch_namespaced_deployment_scale(outside.named("web"), outside.namespace, scaled)
+
+
+CHANGES = [
+    Change("image", lambda o: o.change("web", main(image="other:1")), f"{MAIN}/image", "other:1"),
+    Change("replicas", scale, "/spec/replicas", 4),
+    Change(
+        "variable",
+        lambda o: o.change("web", main(env=[{"name": "A", "value": "2"}])),
+        f"{MAIN}/env/0/value",
+        "2",
+    ),
+    Change(
+        "another variable",
+        lambda o: o.change("web", main(env=[{"name": "B", "value": "3"}])),
+        f"{MAIN}/env/0",
+        {"name": "B", "value": "3"},
+    ),
+    Change(
+        "command",
+        lambda o: o.change("web", main(command=["sleep", "1800"])),
+        f"{MAIN}/command/1",
+        "1800",
+    ),
+    Change(
+        "strategy",
+        lambda o: o.change("web", {"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": 1}}}}),
+        "/spec/strategy/rollingUpdate/maxUnavailable",
+        1,
+    ),
+    Change(
+        "label",
+        lambda o: o.change("web", {"metadata": {"labels": {"app.kubernetes.io/name": None}}}),
+        "/metadata/labels/app.kubernetes.io~1name",
+    ),
+    Change(
+        "own label",
+        lambda o: o.change("web", {"metadata": {"labels": {naming.ID: None}}}),
+        f"/metadata/labels/{naming.ID.replace('/', '~1')}",
+    ),
+    Change(
+        "owner's label",
+        lambda o: o.change("web", {"metadata": {"labels": {naming.INSTALLATION: None}}}),
+        f"/metadata/labels/{naming.INSTALLATION.replace('/', '~1')}",
+    ),
+    Change(
+        "port of a service",
+        lambda o: o.change_service("web", [{"op": "replace", "path": "/spec/ports/0/port", "value": 81}]),
+        "/Service/web/spec/ports/0",
+    ),
+    Change("service", lambda o: o.drop("service", "web"), "/Service/web"),
+    Change("deployment", lambda o: o.drop("deployment", o.named("web")), NAME),
+]
+
+
+def corrections(world: World, name: str = "web") -> list[Any]:
+    """What was told of an app's drift."""
+    return [event for event in world.events("DriftCorrected") if event["subject_name"] == name]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.what)
+def test_a_change_is_told_once_and_put_right(world: World, outside: Outside, change: Change) -> None:
+    world.settled("app", "web", "Running")
+    before = len(corrections(world))
+    change.do(outside)
+    (event,) = world.until(lambda: corrections(world)[before:], f"{change.what} is not told of")
+    told = event["data"]["differences"][0]
+    assert change.told in told["pointer"]
+    assert told.get("found") == change.found
+    world.until(lambda: not otherwise(world, outside), Lazily(lambda: otherwise(world, outside)))
+    world.settled("app", "web", "Running")
+    assert len(corrections(world)[before:]) == 1
+
+
+def test_what_others_add_is_theirs(world: World, proxy: ApiProxy, outside: Outside, kubernetes_node: Node) -> None:
+    """It is neither undone nor fought over, nor told of; and then rest costs no write."""
+    world.settled("app", "web", "Running")
+    before, revisions = len(corrections(world)), len(outside.replica_sets("web"))
+    sidecar = {"name": "theirs", "image": kubernetes_node.image, "command": ["sleep", "3600"]}
+    toleration = {"key": "theirs", "operator": "Exists"}
+    theirs = {"labels": {"their/label": "x"}, "annotations": {"their/annotation": "y"}}
+    spec = {
+        "containers": [sidecar],
+        "tolerations": [toleration],
+        "nodeSelector": {"kubernetes.io/hostname": kubernetes_node.name},
+        "initContainers": [sidecar | {"command": ["true"]} | {"name": "first"}],
+    }
+    outside.change("web", {"metadata": theirs, "spec": {"template": {"metadata": theirs, "spec": spec}}})
+    outside.change_service("web", {"metadata": theirs, "spec": {"sessionAffinity": "ClientIP"}})
+    world.until(lambda: is_rolled_out(outside), "their template is not rolled out")
+    world.settled("app", "web", "Running")
+    deployment, service = outside.deployment("web"), outside.service("web")
+    assert writes_at_rest(world, proxy) == []
+    for now, then in ((outside.deployment("web"), deployment), (outside.service("web"), service)):
+        assert now["metadata"].get("generation") == then["metadata"].get("generation")
+        assert ours(now) == ours(then)
+        assert all(theirs[kind].items() <= now["metadata"][kind].items() for kind in theirs)
+    pod = deployment["spec"]["template"]["spec"]
+    assert {c["name"] for c in pod["containers"]} == {"main", "theirs"}
+    assert toleration in pod["tolerations"]
+    assert len(corrections(world)) == before
+    # A change of ours leaves theirs as it is.
+    world.patch("app", "web", {"env": {"A": "9"}})
+    world.settled("app", "web", "Running")
+    pod = outside.deployment("web")["spec"]["template"]["spec"]
+    assert {c["name"] for c in pod["containers"]} == {"main", "theirs"}
+    assert [c["name"] for c in pod["initContainers"]] == ["first"]
+    assert len(outside.replica_sets("web")) == revisions + 2
+
+
+def is_rolled_out(outside: Outside) -> bool:
+    found = outside.deployment("web")
+    status, wanted = found["status"], found["spec"]["replicas"]
+    left = [name for name in outside.names("pods") if name.startswith(outside.named("web"))]
+    return len(left) == wanted and bool(
+        status.get("observedGeneration") == found["metadata"]["generation"]
+        and status.get("updatedReplicas") == status.get("readyReplicas") == status.get("replicas") == wanted
+    )
+
+
+def ours(object: dict[str, Any]) -> list[Any]:
+    """When the gateway wrote to an object, and what of it is the gateway's."""
+    entries = object["metadata"]["managedFields"]
+    return [(e["time"], e["fieldsV1"]) for e in entries if e["manager"] == naming.FIELD_MANAGER]
+
+
+def writes_at_rest(world: World, proxy: ApiProxy) -> list[str]:
+    """What is written while every app gets a look of its own."""
+    from tests.faults.api_proxy import writes
+
+    since = len(proxy.asked)
+
+    def listed() -> int:
+        everything = [a for a in proxy.asked[since:] if a.path == "/apis/apps/v1/deployments"]
+        return len([a for a in everything if "watch" not in a.params])
+
+    world.until(lambda: listed() > LISTINGS, "nobody looks")
+    return writes(proxy.asked[since:])
+
+
+def test_rest_costs_nothing(world: World, proxy: ApiProxy, outside: Outside) -> None:
+    world.settled("app", "web", "Running")
+    before = len(world.events())
+    assert writes_at_rest(world, proxy) == []
+    assert len(world.events()) == before
+
+
+def test_going_back_takes_the_former_replica_set_up_again(
+    world: World, kubernetes_node: Node, outside: Outside
+) -> None:
+    world.create("app", body(kubernetes_node, "back", replicas=1))
+    world.settled("app", "back", "Running")
+    (first,) = outside.replica_sets("back")
+    world.patch("app", "back", {"env": {"A": "2"}})
+    world.settled("app", "back", "Running")
+    assert len(outside.replica_sets("back")) == 2
+    world.process.gateway.apps.rollback(call(), "back", 1)
+    assert world.settled("app", "back", "Running")["revision"] == 3
+    sets = outside.replica_sets("back")
+    assert len(sets) == 2
+    (again,) = [one for one in sets if one["metadata"]["uid"] == first["metadata"]["uid"]]
+    revision = "deployment.kubernetes.io/revision"
+    assert again["metadata"]["annotations"][revision] == "3"
+    assert outside.deployment("back")["metadata"]["annotations"][revision] == "3"
+    (pod,) = outside.pods("back")
+    assert pod["metadata"]["labels"]["pod-template-hash"] == first["metadata"]["labels"]["pod-template-hash"]
+    world.deleted("app", "back")
+
+
+def otherwise(world: World, outside: Outside) -> list[Any]:
+    """What differs from what the gateway would send."""
+    from kubernetes.client import exceptions
+
+    with world.adapter() as adapter:
+        wanted = {(o["kind"], o["metadata"]["name"]): o for o in adapter.render(world.workload("app", "web"))}
+    try:
+        deployment, service = outside.deployment("web"), outside.service("web")
+    except exceptions.ApiException:
+        return ["gone"]
+    live = {("Deployment", outside.named("web")): deployment, ("Service", "web"): service}
+    found = [drift for key, there in live.items() for drift in differences(wanted[key], there)]
+    return [drift for drift in found if not drift.pointer.endswith("~1applied")]  # that is known when it is sent
