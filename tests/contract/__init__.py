@@ -2,4 +2,5 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.adapter", "tests.contract.effects", "tests.contract.store")
+for suite in ("adapter", "effects", "store", "troubles"):
+    pytest.register_assert_rewrite(f"tests.contract.{suite}")

@@ -50,6 +50,16 @@ class Registry:
         images.remove(reference)
         return reference
 
+    def freeze(self) -> None:
+        """Let both hang: pulls begin, and do not get on."""
+        for process in self._processes:
+            process.freeze()
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        for process in self._processes:
+            process.thaw()
+
     def close(self) -> None:
         """End both."""
         for process in self._processes:
