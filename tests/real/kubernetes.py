@@ -31,6 +31,8 @@ DOMAIN = "cluster.local"
 STORAGE_CLASS = "standard"
 # Where the provisioner that is part of the controllers puts volumes; that is fixed in its source.
 VOLUMES = Path("/tmp/hostpath_pv")
+# The seconds in which any of it must have started, on a machine that has other things to do.
+PATIENCE = 180
 # Kubelets that were silent for this long have lost their node (seconds).
 NODE_GRACE = 16
 # What a bind mount needs to be seen by one process alone.
@@ -86,7 +88,7 @@ class ControlPlane:
         """Wait until the API serves, for instance after `api.kill()` and `api.start()`."""
         admin = {"Authorization": f"Bearer {self.token}"}
         with urllib3.PoolManager(retries=False, timeout=5, headers=admin, ca_certs=self.folder / "ca.pem") as http:
-            wait_until(lambda: self._serves(http), 60, "Kubernetes serves")
+            wait_until(lambda: self._serves(http), PATIENCE, "Kubernetes serves")
 
     def close(self) -> None:
         """End all of it."""
@@ -252,4 +254,4 @@ class ControlPlane:
             accounts = core.list_namespaced_service_account(namespace).items
             return any(account.secrets for account in accounts)
 
-        wait_until(is_there, 30, f"The service account of {namespace}")
+        wait_until(is_there, PATIENCE, f"The service account of {namespace}")

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from tests.real.kubernetes_node import Node
 
 
+LONGEST = 400
+"""Seconds for a test that needs a Kubernetes: any of them may be the one that starts it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give those tests their time, where they do not say how much they need."""
+    for item in items:
+        if "kubernetes" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def kubernetes() -> Iterator[ControlPlane]:
     """Its API, controllers and scheduler, without nodes. Shared: tests use namespaces of their own, and put

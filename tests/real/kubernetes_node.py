@@ -17,7 +17,7 @@ from tests.real.components import short_folder
 from tests.real.engine import Engine
 from tests.real.images import busybox_root
 from tests.real.isolation import child_of
-from tests.real.kubernetes import DNS_ADDRESS, DOMAIN, SERVICE_RANGE, VOLUMES, ControlPlane
+from tests.real.kubernetes import DNS_ADDRESS, DOMAIN, PATIENCE, SERVICE_RANGE, VOLUMES, ControlPlane
 from tests.real.needs import free_port, need
 from tests.real.waiting import wait_until
 
@@ -187,7 +187,7 @@ class Node:
                 raise RuntimeError(f"{program} has ended: {last_words}")
             return works()
 
-        wait_until(has_come_up, 60, f"{program} of {self.name} works")
+        wait_until(has_come_up, PATIENCE, f"{program} of {self.name} works")
 
     def _kill(self, program: str) -> None:
         entered = self._programs[program]
