@@ -30,7 +30,7 @@ from zun_coe import engine as engines
 from zun_coe.adapters import Connection
 from zun_coe.model import Host, Observation
 from zun_coe.native import acting, adapter, background, hosts, naming, pause, survey
-from zun_coe.native.docker import runtime
+from zun_coe.native.docker import looking, runtime
 from zun_coe.native.docker.client import EngineClient
 
 IMAGES = ("web:1", "web:2", "log:1")
@@ -197,7 +197,7 @@ def docker_by_hand() -> Iterator[None]:
         patch.setattr(runtime, "EngineClient", MortalClient)
         for module in (adapter, survey):
             patch.setattr(module, "datetime", SiteTime)
-        for module in (acting, hosts, runtime):
+        for module in (acting, hosts, looking):
             patch.setattr(module, "ThreadPoolExecutor", Pool)
         threads = background.threading
         inline = SimpleNamespace(Lock=threads.Lock, Semaphore=threads.Semaphore, Thread=Here)

@@ -498,13 +498,13 @@ class TestFind:
     def test_what_has_not_changed_is_not_inspected_again(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         ids = [bench.start("sleep 60") for _ in range(3)]
         inspected: list[str] = []
-        inspect = bench.runtime._inspect
+        inspect = bench.runtime._looks._inspect
 
         def noting(id: str) -> Mapping[str, Any]:
             inspected.append(id)
             return inspect(id)
 
-        monkeypatch.setattr(bench.runtime, "_inspect", noting)
+        monkeypatch.setattr(bench.runtime._looks, "_inspect", noting)
 
         def looks() -> list[str]:
             inspected.clear()
@@ -530,15 +530,42 @@ class TestFind:
         """Each hand-over to another thread delays what users see of a death."""
         bench.start("sleep 60")
         asking: list[threading.Thread] = []
-        inspect = bench.runtime._inspect
+        inspect = bench.runtime._looks._inspect
 
         def noting(id: str) -> Mapping[str, Any]:
             asking.append(threading.current_thread())
             return inspect(id)
 
-        monkeypatch.setattr(bench.runtime, "_inspect", noting)
+        monkeypatch.setattr(bench.runtime._looks, "_inspect", noting)
         assert len(bench.runtime.find(bench.labels)) == 1
         assert asking == [threading.current_thread()]
+
+    def test_one_that_the_engine_keeps_to_itself_while_it_starts_it_again(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        id = bench.start("sleep 0.2; exit 3", restart="always")
+        bench.found(id)
+        # The more often it ends, the longer the engine waits before it starts it again.
+        wait_until(lambda: bench.found(id).restarts >= 5, 60)
+        released, inspected = threading.Event(), list[str]()
+        inspect = bench.runtime._looks._inspect
+
+        def held(id: str) -> Mapping[str, Any]:
+            inspected.append(id)
+            released.wait(60)
+            return inspect(id)
+
+        def listed() -> str:
+            return str(bench.engine.client().api.containers(all=True, filters={"id": id})[0]["State"])
+
+        wait_until(lambda: listed() == "running", 30)
+        wait_until(lambda: listed() == "restarting", 30)
+        monkeypatch.setattr(bench.runtime._looks, "_inspect", held)
+        for _ in range(2):
+            assert (bench.found(id).state, bench.found(id).exit_code) == ("restarting", 3)
+        assert inspected == [id]
+        released.set()
+        wait_until(lambda: bench.found(id).restarts >= 6, 30)
 
     def test_those_that_vanish_meanwhile_are_left_out(self, bench: Bench) -> None:
         ids = [bench.runtime.create(_named(bench, n)) for n in range(8)]

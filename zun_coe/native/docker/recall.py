@@ -57,6 +57,16 @@ def unchanged(before: Glance, now: Glance) -> bool:
     return now.since[0] <= high and now.since[1] >= low
 
 
+def being_restarted(before: Found | None, now: Glance) -> Found | None:
+    """What a line of the list alone tells of a container that ended and is to be started again; None where it
+    tells of something else, or nothing is known from before. The restart itself is counted when it is inspected."""
+    state, words = now.facts[:2]
+    if before is None or state != "restarting":
+        return None
+    code = re.search(r"\((\d+)\)", words)
+    return replace(before, state="restarting", exit_code=int(code[1]) if code else None)
+
+
 class Recall:
     """What was found of each container when it was last inspected. Thread-safe and bounded.
 
@@ -75,6 +85,11 @@ class Recall:
         with self._lock:
             before, found = self._known.get(id, (None, None))
         return found if before and unchanged(before, now) else None
+
+    def last(self, id: str) -> Found | None:
+        """What the container was when it was last inspected, however long ago."""
+        with self._lock:
+            return self._known.get(id, (None, None))[1]
 
     def keep(self, seen: Glance, found: Found, turn: int) -> Found:
         """Remember it; `turn` is that of the look. What was found, `healthy_since` as early as was known before."""

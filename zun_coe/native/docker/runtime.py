@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event as StopEvent
@@ -17,9 +16,10 @@ from zun_coe.native.docker import reading, translation
 from zun_coe.native.docker.client import NEWEST, OLDEST, Certificates, EngineClient
 from zun_coe.native.docker.failures import ignoring_absent, translated
 from zun_coe.native.docker.images import Images
+from zun_coe.native.docker.looking import Looks
 from zun_coe.native.docker.networks import Networks
 from zun_coe.native.docker.reading import require_labels
-from zun_coe.native.docker.recall import Glance, Recall, glance
+from zun_coe.native.docker.recall import glance
 from zun_coe.native.docker.streams import DockerLog, Stream, closing, log_params, objects, tail_start, until_dropped
 from zun_coe.native.runtime import ContainerSpec, Found, FoundVolume, RuntimeInfo
 
@@ -60,8 +60,7 @@ class DockerRuntime:
         self._client = EngineClient(endpoint, tls, timeout, _KEPT * parallelism, newest)
         # Streams end by having their connection cut: apart from those that are used again.
         self._streaming = EngineClient(endpoint, tls, timeout, _STREAMS, newest)
-        self._inspecting = ThreadPoolExecutor(parallelism, thread_name_prefix="docker-inspect")
-        self._recall = Recall()
+        self._looks = Looks(self._inspect, parallelism)
         self._networks = Networks(self._client)
         self._images = Images(self._client, self._streaming, pull_timeout)
         self._host_cpus: int | None = None
@@ -79,15 +78,12 @@ class DockerRuntime:
     def find(self, labels: Mapping[str, str], *, exact: bool = True) -> list[Found]:
         """Containers with these labels: one call for the list and one for each that has to be inspected."""
         client = self._client.ready()
-        turn, at = self._recall.turn, time.monotonic()
+        turn, at = self._looks.turn, time.monotonic()
         with translated("list"):
             listed = {
                 str(s["Id"]): glance(s, at) for s in client.containers(all=True, filters=translation.labelled(labels))
             }
-        self._recall.drop_gone(labels, listed)
-        known = {} if exact else {id: f for id, g in listed.items() if (f := self._recall.recall(id, g))}
-        found = known | self._look({id: g for id, g in listed.items() if id not in known}, turn)
-        return [found[id] for id in listed if id in found]
+        return list(self._looks.at(listed, labels, turn, exact=exact).values())
 
     def create(self, spec: ContainerSpec) -> str:
         """See `Runtime.create`. A container that is adopted joins the networks that it has not joined yet."""
@@ -224,34 +220,10 @@ class DockerRuntime:
 
     def close(self) -> None:
         """See `Runtime.close`. Logs and events that are open are closed by those who read them."""
-        self._inspecting.shutdown(wait=False, cancel_futures=True)
+        self._looks.close()
         self._client.close()
         self._streaming.close()
         self._certificates.remove()
-
-    def _look(self, listed: Mapping[str, Glance], turn: int) -> dict[str, Found]:
-        """Inspect them, several at once; those that are gone meanwhile are left out. The first in this thread:
-        where it is the only one, to hand it over and wait would take longer than to ask."""
-        first, others = list(listed.items())[:1], list(listed.items())[1:]
-        try:
-            looks = [self._inspecting.submit(self._look_at, id, seen, turn) for id, seen in others]
-        except RuntimeError as error:
-            raise Unavailable("the connection to the engine is closed") from error
-        try:
-            here = [self._look_at(id, seen, turn) for id, seen in first]
-            return {found.id: found for found in (*here, *(look.result() for look in looks)) if found}
-        finally:
-            for look in looks:
-                look.cancel()
-
-    def _look_at(self, id: str, seen: Glance, turn: int) -> Found | None:
-        try:
-            inspected = self._inspect(id)
-        except Absent:
-            return None
-        with translated("inspect"):
-            found = reading.found(inspected)
-        return self._recall.keep(seen, found, turn)
 
     @contextmanager
     def _changing(self, id: str, call: str) -> Iterator[EngineClient]:
@@ -261,7 +233,7 @@ class DockerRuntime:
             with translated(call):
                 yield client
         finally:
-            self._recall.forget(id)
+            self._looks.forget(id)
 
     def _inspect(self, id: str) -> Mapping[str, Any]:
         client = self._client.ready()
