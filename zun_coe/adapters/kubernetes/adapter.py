@@ -32,6 +32,7 @@ from zun_coe.adapters.kubernetes.fields import FIELDS
 from zun_coe.adapters.kubernetes.finding import Finder, Sight
 from zun_coe.adapters.kubernetes.logs import pod_logs
 from zun_coe.adapters.kubernetes.namespaces import Namespaces
+from zun_coe.adapters.kubernetes.settling import Settled, versioned
 from zun_coe.adapters.kubernetes.sources import SOURCES
 from zun_coe.adapters.kubernetes.takeover import Takeover
 from zun_coe.errors import Absent, FieldProblem, Invalid, Unavailable
@@ -55,7 +56,7 @@ class KubernetesAdapter(Adapter):
         self._finder = Finder(self._client, connection)
         self._namespaces = Namespaces(self._client, connection)
         self._takeover = Takeover(self._client, connection)
-        self._hints = Hints()
+        self._hints, self._settled = Hints(), Settled()
         self._seen: dict[str, tuple[Observation, Sight]] = {}
         self._drift: dict[str, tuple[Drift, ...]] = {}
         self._insisted, self._remembered = Insisted(self._client), Remembered()
@@ -82,37 +83,17 @@ class KubernetesAdapter(Adapter):
 
     def apply(self, workload: Workload, seen: Observation | None) -> Outcome:
         """See `Adapter.apply`. What others have changed is told by an observation before it is put right."""
-        ref, sight = workload.ref, self._sight(workload.ref, seen)
-        live = dict(sight.live)
-        self._let_go(sight)
-        wanted = manifest.render(workload, self._target(ref))
-        if workload.adopted is not None:
-            live |= self._takeover.prepared(workload, wanted, live)
-        changed = False
-        for _ in range(ROUNDS):
-            step = plan(wanted, live, self._insisted.known)
-            if ref.id not in self._drift:
-                if self._insisted.ask(step.changed):
-                    continue
-                if drift := (*self._gone(ref, wanted, live), *step.drift):
-                    self._drift[ref.id] = drift
-                    return Again()
-            if not step.changes:
-                break
-            if not self._carry_out(ref, step, live):
-                return Wait(POLL)
-            changed = True
-        self._drift.pop(ref.id, None)
-        self._remembered.keep(ref.id, wanted, live)
-        if step.waiting:
-            return Wait(POLL)
-        return Again() if changed else Done()
+        if self._settled.holds(workload, seen):
+            self._seen.pop(workload.ref.id, None)
+            return Done()
+        return self._converge(workload, self._sight(workload.ref, seen))
 
     def remove(self, ref: WorkloadRef, seen: Observation | None) -> Outcome:
         """See `Adapter.remove`. What belongs to a Deployment goes with it, and it goes last."""
         sight = self._sight(ref, seen)
         left = [o for (kind, _), o in sight.live.items() if kind != "PersistentVolumeClaim"]
         self._remembered.forget(ref.id)
+        self._settled.forget(ref.id)
         if not left and not sight.found.pods:
             self._drift.pop(ref.id, None)
             return Done()
@@ -161,11 +142,41 @@ class KubernetesAdapter(Adapter):
         """See `Adapter.close`."""
         self._client.close()
 
+    def _converge(self, workload: Workload, sight: Sight) -> Outcome:
+        """One step from what was seen."""
+        ref, live = workload.ref, dict(sight.live)
+        self._let_go(sight)
+        wanted = manifest.render(workload, self._target(ref))
+        if workload.adopted is not None:
+            live |= self._takeover.prepared(workload, wanted, live)
+        changed = False
+        for _ in range(ROUNDS):
+            step = plan(wanted, live, self._insisted.known)
+            if ref.id not in self._drift:
+                if self._insisted.ask(step.changed):
+                    continue
+                if drift := (*self._gone(ref, wanted, live), *step.drift):
+                    self._drift[ref.id] = drift
+                    return Again()
+            if not step.changes:
+                break
+            if not self._carry_out(ref, step, live):
+                return Wait(POLL)
+            changed = True
+        self._drift.pop(ref.id, None)
+        self._remembered.keep(ref.id, wanted, live)
+        if step.waiting:
+            return Wait(POLL)
+        if changed:
+            return Again()
+        self._settled.keep(workload, wanted, sight.found)
+        return Done()
+
     def _observation(self, ref: WorkloadRef, found: survey.Found) -> Observation:
         """What there is; where time alone will change it, another look is due then."""
         if (seconds := survey.next_look(ref, found)) is not None:
             self._hints.put_after(ref, seconds)
-        return survey.observation(ref, found)
+        return versioned(survey.observation(ref, found), found)
 
     def _target(self, ref: WorkloadRef) -> manifest.Target:
         return manifest.Target(self._finder.namespace_of(ref), shared=self.connection.namespace is not None)

@@ -23,6 +23,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes.failures import Expired, answered, errors
+from zun_coe.adapters.kubernetes.freshness import Freshness
 from zun_coe.adapters.kubernetes.naming import FIELD_MANAGER, selector
 from zun_coe.adapters.kubernetes.registration import Session, session
 from zun_coe.adapters.kubernetes.streaming import BLOCK, Stream
@@ -59,9 +60,11 @@ class Listing(Generic[T]):
 
 class Client:
     """One API server. Thread-safe; opening calls nobody; each call ends within about the connection's timeout.
-    Paths begin with `/api` or `/apis`. Every call raises `Unavailable`, `Denied` or `Invalid`."""
+    Paths begin with `/api` or `/apis`. Every call raises `Unavailable`, `Denied` or `Invalid`. `freshness`: what its
+    writes and whoever watches have seen."""
 
     def __init__(self, connection: Connection) -> None:
+        self.freshness = Freshness()
         self._connection = connection
         self._lock = Lock()
         self._opened: urllib3.HTTPSConnectionPool | None = None
@@ -93,10 +96,14 @@ class Client:
         labels: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         accept: str = "application/json",
+        since: str | None = None,
     ) -> Listing[T]:
         """All objects of a collection that have the labels, page by page. Objects of a list name neither their
-        `kind` nor their `apiVersion`. `params` are the API's own, as `fieldSelector`."""
+        `kind` nor their `apiVersion`. `params` are the API's own, as `fieldSelector`. `since`: the server may answer
+        from its memory, which is not older than that; what has no limit does not make it look elsewhere."""
         wanted = {**(params or {}), **({"labelSelector": selector(labels)} if labels else {})}
+        if since is not None:
+            return self._pages(path, type, wanted | {"resourceVersion": since}, accept)
         try:
             return self._pages(path, type, {"limit": PAGE} | wanted, accept)
         except Expired:  # the state that the pages are of was compacted away meanwhile: all at once, then
@@ -179,6 +186,7 @@ class Client:
         if self._connection.check is not None:
             self._connection.check()
         found: Json = _decoded(path, self._call(method, path, body, content, params), dict)
+        self.freshness.see_object(found)
         return found
 
     def _call(

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,8 +16,10 @@ from zun_coe.adapters.kubernetes import naming, paths, survey, wire
 from zun_coe.adapters.kubernetes.claiming import OwnedPod, claimed, is_adopted, labels_of_pods
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.converging import Json, Key, key_of
-from zun_coe.errors import Absent, Denied
+from zun_coe.errors import Absent, Denied, TimedOut
 from zun_coe.model import WorkloadRef
+
+T = TypeVar("T")
 
 NODES_KEPT = 10.0
 """For how many seconds a list of the nodes is good enough."""
@@ -55,8 +57,8 @@ class Finder:
         namespace = self.namespace_of(ref)
         labels = naming.ours(ref.installation, ref.cluster) | {naming.ID: ref.id}
         kinds = ("Deployment" if ref.noun == "app" else "Pod", "Service", "Secret")
-        live = {key_of(object): object for kind in kinds for object in self._objects(kind, namespace, labels)}
-        claims = self._objects("PersistentVolumeClaim", namespace, self._of_project(ref))
+        live = {key_of(object): object for kind in kinds for object in self._newest(kind, namespace, labels)}
+        claims = self._newest("PersistentVolumeClaim", namespace, self._of_project(ref))
         live |= {key_of(claim): claim for claim in claims}
         pods = self._pods(ref, namespace, labels, live)
         listed = survey.Listed(
@@ -112,7 +114,7 @@ class Finder:
     ) -> Sequence[wire.Pod]:
         if ref.noun == "container":
             return [msgspec.convert(pod, wire.Pod) for pod in _of(live, "Pod")]
-        found = self._client.list(paths.collection("Pod", namespace), wire.Pod, labels=labels).items
+        found = self._recent("Pod", namespace, wire.Pod, labels)
         adopted = [d for d in _of(live, "Deployment") if is_adopted(d)]
         return [*found, *(pod for d in adopted for pod in self._claimed(namespace, [d], labels_of_pods(d)))]
 
@@ -124,8 +126,26 @@ class Finder:
 
     def _objects(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> list[Json]:
         """Whole objects, with what lists leave out: of what kind they are."""
-        listing = self._client.list(paths.collection(kind, namespace), dict[str, Any], labels=labels)
-        return [{"apiVersion": paths.version(kind), "kind": kind} | object for object in listing.items]
+        return _named(kind, self._client.list(paths.collection(kind, namespace), dict[str, Any], labels=labels).items)
+
+    def _newest(self, kind: str, namespace: str, labels: Mapping[str, str]) -> list[Json]:
+        """The same in a namespace, as new as the watch and our own writes."""
+        return _named(kind, self._recent(kind, namespace, dict[str, Any], labels))
+
+    def _recent(self, kind: str, namespace: str, type: type[T], labels: Mapping[str, str]) -> Sequence[T]:
+        """A namespace's objects, from the server's memory where it is known how new that has to be."""
+        path, freshness = paths.collection(kind, namespace), self._client.freshness
+        if (since := freshness.of(kind)) is not None:
+            try:
+                listing = self._client.list(path, type, labels=labels, since=since)
+            except TimedOut as error:
+                if error.evidence.get("status") is None:  # else it told that its memory has not come that far
+                    raise
+                freshness.doubt(kind)
+            else:
+                freshness.see(kind, listing.version)  # what was seen once is not unseen by another server
+                return listing.items
+        return self._client.list(path, type, labels=labels).items
 
     def _of_project(self, ref: WorkloadRef) -> Mapping[str, str]:
         return naming.of_project(ref.installation, ref.cluster, ref.project)
@@ -152,6 +172,10 @@ class Finder:
         with self._lock:
             self._nodes = time.monotonic(), nodes
         return nodes
+
+
+def _named(kind: str, objects: Sequence[Json]) -> list[Json]:
+    return [{"apiVersion": paths.version(kind), "kind": kind} | object for object in objects]
 
 
 def _of(live: Mapping[Key, Json], kind: str) -> list[Json]:

@@ -96,6 +96,7 @@ class _Watch(ABC):
     def __init__(self, kind: str, client: Client, connection: Connection, owners: Owners, queue: Hints) -> None:
         self.kind = kind
         self._client, self._owners, self._queue = client, owners, queue
+        self._freshness = client.freshness
         self._path = paths.collection(kind, connection.namespace)
         self._labels = naming.ours(connection.installation, connection.cluster)
         self._patience = SPAN + connection.timeout
@@ -146,15 +147,17 @@ class _Watch(ABC):
             self._stream = stream
             if self._closed.is_set():
                 return
-        for line in stream.lines():
-            with errors(f"watch {self._path}"):
-                self._take(_NOTICE.decode(line))
+        with self._freshness.followed(self.kind, self._version):
+            for line in stream.lines():
+                with errors(f"watch {self._path}"):
+                    self._take(_NOTICE.decode(line))
 
     def _take(self, notice: Notice) -> None:
         if notice.type == "ERROR":
             raise failure_of(f"watch {self._path}", msgspec.json.decode(notice.object, type=Status))
         subject = _SUBJECT.decode(notice.object)
         self._version, self._heard = subject.metadata.resource_version, True
+        self._freshness.see(self.kind, self._version)
         if notice.type != "BOOKMARK":
             self._hear(subject, gone=notice.type == "DELETED")
 
