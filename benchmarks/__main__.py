@@ -32,6 +32,7 @@ BENCHMARKS: Mapping[str, str] = {
     "streams": "benchmarks.following",
     "isolation": "benchmarks.isolation",
     "kubernetes": "benchmarks.kubernetes",
+    "kubernetes-rest": "benchmarks.kubernetes_resting",
 }
 """Each benchmark's name, and the module with its `run`."""
 

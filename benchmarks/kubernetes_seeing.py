@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from functools import partial
 
 import httpx
 
+from benchmarks.dying import Processes
 from benchmarks.harness import Finding, Goal, Scale, percentile, until
 from benchmarks.kubernetes_cluster import Plane
 from benchmarks.kubernetes_deploying import NAME, SPEC
@@ -17,20 +19,21 @@ from tests.real.kubernetes_node import Node
 
 GOAL = Goal(250, "at most")
 BARE = "a bare watch of the pods"
-PAUSE = 0.5
 
 
 def news(scale: Scale, plane: Plane, node: Node, running: Subject) -> Sequence[Finding]:
-    """Each container is an app of its own, and its process is killed in the node's engine. A kubelet takes up to a
-    second to notice; what the gateway adds is told apart from that."""
-    with Watcher(running) as watcher, ends(plane) as bare, running.client() as api:
+    """Each container is an app of its own, and its process is killed. A kubelet takes up to a second to notice; what
+    the gateway adds is told apart from that."""
+    with running.client() as api, Watcher(running) as watcher, ends(plane) as bare, Processes(node.engine) as processes:
         apps = _deployed(api, scale.pick(40, 3))
-        killed, looked = _killed(node, api, apps, bare, watcher)
-        until(lambda: apps.keys() <= watcher.seen.keys(), 60, "All ends are told of")
+        for name, container in _containers(node, set(apps.values())).items():
+            processes.follow(name, container)
+        looked = _killed(api, apps, processes, bare, watcher)
+    ended = processes.ended
     told = {apps[id]: at for id, at in watcher.seen.items() if id in apps}
     return [
-        *_compared("on the event stream", killed, bare.seen, told),
-        *_compared("through GET", killed, bare.seen, looked),
+        *_compared("on the event stream", ended, bare.seen, told),
+        *_compared("through GET", ended, bare.seen, looked),
     ]
 
 
@@ -51,35 +54,31 @@ def _deployed(api: httpx.Client, count: int) -> Mapping[str, str]:
 
 
 def _killed(
-    node: Node, api: httpx.Client, apps: Mapping[str, str], bare: Following, watcher: Watcher
-) -> tuple[Deaths, Deaths]:
-    """When the process of each was killed, and when those of every other one that is looked at was seen to have
-    ended, by name."""
-    killed: Deaths = {}
+    api: httpx.Client, apps: Mapping[str, str], processes: Processes, bare: Following, watcher: Watcher
+) -> Deaths:
+    """Kill one after the other, when everybody has heard of the one before. When those that are looked at were seen
+    to have ended, every other one, by name."""
     looked: Deaths = {}
-    containers = _containers(node)
     for number, (id, name) in enumerate(apps.items()):
-        due = time.monotonic() + PAUSE
-        killed[name] = time.monotonic()
-        node.engine.client().api.kill(containers[name])
+        processes.kill(name)
         if number % 2:
-            until(lambda id=id: is_dead(api, id), 60, "It is seen", pause=0.005)  # type: ignore[misc]  # the default binds it
+            until(partial(is_dead, api, id), 60, "It is seen", pause=0.005)
             looked[name] = time.monotonic()
         bare.wait(name)
-        until(lambda id=id: id in watcher.seen, 60, "It is told of")  # type: ignore[misc]  # as above
-        time.sleep(max(0.0, due - time.monotonic()))
-    return killed, looked
+        until(partial(watcher.seen.get, id), 60, "It is told of")
+    return looked
 
 
-def _containers(node: Node) -> Mapping[str, str]:
+def _containers(node: Node, names: Set[str]) -> Mapping[str, str]:
     """The ids of the containers in the node's engine, by the name of their app."""
     listed = node.engine.client().api.containers(filters={"label": "io.kubernetes.container.name=main"})
-    return {c["Labels"]["io.kubernetes.pod.name"].rsplit("-", 3)[0]: c["Id"] for c in listed}
+    found = {c["Labels"]["io.kubernetes.pod.name"].rsplit("-", 3)[0]: c["Id"] for c in listed}
+    return {name: id for name, id in found.items() if name in names}
 
 
-def _compared(how: str, killed: Deaths, bare: Deaths, seen: Deaths) -> Sequence[Finding]:
+def _compared(how: str, ended: Deaths, bare: Deaths, seen: Deaths) -> Sequence[Finding]:
     """From the end of the process, next to the bare watch; and from there on."""
-    whole, direct, rest = (_delays(seen, *sides) for sides in ((killed, seen), (killed, bare), (bare, seen)))
+    whole, direct, rest = (_delays(seen, *sides) for sides in ((ended, seen), (ended, bare), (bare, seen)))
     case, p99 = f"a pod's container ends: {how}", percentile(direct, 0.99)
     ratio = percentile(whole, 0.99) / p99
     return [
@@ -88,8 +87,8 @@ def _compared(how: str, killed: Deaths, bare: Deaths, seen: Deaths) -> Sequence[
     ]
 
 
-def _delays(names: Mapping[str, float], begun: Deaths, ended: Deaths) -> list[float]:
-    return [(ended[name] - begun[name]) * 1000 for name in names]
+def _delays(names: Mapping[str, float], begun: Deaths, then: Deaths) -> list[float]:
+    return [(then[name] - begun[name]) * 1000 for name in names]
 
 
 def _median(delays: Sequence[float]) -> str:
