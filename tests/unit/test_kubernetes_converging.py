@@ -63,6 +63,16 @@ def test_a_service_is_sent_once_when_its_owner_is_there() -> None:
     assert "ownerReferences" in change.object["metadata"]
 
 
+def test_a_port_that_may_be_taken_is_asked_for_before_anything_runs() -> None:
+    published = SERVICE | {"spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}}
+    step = plan([CLAIM, DEPLOYMENT, published], {})
+    assert [change.object["kind"] for change in step.changes if isinstance(change, Send)] == [
+        "Service",
+        "PersistentVolumeClaim",
+        "Deployment",
+    ]
+
+
 def test_what_is_as_wanted_is_let_be() -> None:
     assert plan([CLAIM, DEPLOYMENT, SERVICE], sent(CLAIM, DEPLOYMENT, SERVICE)) == Plan()
 
