@@ -13,7 +13,9 @@ from tests.contract.effects import InsideEffects
 from tests.contract.world import World
 from tests.real.needs import free_port
 from tests.real.registry import Registry
+from zun_coe.adapters import LogOptions
 from zun_coe.adapters.kubernetes import naming
+from zun_coe.errors import Absent
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
@@ -47,6 +49,27 @@ class TestKubernetes(AdapterContract, InsideEffects):
     @pytest.fixture
     def private_image(self, kubernetes_node: Node, registry: Registry) -> tuple[str, str, str]:
         return registry.push(kubernetes_node.engine, "secret:1", private=True), registry.username, registry.password
+
+    def test_container_that_was_started_again_is_another_one(self, world: World, body: Any) -> None:
+        """Its pod has the name of the one before, and is not taken for it."""
+        world.create("container", body())
+        world.settled("container", "web", "Running")
+        ref = world.workload("container", "web").ref
+        (before,) = world.instances(ref)
+        world.act("web", "stop")
+        world.settled("container", "web", "Stopped")
+        world.act("web", "start")
+        world.settled("container", "web", "Running")
+        (after,) = world.instances(ref)
+        assert after.name == before.name
+        told = [e["data"]["native_id"] for type in ("Created", "Removed") for e in world.events(f"Instance{type}")]
+        assert told == [before.native_id, after.native_id, before.native_id]
+        with world.adapter() as adapter:
+            adapter.delete_instance(ref, before.native_id)
+            with pytest.raises(Absent):
+                adapter.logs(ref, before.native_id, LogOptions())
+            assert [line.text for line in adapter.logs(ref, after.native_id, LogOptions())] == [b"started"]
+        assert [i.native_id for i in world.instances(ref)] == [after.native_id]
 
     def leave(self, world: World) -> None:
         """Its namespaces go; nobody waits for that, since nothing in them is seen by another gateway."""
