@@ -39,6 +39,7 @@ LARGEST = 64 << 20
 """Bytes of the largest answer that is taken."""
 METADATA = "application/json;as={};v=v1;g=meta.k8s.io,application/json"
 """The metadata alone, or the whole from a server that does not do that; the metadata look the same."""
+_DECODERS = Lock()
 
 # A server that vanished without a word is noticed on a quiet connection after about a minute.
 _KEEPALIVE = [
@@ -301,7 +302,8 @@ def _decoded(path: str, body: bytes, type: Any) -> Any:
 
 @cache
 def _decoder(type: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(type)
+    with _DECODERS:  # other threads would be shown what msgspec has half made of a type, and crash
+        return msgspec.json.Decoder(type)
 
 
 def _dry(dry_run: bool) -> dict[str, str]:

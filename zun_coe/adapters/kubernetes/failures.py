@@ -159,9 +159,12 @@ _BY_CODE: Mapping[int, Callable[[Answer], BackendError]] = {
 }
 
 
+_STATUS = msgspec.json.Decoder(Status)
+
+
 def _status(body: bytes) -> Status:
     try:
-        return msgspec.json.decode(body, type=Status)
+        return _STATUS.decode(body)
     except msgspec.MsgspecError:
         return Status(message=" ".join(body[:500].decode(errors="replace").split()))
 

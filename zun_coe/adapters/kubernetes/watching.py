@@ -154,7 +154,7 @@ class _Watch(ABC):
 
     def _take(self, notice: Notice) -> None:
         if notice.type == "ERROR":
-            raise failure_of(f"watch {self._path}", msgspec.json.decode(notice.object, type=Status))
+            raise failure_of(f"watch {self._path}", _STATUS.decode(notice.object))
         subject = _SUBJECT.decode(notice.object)
         self._version, self._heard = subject.metadata.resource_version, True
         self._freshness.see(self.kind, self._version)
@@ -212,3 +212,4 @@ class _Events(_Watch):
 
 _NOTICE = msgspec.json.Decoder(Notice)
 _SUBJECT = msgspec.json.Decoder(Subject)
+_STATUS = msgspec.json.Decoder(Status)

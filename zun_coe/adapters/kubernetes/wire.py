@@ -287,3 +287,7 @@ class Page(Wire, Generic[T], frozen=True, kw_only=True):
 def moment(told: datetime | None) -> datetime | None:
     """A time, None for the years that stand for never."""
     return None if told is None or told < _NEVER else told
+
+
+# Known before there are threads: msgspec makes what it needs of a type when it is used first, and not safely.
+msgspec.json.Decoder(Pod)
