@@ -178,6 +178,21 @@ def test_a_cluster_that_does_not_answer(api: httpx.Client, others: dict[tuple[st
 
 
 @pytest.mark.usefixtures("others")
+def test_a_cluster_that_is_known_to_be_away_is_not_asked(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def phase() -> str:
+        return str(api.get("/v1/clusters/crowd").json()["status"]["phase"])
+
+    faults = CLUSTERS["crowd"].faults
+    monkeypatch.setattr(CrowdedAdapter, "foreign", lambda self: pytest.fail("it is asked"))
+    faults.away = True
+    wait_until(lambda: phase() == "Unreachable", message="nobody has noticed")
+    refused = api.get("/v1/clusters/crowd/workloads")
+    assert (refused.status_code, refused.json()["reason"]) == (502, "BackendUnreachable")
+    faults.away = False
+    wait_until(lambda: phase() == "Ready", message="it is back")
+
+
+@pytest.mark.usefixtures("others")
 @pytest.mark.parametrize(
     ("given", "pointers"),
     [

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zun_coe.adapters import Adopts, Foreign, Offer
-from zun_coe.errors import Absent, Conflict, Denied, FieldProblem, Invalid, Unprocessable
+from zun_coe.errors import Absent, Conflict, Denied, FieldProblem, Invalid, Unavailable, Unprocessable
 from zun_coe.gateway import rendering
 from zun_coe.gateway.backends import Backends
 from zun_coe.gateway.calls import Answer, Call, Query
 from zun_coe.gateway.resources import Tools, page_answer
 from zun_coe.gateway.views import Resource
-from zun_coe.model import Adopted, plain, template_hash
+from zun_coe.model import Adopted, ClusterStatus, plain, template_hash
 
 Valid = Callable[[Mapping[str, Any]], Sequence[FieldProblem]]
 """What is wrong with the body of an app, by the contract."""
@@ -33,6 +33,7 @@ class Adopting:
         adapter = self._backends.adapter(cluster.id)
         if not isinstance(adapter, Adopts):
             raise Conflict("What else runs there can't be had from this cluster.")
+        _must_answer(cluster)
         namespace = query.filters.get("namespace")
         found = sorted((f for f in adapter.foreign() if namespace in (None, f.namespace)), key=_marker)
         if query.marker is not None:
@@ -49,6 +50,7 @@ class Adopting:
         if not isinstance(adapter, Adopts):
             raise _refused("", "Apps can't take over what runs on this cluster.")
         self._must_be_free(cluster, namespace, name)
+        _must_answer(cluster)
         offer = _asked(adapter, namespace, name)
         adopted = Adopted(
             namespace=namespace,
@@ -69,6 +71,14 @@ class Adopting:
             adopted = getattr(other.intent, "adopted", None)
             if adopted and (adopted.namespace, adopted.name) == (namespace, name):
                 raise _refused("", "An app of this gateway takes it over already.")
+
+
+def _must_answer(cluster: Resource) -> None:
+    """A cluster that is known to be away is not asked: that would take a thread from others until its deadline."""
+    status: ClusterStatus = cluster.status
+    if status.phase == "Unreachable":
+        reason = status.reason or "BackendUnreachable"
+        raise Unavailable(status.message or "The cluster can't be reached.", reason, status.evidence)
 
 
 def _asked(adapter: Adopts, namespace: str, name: str) -> Offer:
