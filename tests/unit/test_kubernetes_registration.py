@@ -138,6 +138,7 @@ def test_refused(registration: dict[str, Any], pointer: str, words: str) -> None
         (kubeconfig() | {"users": []}, "no user"),
         (kubeconfig() | {"clusters": None}, "no cluster"),
         (kubeconfig({"server": ""}), "no server"),
+        (kubeconfig(user={"token": ["t"]}), "token is no text"),
         (kubeconfig({"server": "http://10.0.0.10:8080"}), "unencrypted"),
         (kubeconfig({"server": "https://127.0.0.1:6443"}), "for admins"),
         (kubeconfig({"certificate-authority": "/etc/ca.pem"}), "certificate-authority of the cluster"),

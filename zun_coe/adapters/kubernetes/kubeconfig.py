@@ -133,6 +133,8 @@ def _refused(where: str, part: Mapping[str, Any], rules: Mapping[str, str]) -> I
 
 def _text(part: Mapping[str, Any], name: str) -> str | None:
     value = part.get(name)
+    if isinstance(value, dict | list):
+        raise ValueError(f"{name} is no text.")
     return str(value).strip() or None if value is not None else None
 
 
