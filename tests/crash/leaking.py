@@ -11,11 +11,13 @@ from typing import Any
 
 import httpx
 
+from tests.crash import leaking_kubernetes
 from tests.crash.planted import ENV, IMAGE, LOST, NEWER, TOKEN, WRONG
 from tests.real.waiting import wait_until
 from tests.simulated import CLUSTERS, KIND, SCHEME, Image, SimulatedAdapter, SimulatedCluster
 from zun_coe import adapters
 from zun_coe.adapters import Adapter, Outcome
+from zun_coe.adapters.kubernetes.adapter import KubernetesAdapter
 from zun_coe.app import Server, create_app
 from zun_coe.cli.recording import record
 from zun_coe.config import Settings
@@ -25,7 +27,7 @@ from zun_coe.native.adapter import NativeAdapter
 from zun_coe.process import Process
 
 HOST = Host(name="a", endpoint="tcp://127.0.0.1:1")
-KINDS: list[type[Adapter]] = [NativeAdapter]
+KINDS: list[type[Adapter]] = [NativeAdapter, KubernetesAdapter]
 """Those that show what they would ask for without a cluster to ask."""
 
 
@@ -65,9 +67,10 @@ def main(folder: Path, format: str) -> None:
 def _use(http: httpx.Client, process: Process) -> list[str]:
     answers: list[str] = []
 
-    def ask(method: str, path: str, body: Any = None, **options: Any) -> None:
+    def ask(method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
         answer = http.request(method, path, json=body, **options)
         answers.append(f"{method} {path} {answer.status_code} {dict(answer.headers)} {answer.text}")
+        return answer
 
     once = {"headers": {"Idempotency-Key": "once"}}
     cluster = {"name": "here", "kind": KIND, "endpoint": SCHEME + "here", "credentials": {"token": TOKEN}}
@@ -90,6 +93,7 @@ def _use(http: httpx.Client, process: Process) -> list[str]:
     ask("POST", "/v1/containers", how | {"name": "job", "image": "missing:1"}, params={"wait": 1})
     ask("POST", "/v1/plans", {"app": how | {"name": "planned"}})
     ask("POST", "/v1/plans", how | {"name": "planned"})
+    leaking_kubernetes.use(ask, how)
     ask("PATCH", "/v1/clusters/here", {"credentials": {"token": NEWER}}, params={"wait": 5})
     ask("PATCH", "/v1/apps/web", {"image": "web:2"}, params={"wait": 10})
     ask("DELETE", "/v1/secrets/db")
@@ -120,7 +124,7 @@ def _rendered(process: Process) -> str:
     for name in ("web", "unlucky"):
         key = ("app", "default", views.named("app", "default", name).id)
         assert process.engine is not None
-        (runner,) = process.engine.runners()
+        (runner,) = (runner for runner in process.engine.runners() if runner.cluster.name == "here")
         resource = views.named("app", "default", name)
         workload = runner._reconciler._workload(resource.intent, resource.status)
         assert workload.secrets, key

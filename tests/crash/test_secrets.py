@@ -34,6 +34,8 @@ def test_it_was_looked_for_where_something_is(said: dict[str, bytes]) -> None:
     assert b"SecretCreated" in said["answers"]
     assert b"has_credentials" in said["answers"]
     assert b"unlucky" in said["state.db"]
+    for word in (b"DriftCorrected", b"PermissionDenied", b"cannot be stored", b"BackendChanged"):
+        assert word in said["answers"]
 
 
 def forms(secret: str) -> list[bytes]:

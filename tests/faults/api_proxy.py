@@ -53,11 +53,10 @@ class ApiProxy(ApiServer):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
-    @property
-    def sockets(self) -> int:
-        """How many requests are being passed on, each of which has two connections."""
+    def passed(self, pattern: str = "") -> list[str]:
+        """The requests that match and are being passed on, each of which has two connections."""
         with self._lock:
-            return len(self._passed)
+            return [line for line in self._passed.values() if re.search(pattern, line)]
 
     def passing(self, handler: Handler) -> None:
         """What the API server answers. It is broken off when either of the two ends goes away."""

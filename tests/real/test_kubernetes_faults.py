@@ -1,0 +1,250 @@
+"""A gateway whose cluster is a real Kubernetes behind a way that fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.contract.world import CLUSTER, World, call
+from tests.faults.api_server import cutting, failing, garbling, hanging, sending
+from zun_coe.adapters.kubernetes import naming
+
+if TYPE_CHECKING:
+    from tests.faults.api_proxy import ApiProxy
+    from tests.real.kubernetes import ControlPlane
+    from tests.real.kubernetes_node import Node
+
+TIMEOUT = 3.0
+PATIENCE = 90.0
+WAYS: dict[str, Callable[[ApiProxy], Any]] = {
+    "busy": lambda proxy: failing(429, Retry_After="1", Connection="close"),
+    "broken": lambda proxy: failing(500, Connection="close"),
+    "hanging": lambda proxy: hanging,
+    "cut": lambda proxy: cutting,
+    "garbled": lambda proxy: garbling,
+    "truncated": lambda proxy: proxy.halving,
+    "somebody else": lambda proxy: sending(b"<html>It works!</html>", Connection="close"),
+}
+SLEEPS = {"cluster": CLUSTER, "command": ["sleep", "3600"], "pull": "never", "stop_timeout": 1}
+# What tells who a cluster is, and the hints of what changed: who else would ask a cluster that is away?
+PROBES = re.compile(r"GET (/version|/apis?)$")
+WATCHES = re.compile(r"GET /(api/v1|apis/apps/v1)/(pods|services|persistentvolumeclaims|events|deployments)$")
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory, kubernetes: ControlPlane) -> Iterator[ApiProxy]:
+    from tests.faults.api_proxy import ApiProxy
+
+    proxy = ApiProxy(tmp_path_factory.mktemp("proxy"), kubernetes)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, proxy: ApiProxy, kubernetes_node: Node) -> Iterator[World]:
+    """A gateway with an app and a container that run."""
+    folder = tmp_path_factory.mktemp("faults")
+    world = World(folder, proxy.body(), PATIENCE, backend_timeout=TIMEOUT, resync=0.5)
+    world.register()
+    world.create("app", {"name": "web", "replicas": 1, "image": kubernetes_node.image, **SLEEPS})
+    world.create("container", {"name": "job", "image": kubernetes_node.image, **SLEEPS})
+    world.settled("app", "web", "Running")
+    world.settled("container", "job", "Running")
+    yield world
+    healed(world, proxy)
+    world.close()
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def away(world: World) -> Any:
+    """The cluster's status once it is seen to be away."""
+    status = world.cluster()["status"]
+    return None if status["reachable"] else status
+
+
+def back(world: World) -> Any:
+    """The cluster's status once it is seen to be there."""
+    status = world.cluster()["status"]
+    return status if status["reachable"] else None
+
+
+def broken(world: World, proxy: ApiProxy, way: str) -> Any:
+    """Break it, with all that is open; the cluster's status once that is seen."""
+    proxy.on("", WAYS[way](proxy))
+    proxy.cut()
+    return world.until(lambda: away(world), "nobody noticed")
+
+
+def healed(world: World, proxy: ApiProxy) -> Any:
+    proxy.heal()
+    return world.until(lambda: back(world), "it is not back")
+
+
+def assert_as_it_was(world: World, as_of: str) -> None:
+    """What was known stays, and everything says that it is no longer fresh."""
+    for noun, name in (("app", "web"), ("container", "job")):
+        status = world.show(noun, name)["status"]  # type: ignore[arg-type]  # the two nouns there are
+        assert status["phase"] == "Running"
+        assert status["reachable"] is False
+        assert status["as_of"] == as_of
+
+
+def of_cluster(world: World, told: int) -> list[str]:
+    return [e["type"] for e in world.events()[told:] if e["subject"] == "cluster"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_shown_and_done(world: World, proxy: ApiProxy, way: str) -> None:
+    world.settled("app", "web", "Running")
+    told = len(world.events())
+    broken_at = datetime.now(UTC)
+    status = broken(world, proxy, way)
+    assert status["phase"] == "Unreachable"
+    assert status["reason"] in ("BackendUnreachable", "Error")
+    assert status["message"]
+    assert_as_it_was(world, status["as_of"])
+    assert (moment(status["as_of"]) - broken_at).total_seconds() < TIMEOUT
+    wanted = 3 - world.show("app", "web")["replicas"]  # from 1 to 2 and back
+    world.patch("app", "web", {"replicas": wanted})
+    asked = len(proxy.asked)
+    world.until(lambda: len(proxy.asked) > asked + 2, "it is not asked again")
+    assert_as_it_was(world, status["as_of"])
+
+    now = healed(world, proxy)
+    assert now["phase"] == "Ready"
+    assert "reason" not in now
+    assert moment(now["as_of"]) > moment(status["as_of"])
+    app = world.settled("app", "web", "Running")
+    assert app["status"]["replicas"]["ready"] == wanted
+    assert of_cluster(world, told) == ["ClusterUnreachable", "ClusterReady"]
+
+
+def test_an_api_server_that_is_away_is_not_asked_by_everybody(world: World, proxy: ApiProxy) -> None:
+    """Workers leave it to one thread to find out that it is back, at growing intervals; and the watches slow down."""
+    broken(world, proxy, "broken")
+    for n in range(3):
+        world.create("app", {"name": f"idle-{n}", "image": "none:1", **SLEEPS, "replicas": 0})
+    since = len(proxy.asked)
+
+    def lines() -> list[str]:
+        return [f"{a.method} {a.path}" for a in proxy.asked[since:]]
+
+    def probes() -> int:
+        return sum(bool(PROBES.match(line)) for line in lines())
+
+    world.until(lambda: probes() > 5, "it is not asked again")
+    asked = lines()
+    assert [line for line in asked if not PROBES.match(line) and not WATCHES.match(line)] == []
+    # Each of five watches is tried less often than the one who finds out.
+    assert len(asked) <= 6 * probes() + 10
+    healed(world, proxy)
+    for n in range(3):
+        world.settled("app", f"idle-{n}", "Stopped")
+        world.deleted("app", f"idle-{n}")
+
+
+@pytest.mark.parametrize("code", [410, 429, 500])
+def test_watches_that_fail_cost_hints_alone(world: World, proxy: ApiProxy, code: int) -> None:
+    told = len(world.events())
+    proxy.on("watch=1", failing(code, Connection="close"))
+    proxy.cut("watch=1")
+    wanted = 3 - world.show("app", "web")["replicas"]
+    world.patch("app", "web", {"replicas": wanted})
+    world.until(lambda: world.show("app", "web")["status"]["replicas"]["ready"] == wanted, "nobody looks")
+    world.settled("app", "web", "Running")
+    assert world.cluster()["status"]["reachable"]
+    proxy.heal()
+    world.until(lambda: all_watched(proxy), "not all is watched again")
+    assert of_cluster(world, told) == []
+
+
+def all_watched(proxy: ApiProxy) -> bool:
+    return len({line.partition("?")[0] for line in proxy.passed("watch=1")}) == 5
+
+
+def test_answers_that_are_lost_double_nothing(world: World, proxy: ApiProxy, kubernetes: ControlPlane) -> None:
+    """What was asked for is done, and the answer never arrives; for each kind of object once."""
+    from kubernetes import client
+
+    for kind in ("deployments", "services", "secrets"):
+        proxy.on(rf"PATCH .*/{kind}/", proxy.deaf, times=1)
+    proxy.on(r"POST .*/namespaces\?", proxy.deaf, times=1)
+    world.process.gateway.secrets.create(call("lost"), {"name": "db", "data": {"password": "hunter2"}})
+    more = {"env_secrets": {"P": "db/password"}, "ports": [{"port": 80}], "image": "none:1"}
+    world.create("app", {"name": "once", **SLEEPS, **more}, "lost")
+    namespace = naming.namespace(world.installation, "lost")
+    apps, core = client.AppsV1Api(kubernetes.client()), client.CoreV1Api(kubernetes.client())
+    world.until(lambda: core.list_namespaced_service(namespace).items, "its service is not made")
+    world.until(lambda: world.show("app", "once", "lost")["status"]["replicas"]["current"] == 1, "it has no pod")
+    (deployment,) = apps.list_namespaced_deployment(namespace).items
+    assert deployment.metadata.generation == 1
+    assert len(core.list_namespaced_service(namespace).items) == 1
+    assert len(core.list_namespaced_pod(namespace).items) == 1
+    assert world.events("DriftCorrected") == []
+    world.deleted("app", "once", "lost")
+    healed(world, proxy)
+
+
+def test_a_token_that_has_expired_is_replaced(
+    tmp_path: Path, proxy: ApiProxy, kubernetes: ControlPlane, kubernetes_node: Node
+) -> None:
+    everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+    old, new = (kubernetes.token_for(f"{age}-{os.getpid()}", everything) for age in ("old", "new"))
+    world = World(tmp_path / "expiring", proxy.body(old), PATIENCE, backend_timeout=TIMEOUT, resync=0.5)
+    try:
+        world.register()
+        world.create("app", {"name": "web", "replicas": 1, "image": kubernetes_node.image, **SLEEPS})
+        world.settled("app", "web", "Running")
+        proxy.on("", proxy.unless(f"Bearer {old}"))
+        proxy.cut()
+        status = world.until(lambda: away(world), "nobody noticed")
+        assert status["reason"] == "PermissionDenied"
+        assert "expired" in status["message"]
+        shown = world.show("app", "web")["status"]
+        assert (shown["phase"], shown["reachable"]) == ("Running", False)
+        credentials = proxy.body(new)["credentials"]
+        world.process.gateway.clusters.patch(call(), CLUSTER, {"credentials": credentials})
+        world.until(lambda: back(world), "the new token is not used")
+        world.patch("app", "web", {"replicas": 2})
+        world.settled("app", "web", "Running")
+        told = [e for e in world.events("ClusterUnreachable") if e["reason"] == "PermissionDenied"]
+        assert len(told) == 1
+    finally:
+        proxy.heal()
+        world.close()
+
+
+def test_rounds_of_trouble_leak_nothing(world: World, proxy: ApiProxy) -> None:
+    ways = ("cut", "broken", "truncated", "garbled")
+
+    def round_of(way: str) -> None:
+        broken(world, proxy, way)
+        healed(world, proxy)
+
+    for way in (*ways, "hanging"):
+        round_of(way)
+    world.until(lambda: all_watched(proxy), "not all is watched again")
+    threads, descriptors = counted(proxy)
+    for way in (*ways, *ways, "hanging"):
+        round_of(way)
+    # One that is lost in each round would be nine; the connections that are kept for the next call vary.
+    room = 4
+    world.until(lambda: counted(proxy)[0] <= threads + room, "threads are left behind")
+    world.until(lambda: counted(proxy)[1] <= descriptors + room, "descriptors are left behind")
+
+
+def counted(proxy: ApiProxy) -> tuple[int, int]:
+    """The gateway's threads and descriptors: those of this process but for the proxy's, which has two connections
+    for each request that it passes on."""
+    threads = sum("process_request" not in thread.name for thread in threading.enumerate())
+    return threads, len(os.listdir("/proc/self/fd")) - 2 * len(proxy.passed())
