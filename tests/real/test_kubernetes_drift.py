@@ -228,6 +228,7 @@ def writes_at_rest(world: World, proxy: ApiProxy) -> list[str]:
 
 def test_rest_costs_nothing(world: World, proxy: ApiProxy, outside: Outside) -> None:
     world.settled("app", "web", "Running")
+    world.until(lambda: is_rolled_out(outside), "old pods are left")
     before = len(world.events())
     assert writes_at_rest(world, proxy) == []
     assert len(world.events()) == before
