@@ -38,7 +38,7 @@ def starts(scale: Scale, plane: Plane, api: httpx.Client) -> Sequence[Finding]:
     direct = Direct(plane, "keeper")
     with readiness(plane) as ready:
         found: list[Finding] = []
-        for replicas, rounds in scale.pick([(1, 5), (10, 3), (50, 2)], [(1, 1), (3, 1)]):
+        for replicas, rounds in scale.pick([(1, 4), (10, 2), (50, 1)], [(1, 1), (3, 1)]):
             found += _compared(plane, api, direct, ready, replicas, rounds)
         return found
 

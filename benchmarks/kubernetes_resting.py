@@ -16,7 +16,7 @@ from benchmarks.subject import Subject
 from zun_coe.config import Settings
 
 NAME = "kubernetes-rest"
-REPLICAS = 2
+REPLICAS, PROJECTS = 2, 10
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,25 @@ class Rest:
 
 
 def run(scale: Scale) -> Sequence[Finding]:
-    """One project with all of the apps."""
+    """Some projects with a hundred apps each."""
     count = scale.pick(1000, 5)
     with plane() as there:
         with gateway_on(there) as running:
             bare = running.memory()
             with all_told_to_run(there):
-                _fill(running, count)
+                calls = _fill(there, running, count)
             full = running.memory()
             rest = _rest(there, running, scale.pick(2 * Settings().resync, 3))
-        return [*_resting(count, bare, full, rest), *_listing(there, scale, count * REPLICAS)]
+        return [*_resting(count, calls, bare, full, rest), *_listing(there, scale, count * REPLICAS)]
 
 
-def _fill(running: Subject, count: int) -> None:
-    running.do("create", count=count, replicas=REPLICAS)
+def _fill(there: Plane, running: Subject, count: int) -> int:
+    """How often the API was called until all of them ran."""
+    since = there.told
+    running.do("create", count=count, replicas=REPLICAS, projects=PROJECTS)
     until(lambda: running.do("phases").keys() <= {"Running"}, 120 + count, "All apps run", pause=0.5)
     running.do("rest")
+    return len(there.asked(since))
 
 
 def _rest(there: Plane, running: Subject, lasting: float) -> Rest:
@@ -56,12 +59,13 @@ def _rest(there: Plane, running: Subject, lasting: float) -> Rest:
     return Rest(passed, (running.processor_time() - used) / passed, there.asked(since))
 
 
-def _resting(count: int, bare: float, full: float, rest: Rest) -> Sequence[Finding]:
+def _resting(count: int, calls: int, bare: float, full: float, rest: Rest) -> Sequence[Finding]:
     case = f"{count:,} apps of {REPLICAS} at rest"
     minutes, changes = rest.seconds / 60, sum(call.changes for call in rest.asked)
     kinds = Counter(call.verb for call in rest.asked)
     note = ", ".join(f"{number / minutes:.0f} {verb}" for verb, number in kinds.most_common())
     return [
+        Finding(NAME, f"{count:,} apps created until all run: calls of the API for each", calls / count, "calls"),
         Finding(NAME, f"{case}: processor time of the gateway", rest.share * 100, "% of a core"),
         Finding(NAME, f"{case}: memory of the gateway", full, "MB", bare, "nothing on it", full / bare),
         Finding(NAME, f"{case}: calls of the API", len(rest.asked) / minutes, "a minute", note=note),

@@ -25,7 +25,7 @@ def news(scale: Scale, plane: Plane, node: Node, running: Subject) -> Sequence[F
     """Each container is an app of its own, and its process is killed. A kubelet takes up to a second to notice; what
     the gateway adds is told apart from that."""
     with running.client() as api, Watcher(running) as watcher, ends(plane) as bare, Processes(node.engine) as processes:
-        apps = _deployed(api, scale.pick(40, 3))
+        apps = _deployed(api, scale.pick(24, 3))
         for name, container in _containers(node, set(apps.values())).items():
             processes.follow(name, container)
         looked = _killed(api, apps, processes, bare, watcher)
