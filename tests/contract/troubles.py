@@ -127,7 +127,9 @@ class ClusterTroubles:
             assert status_of_cluster(world, "BackendChanged")["phase"] == "Failed"
             before = world.show("app", "web")["status"]
             world.create("app", body(ways, "late"))
-            assert diagnosis(world, "late")["cluster"]["reason"] == "BackendChanged"
+            for name in ("late", "web"):
+                told_of = diagnosis(world, name)
+                assert (told_of["reason"], told_of["healthy"]) == ("BackendChanged", False)
             if ways.change_back():
                 world.settled("app", "late", "Running")
                 world.settled("app", "web", "Running")

@@ -35,15 +35,15 @@ def diagnose(found: Resource, views: Views) -> dict[str, Any]:
     """One page: the state, the cause with its evidence, what to do, each replica, and the last events."""
     intent, status = found.intent, found.status
     cluster = views.cluster_status(intent.cluster)
-    reason = status.reason
-    if not cluster.reachable and cluster.info is not None:
-        reason = reason or cluster.reason or "BackendUnreachable"
+    reason, message = status.reason, status.message
+    if reason is None and cluster.info is not None and (cluster.reason or not cluster.reachable):
+        reason, message = cluster.reason or "BackendUnreachable", cluster.message
     body: dict[str, Any] = {
         "phase": "Deleting" if intent.deletion else status.phase,
         "healthy": status.phase in ("Running", "Stopped", "Exited", "Paused") and reason is None,
-        "summary": _summary(intent, status, reason),
+        "summary": _summary(intent, status, reason, message),
         "reason": reason,
-        "message": status.message,
+        "message": message,
         "evidence": status.evidence or None,
         "advice": ADVICE.get(reason) if reason else None,
         "cluster": _cluster(views, intent.cluster),
@@ -54,11 +54,11 @@ def diagnose(found: Resource, views: Views) -> dict[str, Any]:
     return {k: v for k, v in body.items() if v is not None}
 
 
-def _summary(intent: Any, status: Any, reason: str | None) -> str:
+def _summary(intent: Any, status: Any, reason: str | None, message: str | None) -> str:
     counts = status.replicas
     told = f"{counts.ready} of {counts.desired} replicas are ready. " if counts else ""
     waiting = "" if status.observed_generation >= intent.generation else "The newest change was not acted on yet. "
-    why = f"{reason}: {status.message}" if reason and status.message else reason or "Nothing is wrong."
+    why = f"{reason}: {message}" if reason and message else reason or "Nothing is wrong."
     return f"{intent.name} is {status.phase}. {told}{waiting}{why}"
 
 
