@@ -251,13 +251,14 @@ class InsideEffects(Contract):
         assert {(p, n): world.logs("container", n, project=p) for p, n in expected} == expected
 
     def test_stop_signal_is_heard_and_its_time_is_kept(self, world: World, body: Any) -> None:
-        """The image's own signal, where no other can be chosen. What was heard is kept: the output may go as well."""
+        """The image's own signal, where no other can be chosen. What was heard is kept: the output may go as well.
+        One that did not hear it would outlast the test's patience."""
         signal = "USR1" if self.supports(world, "/stop_signal") else "TERM"
         chosen = {"stop_signal": "SIGUSR1"} if signal == "USR1" else {}
         kept = {"mounts": [{"path": "/kept", "volume": {"name": "kept"}}]}
         patient = f"trap 'echo heard > /kept/said; exit 0' {signal}; echo up; while :; do sleep 0.05; done"
         stubborn = f"trap '' {signal}; echo up; while :; do sleep 0.05; done"
-        for name, script, seconds in (("patient", patient, 30), ("stubborn", stubborn, 1)):
+        for name, script, seconds in (("patient", patient, 600), ("stubborn", stubborn, 1)):
             world.create("container", body(name, script, stop_timeout=seconds, **chosen, **kept))
             world.settled("container", name, "Running")
             world.until(lambda n=name: world.logs("container", n) == ["up"], "it does not start")
@@ -265,7 +266,7 @@ class InsideEffects(Contract):
         for name in ("patient", "stubborn"):
             world.act(name, "stop")
             world.settled("container", name, "Stopped")
-        assert 1 <= time.monotonic() - began < 30
+        assert time.monotonic() - began >= 1
         world.create("container", body("reader", "cat /kept/said", restart="never", **kept))
         world.settled("container", "reader", "Exited")
         assert world.logs("container", "reader") == ["heard"]
