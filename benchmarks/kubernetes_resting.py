@@ -31,12 +31,9 @@ class Rest:
 def run(scale: Scale) -> Sequence[Finding]:
     """Some projects with a hundred apps each."""
     count = scale.pick(1000, 5)
-    with plane() as there:
+    with plane() as there, all_told_to_run(there):
         with gateway_on(there) as running:
-            bare = running.memory()
-            with all_told_to_run(there):
-                calls = _fill(there, running, count)
-            full = running.memory()
+            bare, calls, full = running.memory(), _fill(there, running, count), running.memory()
             rest = _rest(there, running, scale.pick(2 * Settings().resync, 3))
         return [*_resting(count, calls, bare, full, rest), *_listing(there, scale, count * REPLICAS)]
 
