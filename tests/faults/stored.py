@@ -40,6 +40,10 @@ class Stored(ApiServer):
         """All objects of a kind."""
         return [found for (kind, _, _), found in list(self.objects.items()) if kind == kinds]
 
+    def admitted(self, key: Key, object: Json) -> Json:
+        """What admission makes of an object: nothing else."""
+        return object
+
     def _answer(self, handler: Handler) -> None:
         asked = handler.asked
         key = _key(asked.path)
@@ -52,6 +56,7 @@ class Stored(ApiServer):
             return (failing(404, "not found") if found is None else sending(found))(handler)
         object = json.loads(asked.body)
         key = (*key[:2], key[2] or object["metadata"]["name"])
+        object = self.admitted(key, object)
         return sending(object if "dryRun" in asked.params else self._keep(key, object))(handler)
 
     def _keep(self, key: Key, object: Json) -> Json:
