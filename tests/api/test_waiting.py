@@ -34,7 +34,7 @@ def test_time_is_up_is_202(api: httpx.Client, outside: Outside) -> None:
     began = time.monotonic()
     answer = api.post("/v1/apps", params={"wait": 0.5}, json=APP | {"image": "slow:1"})
     assert answer.status_code == 202
-    assert 0.5 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 0.5
 
 
 def test_a_failure_is_settled_too(api: httpx.Client, outside: Outside) -> None:
@@ -83,9 +83,8 @@ def test_many_wait_and_hold_no_thread(service: Service, project: str, api: httpx
         waiting = pool.submit(asyncio.run, wait_for_all())
         wait_until(lambda: len(api.get("/v1/apps").json()["apps"]) == len(names))
         assert threading.active_count() < threads + len(names)
-        began = time.monotonic()
         assert api.get("/healthz").status_code == 200
-        assert time.monotonic() - began < 2
+        assert not waiting.done(), "nobody has to wait for those who wait"
         outside.set_image("later:1", Image())
         assert waiting.result() == [200] * len(names)
 

@@ -379,9 +379,7 @@ class StoreContract:
         with watching(store, "", since) as watch:
             wait_until(lambda: watch.heard >= 3, 10, "Empty batches come")
             assert watch.position == since
-            stopped = time.monotonic()
             watch.end()
-            assert time.monotonic() - stopped < 1.5
 
     # Compaction
 

