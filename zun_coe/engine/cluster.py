@@ -148,8 +148,8 @@ class ClusterKeeper:
         )
 
     def _imposter(self, before: ClusterStatus, info: ClusterInfo) -> tuple[str, str] | None:
-        """What is wrong with the identity found: another than the one pinned, or one that another
-        cluster has."""
+        """What is wrong with the identity found: another than the one pinned, or one that another cluster has. Of
+        two that were registered at the same time, and both found it, the older one keeps it."""
         pinned, found = parts(before.identity), parts(info.identity)
         for name, id in found.items():
             if pinned.get(name, id) != id:
@@ -158,9 +158,17 @@ class ClusterKeeper:
             if entry.key.endswith(f"/{self._key.id}"):
                 continue
             taken = set(parts(cast(ClusterStatus, entry.value).identity).values()) & set(found.values())
-            if taken:
+            if taken and not (taken <= set(pinned.values()) and self._is_older_than(entry)):
                 return "BackendChanged", f"The engine {taken.pop()} is registered as another cluster already."
         return None
+
+    def _is_older_than(self, status: Entry) -> bool:
+        """Whether this cluster was registered before the one that a status is of."""
+        record, other = self.record, self._tools.cache.get(status.key.replace("status/", "intent/", 1))
+        if record is None or other is None:
+            return record is not None
+        rival = cast(Cluster, other.value)
+        return (record.created_at, record.id) < (rival.created_at, rival.id)
 
     def _pinned(self, pinned: str | None, found: str) -> str:
         """The identities kept: those found, and of those not found now the ones still registered."""
