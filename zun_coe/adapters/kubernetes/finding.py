@@ -56,7 +56,8 @@ class Finder:
         """One workload. Raises `BackendError`."""
         namespace = self.namespace_of(ref)
         labels = naming.ours(ref.installation, ref.cluster) | {naming.ID: ref.id}
-        kinds = ("Deployment" if ref.noun == "app" else "Pod", "Service", "Secret")
+        # What goes with its owner is listed before it: else it may seem that it alone has been taken away.
+        kinds = ("Service", "Secret", "Deployment" if ref.noun == "app" else "Pod")
         live = {key_of(object): object for kind in kinds for object in self._newest(kind, namespace, labels)}
         claims = self._newest("PersistentVolumeClaim", namespace, self._of_project(ref))
         live |= {key_of(claim): claim for claim in claims}
