@@ -360,3 +360,20 @@ class TestOverdue:
         machine = msgspec.convert({"metadata": {"name": "node-1"}, "status": {"conditions": silent}}, wire.Node)
         everything = survey.Found(pods=[leaving, pod(running(), name="stays")], nodes=[machine], at=AT)
         assert [each.metadata.name for each in survey.overdue(everything)] == ([] if kept else ["web-1"])
+
+    @pytest.mark.parametrize(
+        ("leaves", "status", "node", "forgotten"),
+        [
+            (60, running(), None, True),
+            (1, running(), None, False),
+            (60, running(), "Unknown", False),
+            (60, waiting("ImagePullBackOff"), None, False),
+            (60, container(terminated=ended(0)), None, False),
+        ],
+    )
+    def test_what_is_forgotten(self, leaves: float, status: Any, node: str | None, forgotten: bool) -> None:
+        leaving = pod(status, metadata={"deletionTimestamp": before(leaves)})
+        silent = [{"type": "Ready", "status": node}] if node else []
+        machine = msgspec.convert({"metadata": {"name": "node-1"}, "status": {"conditions": silent}}, wire.Node)
+        everything = survey.Found(pods=[leaving, pod(running(), name="stays")], nodes=[machine], at=AT)
+        assert [each.metadata.name for each in survey.forgotten(everything)] == (["web-1"] if forgotten else [])

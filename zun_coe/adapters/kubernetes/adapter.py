@@ -6,6 +6,7 @@ may be lost at any time and only costs a few calls."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from threading import Event as StopEvent
 from typing import Any, ClassVar
 
@@ -40,6 +41,8 @@ from zun_coe.model import ClusterInfo, Drift, Observation, Workload, WorkloadRef
 
 POLL = 1.0
 """How soon something that is on its way out is looked for again, in seconds, besides all hints."""
+REMINDING = 10
+"""How often a kubelet is reminded of a pod, in seconds."""
 ROUNDS = 4
 """So often a step plans anew at most: what follows an owner is sent when the owner is there."""
 
@@ -227,10 +230,16 @@ class KubernetesAdapter(Adapter):
         return [drift for object, drift in gone if self._finder.there(object) is None]
 
     def _let_go(self, sight: Sight) -> None:
-        """Forget the pods that are kept for nothing."""
+        """Forget the pods that are kept for nothing, and have those remembered that should have ended."""
         for pod in survey.overdue(sight.found):
             place = paths.path("Pod", pod.metadata.name, pod.metadata.namespace)
             self._client.delete(place, propagation="Background", grace=0, uid=pod.metadata.uid)
+        for pod in survey.forgotten(sight.found):
+            now = sight.found.at.replace(second=sight.found.at.second // REMINDING * REMINDING, microsecond=0)
+            metadata = {"uid": pod.metadata.uid, "annotations": {naming.REMINDED: now.isoformat()}}
+            with suppress(Absent):
+                place = paths.path("Pod", pod.metadata.name, pod.metadata.namespace)
+                self._client.patch(place, {"metadata": metadata})
 
     def _erase(self, namespace: str, step: Erase) -> None:
         self._client.delete(paths.path(step.kind, step.name, namespace), uid=step.uid)

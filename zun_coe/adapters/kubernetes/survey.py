@@ -7,7 +7,7 @@ their way out last: Kubernetes has no slots."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,7 +26,8 @@ MOST_ADDRESSES = 8
 _LAST = frozenset({"Pulling", "RolloutStuck"})
 
 OVERDUE = timedelta(seconds=5)
-"""So long after the end of its grace a pod in which nothing runs is let go, though not all of it has ended."""
+"""So long after the end of its grace a pod in which nothing runs is let go, though not all of it has ended, and one
+in which something runs is remembered."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,13 @@ def overdue(found: Found) -> list[wire.Pod]:
     """The pods that are on their way out and only there because their kubelet, which answers, has not tidied up:
     all of their containers have ended (before 1.22 that may take ten seconds more), or their time to end is over and
     nothing runs in them (one that never started can take a minute more)."""
-    lost = {node.metadata.name for node in found.nodes if node.lost}
-    return [
-        pod
-        for pod in found.pods
-        if (end := pod.metadata.deletion_timestamp) is not None
-        and pod.spec.node_name not in lost
-        and (_ended(pod) or (found.at - end > OVERDUE and not _runs(pod)))
-    ]
+    return [pod for pod, late in _leaving(found) if _ended(pod) or (late and not _runs(pod))]
+
+
+def forgotten(found: Found) -> list[wire.Pod]:
+    """The pods that still run though their time to end is over, and whose kubelet answers. What is deleted while it
+    starts is not ended by kubelets before 1.22 until they look at all of their pods, or until the pod changes."""
+    return [pod for pod, late in _leaving(found) if late and _runs(pod)]
 
 
 def next_look(ref: WorkloadRef, found: Found) -> float | None:
@@ -226,6 +226,14 @@ def sorted_out(listed: Listed) -> dict[WorkloadRef, Found]:
         return Found(deployments.get(ref), pods[ref], services[ref], own, told, listed.nodes, listed.at)
 
     return {ref: found(ref) for ref in dict.fromkeys((*deployments, *pods, *services))}
+
+
+def _leaving(found: Found) -> Iterator[tuple[wire.Pod, bool]]:
+    """The pods on their way out on nodes that answer, each with whether that takes too long."""
+    lost = {node.metadata.name for node in found.nodes if node.lost}
+    for pod in found.pods:
+        if (end := pod.metadata.deletion_timestamp) is not None and pod.spec.node_name not in lost:
+            yield pod, found.at - end > OVERDUE
 
 
 def _ended(pod: wire.Pod) -> bool:
