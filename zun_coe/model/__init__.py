@@ -49,7 +49,7 @@ from zun_coe.model.status import (
     stays_exited,
     wanted_hash,
 )
-from zun_coe.model.value import Value, canonical, plain
+from zun_coe.model.value import Value, canonical, plain, prepare
 from zun_coe.model.workload import Adopted, ClusterInfo, Node, Noun, OperationSupport, Support, Workload, WorkloadRef
 
 __all__ = [
@@ -107,6 +107,7 @@ __all__ = [
     "is_finished",
     "is_settled",
     "plain",
+    "prepare",
     "ref_of",
     "share_of",
     "stays_exited",
@@ -114,3 +115,5 @@ __all__ = [
     "wanted_hash",
     "without",
 ]
+
+prepare(Value)

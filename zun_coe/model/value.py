@@ -17,6 +17,14 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     The garbage collector leaves values out: what is frozen makes no cycles, and there are very many."""
 
 
+def prepare(base: type[msgspec.Struct]) -> None:
+    """Have everything made that is needed to read the types below a base. Called when their module is imported:
+    msgspec makes it when a type is first used, and threads that do that at once bring the process down."""
+    for type_ in base.__subclasses__():
+        msgspec.json.Decoder(type_)
+        prepare(type_)
+
+
 def plain(value: Any) -> Any:
     """The JSON form that users see: what is not set (None) is left out, defaults are shown."""
     if isinstance(value, msgspec.Struct):

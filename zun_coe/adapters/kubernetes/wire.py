@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from zun_coe.model import prepare
+
 T = TypeVar("T")
 
 # What runtimes write where they mean that something has not happened.
@@ -289,5 +291,4 @@ def moment(told: datetime | None) -> datetime | None:
     return None if told is None or told < _NEVER else told
 
 
-# Known before there are threads: msgspec makes what it needs of a type when it is used first, and not safely.
-msgspec.json.Decoder(Pod)
+prepare(Wire)

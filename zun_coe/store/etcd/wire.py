@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
+from zun_coe.model import prepare
+
 T = TypeVar("T")
 
 
@@ -212,3 +214,6 @@ def encode(message: Message) -> bytes:
 def decode(body: bytes, type_: type[T]) -> T:
     """An answer. Raises `msgspec.MsgspecError` for what is none."""
     return msgspec.json.decode(body, type=type_, strict=False)
+
+
+prepare(Message)
