@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.contract.effects import Lazily
 from tests.contract.world import World, call
 from zun_coe.adapters.kubernetes import naming
+from zun_coe.adapters.kubernetes.adapter import KubernetesAdapter
 from zun_coe.adapters.kubernetes.difference import differences
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ def test_a_change_is_told_once_and_put_right(world: World, outside: Outside, cha
     assert change.told in told["pointer"]
     assert told.get("found") == change.found
     world.until(lambda: not otherwise(world, outside), Lazily(lambda: otherwise(world, outside)))
+    # It takes several writes: what somebody changes between them is written over before anybody has seen it.
+    world.until(lambda: not cast(KubernetesAdapter, world.engines_own)._drift, "the gateway is still at it")
     world.settled("app", "web", "Running")
     assert len(corrections(world)[before:]) == 1
 
@@ -206,6 +209,11 @@ def is_rolled_out(outside: Outside) -> bool:
     )
 
 
+def shown_of(world: World) -> list[Any]:
+    """The instances that the gateway knows of, those on their way out among them."""
+    return list(world.process.gateway.views.named("app", "default", "web").status.instances)
+
+
 def ours(object: dict[str, Any]) -> list[Any]:
     """When the gateway wrote to an object, and what of it is the gateway's."""
     entries = object["metadata"]["managedFields"]
@@ -229,6 +237,7 @@ def writes_at_rest(world: World, proxy: ApiProxy) -> list[str]:
 def test_rest_costs_nothing(world: World, proxy: ApiProxy, outside: Outside) -> None:
     world.settled("app", "web", "Running")
     world.until(lambda: is_rolled_out(outside), "old pods are left")
+    world.until(lambda: len(shown_of(world)) == 2, "old pods are shown")
     before = len(world.events())
     assert writes_at_rest(world, proxy) == []
     assert len(world.events()) == before

@@ -79,7 +79,7 @@ def test_lines_of_a_container_that_has_ended(client: Client, namespace: str) -> 
     wait_until(partial(ended, client, namespace, "a"))
     found = read(client, namespace, "a")
     assert texts(found) == [b"1", b"2", b"3", b"4", b"oops"]
-    assert {(line.instance, line.stream, line.partial) for line in found} == {("a-1", "stdout", False)}
+    assert {(line.instance, line.stream, line.partial) for line in found} == {("a", "stdout", False)}
     times = [line.at for line in found if line.at]
     assert times == sorted(times)
     assert len(times) == 5

@@ -24,7 +24,7 @@ LABEL = "disk"
 
 
 class KubernetesWays(Ways):
-    """A cluster of one node."""
+    """A cluster of one node: others that are there get nothing meanwhile."""
 
     words: ClassVar = {
         "no-room-cpu": "^0/[0-9]+ nodes are available: .*Insufficient cpu",
@@ -48,11 +48,16 @@ class KubernetesWays(Ways):
         self._namespace = plane.namespace()
         self.changing_body = self._body(self._token_for_namespace(), namespace=self._namespace)
         self._role = f"limited-{self._namespace}"
+        self._others = [
+            found.metadata.name for found in self._core.list_node().items if found.metadata.name != node.name
+        ]
+        self._cordon(True)
         self._limited = plane.token_for(self._role, rules_for((*OWN, *EVERYWHERE)))
         self.limited_body = self._body(self._limited)
 
     def close(self) -> None:
         """Leave the cluster as it was."""
+        self._cordon(False)
         self._plane.drop_namespace(self._namespace)
         self._core.patch_node(self._node.name, {"metadata": {"labels": {LABEL: None}}})
         if CLASS in [found.metadata.name for found in self._storage.list_storage_class().items]:
@@ -122,6 +127,10 @@ class KubernetesWays(Ways):
 
     def allow(self) -> None:
         self._grant((*OWN, *EVERYWHERE))
+
+    def _cordon(self, closed: bool) -> None:
+        for name in self._others:
+            self._core.patch_node(name, {"spec": {"unschedulable": closed}})
 
     def _grant(self, rights: Iterable[Right]) -> None:
         self._rights.patch_cluster_role(self._role, {"rules": list(rules_for(tuple(rights)))})
