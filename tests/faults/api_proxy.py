@@ -31,6 +31,7 @@ class ApiProxy(ApiServer):
         self._trust = ssl.create_default_context(cadata=plane.authority.certificate)
         self._token = plane.token
         self._passed: dict[socket.socket, str] = {}
+        self._awaited: set[socket.socket] = set()
         self.heal()
 
     def body(self, token: str = "", **fields: Any) -> dict[str, Any]:
@@ -43,7 +44,11 @@ class ApiProxy(ApiServer):
         with self._lock:
             self._rules = [Rule(re.compile(""), self.passing, None)]
             released, self.released = self.released, threading.Event()
+            awaited = list(self._awaited)
         released.set()
+        for one in awaited:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def cut(self, pattern: str = "") -> None:
         """Break the connections of requests that match and are being passed on."""
@@ -74,9 +79,7 @@ class ApiProxy(ApiServer):
     def halving(self, handler: Handler) -> None:
         """Half of what the API server answers, as if it were whole."""
         handler.close_connection = True
-        with self._connected() as upstream:
-            upstream.sendall(_request(handler))
-            head, _, body = _all(upstream).partition(b"\r\n\r\n")
+        head, _, body = self._whole(handler).partition(b"\r\n\r\n")
         half = body[: len(body) // 2]
         status = head.partition(b"\r\n")[0]
         handler.wfile.write(b"%b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (status, len(half), half))
@@ -84,9 +87,7 @@ class ApiProxy(ApiServer):
     def deaf(self, handler: Handler) -> None:
         """What is asked for is done, and the connection breaks before anybody hears of it."""
         handler.close_connection = True
-        with self._connected() as upstream:
-            upstream.sendall(_request(handler))
-            _all(upstream)
+        self._whole(handler)
 
     def unless(self, authorization: str) -> Then:
         """It is passed on, but for requests with this header: those credentials have expired."""
@@ -96,6 +97,18 @@ class ApiProxy(ApiServer):
             (failing(401, "Unauthorized", Connection="close") if expired else self.passing)(handler)
 
         return then
+
+    def _whole(self, handler: Handler) -> bytes:
+        """All of what the API server answers; of a watch, what it has told when everything is healed."""
+        with self._connected() as upstream:
+            with self._lock:
+                self._awaited.add(upstream)
+            try:
+                upstream.sendall(_request(handler))
+                return _all(upstream)
+            finally:
+                with self._lock:
+                    self._awaited.discard(upstream)
 
     def _connected(self) -> ssl.SSLSocket:
         return self._trust.wrap_socket(socket.create_connection(self._target), server_hostname=self._target[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,20 @@ class TestStreams:
         server.on("GET", hanging)
         with pytest.raises(TimedOut):
             [*client.stream("/x", {}, patience=0.2).blocks()]
+
+    def test_the_beginning_may_have_to_come_sooner(self, server: ApiServer, client: Client) -> None:
+        server.on("GET", hanging)
+        with pytest.raises(TimedOut):
+            [*client.stream("/x", {}, patience=3600, prompt=0.2).blocks()]
+
+    def test_what_has_begun_may_be_silent_for_longer(self, server: ApiServer, client: Client) -> None:
+        server.on("GET", streaming({"a": 1}, stay=True))
+        stream = client.stream("/x", {}, patience=1.5, prompt=0.5)
+        told, began = stream.lines(), time.monotonic()
+        assert next(told) == b'{"a": 1}'
+        with pytest.raises(TimedOut):
+            next(told)
+        assert time.monotonic() - began >= 1.5
 
 
 class TestRights:

@@ -152,11 +152,19 @@ class Client:
         return True
 
     def stream(
-        self, path: str, params: Mapping[str, Any], *, accept: str = "*/*", patience: float | None = None
+        self,
+        path: str,
+        params: Mapping[str, Any],
+        *,
+        accept: str = "*/*",
+        patience: float | None = None,
+        prompt: float | None = None,
     ) -> Stream:
         """The answer as it comes, on a connection of its own. Nothing is called before it is read. `patience`: for
-        how many seconds the server may say nothing (None: for ever)."""
-        return Stream(self._connect, self._url(path, params), self._headers(accept), patience)
+        how many seconds the server may say nothing (None: for ever); `prompt`: the same until it begins to answer,
+        where that is sooner."""
+        begin = patience if prompt is None else prompt
+        return Stream(self._connect, self._url(path, params), self._headers(accept), patience, begin)
 
     def close(self) -> None:
         """Let go of the connections that nobody uses. Idempotent; a later call opens new ones."""

@@ -24,9 +24,15 @@ class Stream:
     """The bytes of one answer to a GET. `closed`: somebody asked for its end. To be read by one thread, once."""
 
     def __init__(
-        self, connect: Callable[[], HTTPSConnection], url: str, headers: dict[str, str], patience: float | None
+        self,
+        connect: Callable[[], HTTPSConnection],
+        url: str,
+        headers: dict[str, str],
+        patience: float | None,
+        prompt: float | None,
     ) -> None:
-        self._connect, self._url, self._headers, self._patience = connect, url, headers, patience
+        self._connect, self._url, self._headers = connect, url, headers
+        self._patience, self._prompt = patience, prompt
         self._call = f"GET {url.partition('?')[0]}"
         self._lock = Lock()
         self._socket: socket.socket | None = None
@@ -69,9 +75,10 @@ class Stream:
             connection.connect()
             if not self._take(connection):
                 return
-            connection.timeout = self._patience
+            connection.timeout = self._prompt
             connection.request("GET", self._url, headers=self._headers, preload_content=False)
             response = connection.getresponse()
+            self._wait_for_more()
             try:
                 yield from self._read(response)
             finally:
@@ -86,6 +93,12 @@ class Stream:
         with self._lock:
             self._socket = connection.sock
             return not self.closed
+
+    def _wait_for_more(self) -> None:
+        """It has begun to answer; how soon it goes on is another matter."""
+        with self._lock:
+            if self._socket is not None and not self.closed:
+                self._socket.settimeout(self._patience)
 
     def _read(self, response: HTTPResponse) -> Iterator[bytes]:
         if not 200 <= response.status < 300:

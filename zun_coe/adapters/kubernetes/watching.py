@@ -99,7 +99,7 @@ class _Watch(ABC):
         self._freshness = client.freshness
         self._path = paths.collection(kind, connection.namespace)
         self._labels = naming.ours(connection.installation, connection.cluster)
-        self._patience = SPAN + connection.timeout
+        self._prompt, self._patience = connection.timeout, SPAN + connection.timeout
         self._version, self._heard = "", False
         self._stream: Stream | None = None
         self._lock, self._closed = Lock(), StopEvent()
@@ -142,7 +142,8 @@ class _Watch(ABC):
     def _follow(self) -> None:
         going_on = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": SPAN}
         params = going_on | {"resourceVersion": self._version} | self._params()
-        stream = self._client.stream(self._path, params, accept=_ONE, patience=self._patience)
+        how = {"patience": self._patience, "prompt": self._prompt}  # a watch begins at once, whatever there is to tell
+        stream = self._client.stream(self._path, params, accept=_ONE, **how)
         with self._lock:
             self._stream = stream
             if self._closed.is_set():
