@@ -51,7 +51,7 @@ class Outside:
     def drop(self, kind: str, name: str) -> None:
         """Delete a `deployment`, `service`, `secret` … by its own name."""
         api = self.apps if kind == "deployment" else self.core
-        getattr(api, f"delete_namespaced_{kind}")(name, self.namespace, _preload_content=False)
+        getattr(api, f"delete_namespaced_{kind}")(name, self.namespace, _preload_content=False).read()
 
     def named(self, app: str) -> str:
         """The name of an app's Deployment."""

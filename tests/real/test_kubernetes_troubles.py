@@ -76,7 +76,7 @@ class KubernetesWays(Ways):
 
     def free_port(self) -> None:
         # It does not know what servers of that age answer to this.
-        self._core.delete_namespaced_service("taking", "default", _preload_content=False)
+        self._core.delete_namespaced_service("taking", "default", _preload_content=False).read()
 
     def lack_volume(self) -> Body:
         volume = {"name": "data", "size": "1Mi", "class": CLASS}
