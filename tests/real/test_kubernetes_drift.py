@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.contract.effects import Lazily
 from tests.contract.world import World, call
 from zun_coe.adapters.kubernetes import naming
-from zun_coe.adapters.kubernetes.adapter import KubernetesAdapter
 from zun_coe.adapters.kubernetes.difference import differences
 
 if TYPE_CHECKING:
@@ -158,7 +157,8 @@ def test_a_change_is_told_once_and_put_right(world: World, outside: Outside, cha
     assert told.get("found") == change.found
     world.until(lambda: not otherwise(world, outside), Lazily(lambda: otherwise(world, outside)))
     # It takes several writes: what somebody changes between them is written over before anybody has seen it.
-    world.until(lambda: not cast(KubernetesAdapter, world.engines_own)._drift, "the gateway is still at it")
+    ref = world.workload("app", "web").ref
+    world.until(lambda: not world.engines_own.observe(ref)[0].drift, "the gateway is still at it")
     world.settled("app", "web", "Running")
     assert len(corrections(world)[before:]) == 1
 
