@@ -74,7 +74,10 @@ def register(session: Session, /, name: str | None, files: Sequence[str], wait: 
     """Make a cluster known.
 
     For a machine with Docker: cluster register local --kind native --host
-    name=local,endpoint=unix:///var/run/docker.sock,address=127.0.0.1"""
+    name=local,endpoint=unix:///var/run/docker.sock,address=127.0.0.1
+
+    For a Kubernetes: cluster register prod --kind kubernetes --kubeconfig-file
+    ~/.kube/config --context prod"""
     body = merge(workloads.described(_NEW, values, files, ()), _credentials(values))
     if name:
         body["name"] = name
