@@ -13,6 +13,7 @@ from tests.real.components import short_folder
 from tests.real.engine import need_engine
 
 if TYPE_CHECKING:
+    from tests.faults.api_proxy import ApiProxy
     from tests.real.kubernetes import ControlPlane
     from tests.real.kubernetes_node import Node
 
@@ -67,6 +68,16 @@ def second_kubernetes_node(kubernetes: ControlPlane, kubernetes_node: Node) -> I
 def own_kubernetes_node(kubernetes: ControlPlane) -> Iterator[Node]:
     """A node for one test alone, to be killed or frozen. Kubernetes forgets it afterwards."""
     yield from _node(kubernetes)
+
+
+@pytest.fixture(scope="module")
+def api_proxy(tmp_path_factory: pytest.TempPathFactory, kubernetes: ControlPlane) -> Iterator[ApiProxy]:
+    """A way to its API that fails on command, for the tests of one file."""
+    from tests.faults.api_proxy import ApiProxy
+
+    proxy = ApiProxy(tmp_path_factory.mktemp("proxy"), kubernetes)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

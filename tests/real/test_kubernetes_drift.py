@@ -28,18 +28,9 @@ MAIN = "/spec/template/spec/containers/0"
 
 
 @pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory, kubernetes: ControlPlane) -> Iterator[ApiProxy]:
-    from tests.faults.api_proxy import ApiProxy
-
-    proxy = ApiProxy(tmp_path_factory.mktemp("proxy"), kubernetes)
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, proxy: ApiProxy, kubernetes_node: Node) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, api_proxy: ApiProxy, kubernetes_node: Node) -> Iterator[World]:
     """A gateway with an app that has a little of everything."""
-    world = World(tmp_path_factory.mktemp("drift"), proxy.body(), PATIENCE, resync=RESYNC)
+    world = World(tmp_path_factory.mktemp("drift"), api_proxy.body(), PATIENCE, resync=RESYNC)
     world.register()
     world.process.gateway.secrets.create(call(), {"name": "db", "data": {"password": "hunter2"}})
     world.create("app", body(kubernetes_node))
@@ -163,7 +154,7 @@ def test_a_change_is_told_once_and_put_right(world: World, outside: Outside, cha
     assert len(corrections(world)[before:]) == 1
 
 
-def test_what_others_add_is_theirs(world: World, proxy: ApiProxy, outside: Outside, kubernetes_node: Node) -> None:
+def test_what_others_add_is_theirs(world: World, api_proxy: ApiProxy, outside: Outside, kubernetes_node: Node) -> None:
     """It is neither undone nor fought over, nor told of; and then rest costs no write."""
     world.settled("app", "web", "Running")
     before, revisions = len(corrections(world)), len(outside.replica_sets("web"))
@@ -181,7 +172,7 @@ def test_what_others_add_is_theirs(world: World, proxy: ApiProxy, outside: Outsi
     world.until(lambda: is_rolled_out(outside), "their template is not rolled out")
     world.settled("app", "web", "Running")
     deployment, service = outside.deployment("web"), outside.service("web")
-    assert writes_at_rest(world, proxy) == []
+    assert writes_at_rest(world, api_proxy) == []
     for now, then in ((outside.deployment("web"), deployment), (outside.service("web"), service)):
         assert now["metadata"].get("generation") == then["metadata"].get("generation")
         assert ours(now) == ours(then)
@@ -234,12 +225,12 @@ def writes_at_rest(world: World, proxy: ApiProxy) -> list[str]:
     return writes(proxy.asked[since:])
 
 
-def test_rest_costs_nothing(world: World, proxy: ApiProxy, outside: Outside) -> None:
+def test_rest_costs_nothing(world: World, api_proxy: ApiProxy, outside: Outside) -> None:
     world.settled("app", "web", "Running")
     world.until(lambda: is_rolled_out(outside), "old pods are left")
     world.until(lambda: len(shown_of(world)) == 2, "old pods are shown")
     before = len(world.events())
-    assert writes_at_rest(world, proxy) == []
+    assert writes_at_rest(world, api_proxy) == []
     assert len(world.events()) == before
 
 

@@ -39,26 +39,17 @@ WATCHES = re.compile(r"GET /(api/v1|apis/apps/v1)/(pods|services|persistentvolum
 
 
 @pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory, kubernetes: ControlPlane) -> Iterator[ApiProxy]:
-    from tests.faults.api_proxy import ApiProxy
-
-    proxy = ApiProxy(tmp_path_factory.mktemp("proxy"), kubernetes)
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, proxy: ApiProxy, kubernetes_node: Node) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, api_proxy: ApiProxy, kubernetes_node: Node) -> Iterator[World]:
     """A gateway with an app and a container that run."""
     folder = tmp_path_factory.mktemp("faults")
-    world = World(folder, proxy.body(), PATIENCE, backend_timeout=TIMEOUT, resync=0.5)
+    world = World(folder, api_proxy.body(), PATIENCE, backend_timeout=TIMEOUT, resync=0.5)
     world.register()
     world.create("app", {"name": "web", "replicas": 1, "image": kubernetes_node.image, **SLEEPS})
     world.create("container", {"name": "job", "image": kubernetes_node.image, **SLEEPS})
     world.settled("app", "web", "Running")
     world.settled("container", "job", "Running")
     yield world
-    healed(world, proxy)
+    healed(world, api_proxy)
     world.close()
 
 
@@ -104,11 +95,11 @@ def of_cluster(world: World, told: int) -> list[str]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_shown_and_done(world: World, proxy: ApiProxy, way: str) -> None:
+def test_what_is_shown_and_done(world: World, api_proxy: ApiProxy, way: str) -> None:
     world.settled("app", "web", "Running")
     told = len(world.events())
     broken_at = datetime.now(UTC)
-    status = broken(world, proxy, way)
+    status = broken(world, api_proxy, way)
     assert status["phase"] == "Unreachable"
     assert status["reason"] in ("BackendUnreachable", "Error")
     assert status["message"]
@@ -116,11 +107,11 @@ def test_what_is_shown_and_done(world: World, proxy: ApiProxy, way: str) -> None
     assert (moment(status["as_of"]) - broken_at).total_seconds() < TIMEOUT
     wanted = 3 - world.show("app", "web")["replicas"]  # from 1 to 2 and back
     world.patch("app", "web", {"replicas": wanted})
-    asked = len(proxy.asked)
-    world.until(lambda: len(proxy.asked) > asked + 2, "it is not asked again")
+    asked = len(api_proxy.asked)
+    world.until(lambda: len(api_proxy.asked) > asked + 2, "it is not asked again")
     assert_as_it_was(world, status["as_of"])
 
-    now = healed(world, proxy)
+    now = healed(world, api_proxy)
     assert now["phase"] == "Ready"
     assert "reason" not in now
     assert moment(now["as_of"]) > moment(status["as_of"])
@@ -129,15 +120,15 @@ def test_what_is_shown_and_done(world: World, proxy: ApiProxy, way: str) -> None
     assert of_cluster(world, told) == ["ClusterUnreachable", "ClusterReady"]
 
 
-def test_an_api_server_that_is_away_is_not_asked_by_everybody(world: World, proxy: ApiProxy) -> None:
+def test_an_api_server_that_is_away_is_not_asked_by_everybody(world: World, api_proxy: ApiProxy) -> None:
     """Workers leave it to one thread to find out that it is back, at growing intervals; and the watches slow down."""
-    broken(world, proxy, "broken")
+    broken(world, api_proxy, "broken")
     for n in range(3):
         world.create("app", {"name": f"idle-{n}", "image": "none:1", **SLEEPS, "replicas": 0})
-    since = len(proxy.asked)
+    since = len(api_proxy.asked)
 
     def lines() -> list[str]:
-        return [f"{a.method} {a.path}" for a in proxy.asked[since:]]
+        return [f"{a.method} {a.path}" for a in api_proxy.asked[since:]]
 
     def probes() -> int:
         return sum(bool(PROBES.match(line)) for line in lines())
@@ -147,24 +138,24 @@ def test_an_api_server_that_is_away_is_not_asked_by_everybody(world: World, prox
     assert [line for line in asked if not PROBES.match(line) and not WATCHES.match(line)] == []
     # Each of five watches is tried less often than the one who finds out.
     assert len(asked) <= 6 * probes() + 10
-    healed(world, proxy)
+    healed(world, api_proxy)
     for n in range(3):
         world.settled("app", f"idle-{n}", "Stopped")
         world.deleted("app", f"idle-{n}")
 
 
 @pytest.mark.parametrize("code", [410, 429, 500])
-def test_watches_that_fail_cost_hints_alone(world: World, proxy: ApiProxy, code: int) -> None:
+def test_watches_that_fail_cost_hints_alone(world: World, api_proxy: ApiProxy, code: int) -> None:
     told = len(world.events())
-    proxy.on("watch=1", failing(code, Connection="close"))
-    proxy.cut("watch=1")
+    api_proxy.on("watch=1", failing(code, Connection="close"))
+    api_proxy.cut("watch=1")
     wanted = 3 - world.show("app", "web")["replicas"]
     world.patch("app", "web", {"replicas": wanted})
     world.until(lambda: world.show("app", "web")["status"]["replicas"]["ready"] == wanted, "nobody looks")
     world.settled("app", "web", "Running")
     assert world.cluster()["status"]["reachable"]
-    proxy.heal()
-    world.until(lambda: all_watched(proxy), "not all is watched again")
+    api_proxy.heal()
+    world.until(lambda: all_watched(api_proxy), "not all is watched again")
     assert of_cluster(world, told) == []
 
 
@@ -172,13 +163,13 @@ def all_watched(proxy: ApiProxy) -> bool:
     return len({line.partition("?")[0] for line in proxy.passed("watch=1")}) == 5
 
 
-def test_answers_that_are_lost_double_nothing(world: World, proxy: ApiProxy, kubernetes: ControlPlane) -> None:
+def test_answers_that_are_lost_double_nothing(world: World, api_proxy: ApiProxy, kubernetes: ControlPlane) -> None:
     """What was asked for is done, and the answer never arrives; for each kind of object once."""
     from kubernetes import client
 
     for kind in ("deployments", "services", "secrets"):
-        proxy.on(rf"PATCH .*/{kind}/", proxy.deaf, times=1)
-    proxy.on(r"POST .*/namespaces\?", proxy.deaf, times=1)
+        api_proxy.on(rf"PATCH .*/{kind}/", api_proxy.deaf, times=1)
+    api_proxy.on(r"POST .*/namespaces\?", api_proxy.deaf, times=1)
     world.process.gateway.secrets.create(call("lost"), {"name": "db", "data": {"password": "hunter2"}})
     more = {"env_secrets": {"P": "db/password"}, "ports": [{"port": 80}], "image": "none:1"}
     world.create("app", {"name": "once", **SLEEPS, **more}, "lost")
@@ -192,27 +183,27 @@ def test_answers_that_are_lost_double_nothing(world: World, proxy: ApiProxy, kub
     assert len(core.list_namespaced_pod(namespace).items) == 1
     assert world.events("DriftCorrected") == []
     world.deleted("app", "once", "lost")
-    healed(world, proxy)
+    healed(world, api_proxy)
 
 
 def test_a_token_that_has_expired_is_replaced(
-    tmp_path: Path, proxy: ApiProxy, kubernetes: ControlPlane, kubernetes_node: Node
+    tmp_path: Path, api_proxy: ApiProxy, kubernetes: ControlPlane, kubernetes_node: Node
 ) -> None:
     everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
     old, new = (kubernetes.token_for(f"{age}-{os.getpid()}", everything) for age in ("old", "new"))
-    world = World(tmp_path / "expiring", proxy.body(old), PATIENCE, backend_timeout=TIMEOUT, resync=0.5)
+    world = World(tmp_path / "expiring", api_proxy.body(old), PATIENCE, backend_timeout=TIMEOUT, resync=0.5)
     try:
         world.register()
         world.create("app", {"name": "web", "replicas": 1, "image": kubernetes_node.image, **SLEEPS})
         world.settled("app", "web", "Running")
-        proxy.on("", proxy.unless(f"Bearer {old}"))
-        proxy.cut()
+        api_proxy.on("", api_proxy.unless(f"Bearer {old}"))
+        api_proxy.cut()
         status = world.until(lambda: away(world), "nobody noticed")
         assert status["reason"] == "PermissionDenied"
         assert "expired" in status["message"]
         shown = world.show("app", "web")["status"]
         assert (shown["phase"], shown["reachable"]) == ("Running", False)
-        credentials = proxy.body(new)["credentials"]
+        credentials = api_proxy.body(new)["credentials"]
         world.process.gateway.clusters.patch(call(), CLUSTER, {"credentials": credentials})
         world.until(lambda: back(world), "the new token is not used")
         world.patch("app", "web", {"replicas": 2})
@@ -220,27 +211,27 @@ def test_a_token_that_has_expired_is_replaced(
         told = [e for e in world.events("ClusterUnreachable") if e["reason"] == "PermissionDenied"]
         assert len(told) == 1
     finally:
-        proxy.heal()
+        api_proxy.heal()
         world.close()
 
 
-def test_rounds_of_trouble_leak_nothing(world: World, proxy: ApiProxy) -> None:
+def test_rounds_of_trouble_leak_nothing(world: World, api_proxy: ApiProxy) -> None:
     ways = ("cut", "broken", "truncated", "garbled")
 
     def round_of(way: str) -> None:
-        broken(world, proxy, way)
-        healed(world, proxy)
+        broken(world, api_proxy, way)
+        healed(world, api_proxy)
 
     for way in (*ways, "hanging"):
         round_of(way)
-    world.until(lambda: all_watched(proxy), "not all is watched again")
-    threads, descriptors = counted(proxy)
+    world.until(lambda: all_watched(api_proxy), "not all is watched again")
+    threads, descriptors = counted(api_proxy)
     for way in (*ways, *ways, "hanging"):
         round_of(way)
     # One that is lost in each round would be nine; the connections that are kept for the next call vary.
     room = 4
-    world.until(lambda: counted(proxy)[0] <= threads + room, "threads are left behind")
-    world.until(lambda: counted(proxy)[1] <= descriptors + room, "descriptors are left behind")
+    world.until(lambda: counted(api_proxy)[0] <= threads + room, "threads are left behind")
+    world.until(lambda: counted(api_proxy)[1] <= descriptors + room, "descriptors are left behind")
 
 
 def counted(proxy: ApiProxy) -> tuple[int, int]:

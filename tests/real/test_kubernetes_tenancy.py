@@ -27,18 +27,9 @@ ASKED_FOR = {"/api/v1/nodes", "/api/v1/namespaces/kube-system"}
 
 
 @pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory, kubernetes: ControlPlane) -> Iterator[ApiProxy]:
-    from tests.faults.api_proxy import ApiProxy
-
-    proxy = ApiProxy(tmp_path_factory.mktemp("proxy"), kubernetes)
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, proxy: ApiProxy) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, api_proxy: ApiProxy) -> Iterator[World]:
     """A gateway with a public cluster. There is no node: nothing gets ready."""
-    world = World(tmp_path_factory.mktemp("tenancy"), proxy.body(), PATIENCE)
+    world = World(tmp_path_factory.mktemp("tenancy"), api_proxy.body(), PATIENCE)
     world.register()
     yield world
     world.close()
@@ -137,16 +128,16 @@ def test_an_object_of_others_is_never_taken_over(world: World, kubernetes: Contr
 
 
 def test_one_namespace_is_enough_and_nothing_is_asked_outside(
-    tmp_path: Path, proxy: ApiProxy, kubernetes: ControlPlane, namespace: str
+    tmp_path: Path, api_proxy: ApiProxy, kubernetes: ControlPlane, namespace: str
 ) -> None:
     token = kubernetes.token_for("tenant", rules_for((*OWN, *WITH_NAMESPACE)), namespace)
-    since = len(proxy.asked)
-    world = World(tmp_path / "one", proxy.body(token, namespace=namespace), PATIENCE)
+    since = len(api_proxy.asked)
+    world = World(tmp_path / "one", api_proxy.body(token, namespace=namespace), PATIENCE)
     try:
         use(world, of(world, kubernetes, "blue", namespace))
     finally:
         world.close()
-    asked = {a.path for a in proxy.asked[since:] if a.headers.get("Authorization") == f"Bearer {token}"}
+    asked = {a.path for a in api_proxy.asked[since:] if a.headers.get("Authorization") == f"Bearer {token}"}
     own = re.compile(rf"/api(s/apps)?/v1/namespaces/{namespace}(/.*)?")
     assert {path for path in asked if not own.fullmatch(path) and not ABOUT.fullmatch(path)} <= ASKED_FOR
 
