@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.real.certificates import Authority
+from zun_coe.adapters import Connection
 
 Then = Callable[["Handler"], None]
 
@@ -63,6 +64,12 @@ class ApiServer:
         self.endpoint = f"https://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
+
+    def connection(self, **fields: Any) -> Connection:
+        """What an adapter needs to reach it, with the token `abc`."""
+        credentials = {"ca_cert": self.authority.certificate, "token": "abc"}
+        given: dict[str, Any] = {"endpoint": self.endpoint, "credentials": credentials, "timeout": 5.0}
+        return Connection(installation="i", cluster="c", kind="kubernetes", **(given | fields))
 
     def on(self, pattern: str, then: Then, times: int | None = None) -> None:
         """From now on this becomes of requests whose method and URL match, of the next `times` of them."""

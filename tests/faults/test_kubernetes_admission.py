@@ -12,7 +12,7 @@ import pytest
 from tests.faults.api_proxy import writes
 from tests.faults.stored import Key, Stored
 from tests.native.workloads import app
-from zun_coe.adapters import Again, Connection, Done
+from zun_coe.adapters import Again, Done
 from zun_coe.adapters.kubernetes.adapter import KubernetesAdapter
 from zun_coe.model import Template, Workload
 
@@ -37,12 +37,6 @@ def server(tmp_path: Path) -> Iterator[Stored]:
     started.close()
 
 
-def adapter(server: Stored) -> KubernetesAdapter:
-    credentials = {"ca_cert": server.authority.certificate, "token": "abc"}
-    fields: dict[str, Any] = {"endpoint": server.endpoint, "credentials": credentials, "timeout": 5.0}
-    return KubernetesAdapter(Connection(installation="i", cluster="c", kind="kubernetes", **fields))
-
-
 def workload(noun: Any) -> Workload:
     made = app(TEMPLATE)
     ref = msgspec.structs.replace(made.ref, installation="i", cluster="c", noun=noun)
@@ -52,11 +46,11 @@ def workload(noun: Any) -> Workload:
 @pytest.mark.parametrize("noun", ["app", "container"])
 def test_it_is_not_fought_over(server: Stored, noun: Any) -> None:
     """Nor is it told of; not even by an adapter that has just been opened and does not know of it."""
-    wanted, first = workload(noun), adapter(server)
+    wanted, first = workload(noun), KubernetesAdapter(server.connection())
     assert first.apply(wanted, None) == Again()
     assert first.apply(wanted, None) == Done()
     asked = len(server.asked)
-    second = adapter(server)
+    second = KubernetesAdapter(server.connection())
     for one in (first, second, second):
         (seen,) = one.observe(wanted.ref)
         assert seen.drift == ()
@@ -70,7 +64,7 @@ def test_it_is_not_fought_over(server: Stored, noun: Any) -> None:
 
 @pytest.mark.parametrize("noun", ["app", "container"])
 def test_what_others_change_besides_is_put_right(server: Stored, noun: Any) -> None:
-    wanted, one = workload(noun), adapter(server)
+    wanted, one = workload(noun), KubernetesAdapter(server.connection())
     assert one.apply(wanted, None) == Again()
     assert one.apply(wanted, None) == Done()
     kinds = "deployments" if noun == "app" else "pods"

@@ -16,7 +16,6 @@ from tests.faults.api_server import ApiServer, cutting, failing, garbling, hangi
 from tests.real.certificates import Authority
 from tests.real.components import wait_until
 from tests.real.kubernetes_hints import Heard
-from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes import naming
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, missing
@@ -34,15 +33,9 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
     started.close()
 
 
-def connection(server: ApiServer, **fields: Any) -> Connection:
-    credentials = {"ca_cert": server.authority.certificate, "token": "abc"}
-    given: dict[str, Any] = {"endpoint": server.endpoint, "credentials": credentials, "timeout": 5.0}
-    return Connection(installation="i", cluster="c", kind="kubernetes", **(given | fields))
-
-
 @pytest.fixture
 def client(server: ApiServer) -> Iterator[Client]:
-    opened = Client(connection(server))
+    opened = Client(server.connection())
     yield opened
     opened.close()
 
@@ -50,7 +43,7 @@ def client(server: ApiServer) -> Iterator[Client]:
 @pytest.fixture
 def hasty(server: ApiServer) -> Iterator[Client]:
     """A client that does not wait long."""
-    opened = Client(connection(server, timeout=0.3))
+    opened = Client(server.connection(timeout=0.3))
     yield opened
     opened.close()
 
@@ -107,7 +100,7 @@ class TestCalls:
             hasty.get("/x")
 
     def test_nobody_listens(self, server: ApiServer) -> None:
-        client = Client(connection(server, endpoint="https://127.0.0.1:1"))
+        client = Client(server.connection(endpoint="https://127.0.0.1:1"))
         with pytest.raises(Unavailable, match="cannot be reached") as caught:
             client.get("/x")
         assert type(caught.value) is Unavailable
@@ -115,12 +108,12 @@ class TestCalls:
     def test_somebody_else_listens(self, server: ApiServer) -> None:
         credentials = {"ca_cert": Authority().certificate, "token": "abc"}
         with pytest.raises(Denied, match="cannot be trusted"):
-            Client(connection(server, credentials=credentials)).get("/x")
+            Client(server.connection(credentials=credentials)).get("/x")
         with pytest.raises(Denied, match="cannot be trusted"):
-            Client(connection(server, credentials={"token": "abc"})).get("/x")
+            Client(server.connection(credentials={"token": "abc"})).get("/x")
         endpoint = server.endpoint.replace("127.0.0.1", "localhost")
         with pytest.raises(Denied, match="cannot be trusted"):
-            Client(connection(server, endpoint=endpoint)).get("/x")
+            Client(server.connection(endpoint=endpoint)).get("/x")
         assert server.asked == []
 
     def test_a_client_certificate_is_shown_and_leaves_no_file(
@@ -135,7 +128,7 @@ class TestCalls:
             sending({})(handler)
 
         server.on("GET", then)
-        client = Client(connection(server, credentials=server.authority.credentials("operator")))
+        client = Client(server.connection(credentials=server.authority.credentials("operator")))
         client.get("/x")
         client.close()
         assert seen == [((("commonName", "operator"),),)]
@@ -148,15 +141,15 @@ class TestCalls:
         monkeypatch.setenv("SSL_CERT_FILE", str(server.folder / "ca.pem"))
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
         server.on("GET", sending({}))
-        client = Client(connection(server))
+        client = Client(server.connection())
         assert client.get("/x") == {}
         client.close()
         with pytest.raises(Denied):  # else the bundle would vouch for it
-            Client(connection(server, credentials={"token": "abc"})).get("/x")
+            Client(server.connection(credentials={"token": "abc"})).get("/x")
 
     def test_a_path_before_the_api_is_kept(self, server: ApiServer) -> None:
         server.on("GET /k8s/clusters/c-1/api/v1/pods$", sending({"a": 1}))
-        client = Client(connection(server, endpoint=f"{server.endpoint}/k8s/clusters/c-1/"))
+        client = Client(server.connection(endpoint=f"{server.endpoint}/k8s/clusters/c-1/"))
         assert client.get(PODS) == {"a": 1}
         client.close()
 
@@ -164,7 +157,7 @@ class TestCalls:
         def check() -> None:
             raise Fenced("another one has it")
 
-        client = Client(connection(server, check=check))
+        client = Client(server.connection(check=check))
         server.on("GET|POST /reviews", sending({}))
         client.get("/x")
         client.ask("/reviews", {}, dict)
@@ -320,7 +313,7 @@ def watched(server: ApiServer) -> Iterator[list[WorkloadRef | None]]:
     """What is heard of pods; of other kinds there is nothing, and it stays so."""
     server.on("GET", sending(listing("1")))
     server.on("watch=1", streaming(stay=True))
-    heard = Heard(connection(server))
+    heard = Heard(server.connection())
     yield heard.hints
     server.released.set()
     heard.close()
@@ -346,7 +339,7 @@ class TestWatches:
         events = [{"type": "ADDED", "object": pod("5")}, {"type": "BOOKMARK", "object": pod("9", None)}]
         server.on(r"pods\?.*resourceVersion=1&", streaming(*events))
         server.on(r"pods\?.*resourceVersion=9&", failing(500), times=2)
-        heard = Heard(connection(server))
+        heard = Heard(server.connection())
         wait_until(lambda: REF in heard.hints)
         wait_until(lambda: versions(server) == ["1", "9", "9", "9"])
         heard.close()
@@ -360,7 +353,7 @@ class TestWatches:
         server.on("watch=1", streaming(stay=True))
         server.on(r"pods\?(?!.*watch)", sending(listing("1")), times=1)
         server.on(r"pods\?.*resourceVersion=1&", then)
-        heard = Heard(connection(server))
+        heard = Heard(server.connection())
         wait_until(lambda: versions(server) == ["1", "20"])
         wait_until(lambda: heard.hints.count(None) >= 1)
         heard.close()
@@ -371,7 +364,7 @@ class TestWatches:
         server.on("watch=1", streaming(stay=True))
         server.on(r"pods\?watch=1", streaming({"type": "MODIFIED", "object": pod("5")}, stay=True))
         server.on("events|services", then)
-        heard = Heard(connection(server))
+        heard = Heard(server.connection())
         wait_until(lambda: REF in heard.hints)
         wait_until(lambda: len(server.urls("services")) > 1)
         heard.close()
@@ -382,7 +375,7 @@ class TestWatches:
         server.on("GET", sending(listing("1")))
         server.on("watch=1", streaming(stay=True))
         server.on(r"pods\?(?!.*watch)", sending({"metadata": {"resourceVersion": "1"}, "items": [pod("1")]}))
-        heard = Heard(connection(server))
+        heard = Heard(server.connection())
         wait_until(lambda: versions(server))
         seen = heard.hints.count(REF)
         server.on(

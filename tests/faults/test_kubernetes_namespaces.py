@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.faults.api_server import ApiServer, failing, sending
-from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes import naming
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.namespaces import Namespaces
@@ -22,8 +21,7 @@ def test_one_that_was_made_meanwhile(tmp_path: Path, owner: str | None, raises: 
         server.on("GET /api/v1/namespaces/", sending(made))
     server.on("GET /api/v1/namespaces/", failing(404), times=1)
     server.on("POST /api/v1/namespaces", failing(409, 'namespaces "n" already exists'))
-    credentials = {"ca_cert": server.authority.certificate, "token": "abc"}
-    connection = Connection("i", "c", "kubernetes", endpoint=server.endpoint, credentials=credentials, timeout=5.0)
+    connection = server.connection()
     client = Client(connection)
     namespaces = Namespaces(client, connection)
     if raises is None:
