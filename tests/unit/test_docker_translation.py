@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.docker_answers import inspected
 from zun_coe.adapters import OPERATIONS, LogLine, LogOptions
 from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable
 from zun_coe.model import Exec, Health, Support
 from zun_coe.model.status import Reason
 from zun_coe.native.docker.failures import answered, pull_failure
 from zun_coe.native.docker.reading import found, labels_of_event, moment, require_labels, runtime_info, still_to_join
-from zun_coe.native.docker.recall import Recall, being_restarted, glance, unchanged
+from zun_coe.native.docker.recall import Recall, glance, unchanged
 from zun_coe.native.docker.streams import CUT, Multiplexed, Terminal, log_params, tail_start
 from zun_coe.native.docker.translation import ATTACH, container_body, joins_later, limits_body, wants_no_arguments
 from zun_coe.native.runtime import ContainerSpec, Found, PortBinding, RuntimeMount
@@ -35,20 +35,6 @@ def body(api: str = "1.41", **fields: Any) -> dict[str, Any]:
 def host(api: str = "1.41", **fields: Any) -> dict[str, Any]:
     config: dict[str, Any] = body(api, **fields)["HostConfig"]
     return config
-
-
-def inspected(state: dict[str, Any] | None = None, **parts: Any) -> dict[str, Any]:
-    running = {"Status": "running", "StartedAt": "2026-05-04T03:02:01.123456789Z", "ExitCode": 0}
-    told = {
-        "Id": "abc",
-        "Name": "/web-1",
-        "Created": "2026-05-04T03:02:00Z",
-        "State": running | (state or {}),
-        "Config": {"Image": "web:1", "Labels": {"zun.id": "1"}},
-        "HostConfig": {"NetworkMode": "front"},
-        "NetworkSettings": {"Networks": {}, "Ports": {}},
-    }
-    return told | parts
 
 
 class TestWhatIsAskedFor:
@@ -400,13 +386,6 @@ class TestRecall:
         assert not unchanged(glance(listed(3), 0), glance(listed(4), 1))
         created = {"State": "created", "Status": "Created"}
         assert not unchanged(glance(created, 0), glance(created, 1))
-
-    def test_a_line_tells_of_one_that_is_being_restarted(self) -> None:
-        ran = Found("1", "n", "i", {}, "running", restarts=2)
-        again = glance({"State": "restarting", "Status": "Restarting (137) Less than a second ago"}, 5)
-        assert being_restarted(ran, again) == replace(ran, state="restarting", exit_code=137)
-        assert being_restarted(None, again) is None
-        assert being_restarted(ran, glance(listed(3), 5)) is None
 
     def test_what_is_gone_is_forgotten_and_nothing_else(self) -> None:
         memory = Recall()

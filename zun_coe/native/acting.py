@@ -83,8 +83,8 @@ class Acting:
         part = leading(replica.parts)
 
         def call() -> None:
+            self.stopped.add(part.id)  # before it can be seen to have ended, and be started again
             host.runtime.stop(part.id, _grace(part))
-            self.stopped.add(part.id)
 
         return self._background(("stop", host.name, part.id), replica.ref, call, part.id)
 

@@ -35,6 +35,8 @@ from zun_coe.native.survey import Survey
 
 # How soon a running replica that is not ready is looked at again, in seconds, besides all hints.
 PROOF = 2.0
+# How long after a look at what its runtime is busy with the next one is.
+HELD = 0.25
 
 
 class NativeAdapter(Adapter):
@@ -195,8 +197,11 @@ class NativeAdapter(Adapter):
         return observation
 
     def _look_again(self, replicas: Sequence[Replica]) -> None:
-        """A replica that has to prove itself first turns ready by the passing of time alone."""
+        """A replica that has to prove itself first turns ready by the passing of time alone, and of one that its
+        runtime is busy with more is known soon."""
         for replica in replicas:
+            if any(part.held for part in replica.parts.values()):
+                self._hints.put_after(replica.ref, HELD)
             instance = replica.instance
             if instance.state == "running" and not instance.ready and instance.health != "unhealthy":
                 self._hints.put_after(replica.ref, PROOF)

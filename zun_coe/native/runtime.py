@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from zun_coe.adapters import LogOptions, LogStream
 from zun_coe.model import Health, OperationSupport
 
+Restart = Literal["always", "on_failure", "never"]
 State = Literal["created", "running", "paused", "restarting", "exited", "removing", "dead"]
 
 
@@ -71,7 +72,7 @@ class ContainerSpec:
     aliases: Sequence[str] = ()
     join: str | None = None
     host_network: bool = False
-    restart: Literal["always", "on_failure", "never"] = "always"
+    restart: Restart = "always"
     stop_signal: str | None = None
     stop_timeout: int = 10
 
@@ -83,7 +84,8 @@ class Found:
     `bindings` are the ports published now (`host_port` the real number). `address` is its own on its
     first network. `exit_code` is of the last run; `error` what the runtime said when it could not
     start it. `health`: None when the runtime checks nothing; `health_log`: the last outputs of its
-    check. `cpu` in CPUs and `memory` in bytes: limits in force, None for none."""
+    check. `cpu` in CPUs and `memory` in bytes: limits in force, None for none. `held`: the runtime is busy
+    with it and lets nobody look closer, so that the rest is of before; another look will tell more soon."""
 
     id: str
     name: str
@@ -104,6 +106,8 @@ class Found:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     healthy_since: datetime | None = None
+    restart: Restart = "always"
+    held: bool = False
 
 
 @dataclass(frozen=True)

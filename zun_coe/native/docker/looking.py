@@ -9,11 +9,12 @@ from typing import Any
 
 from zun_coe.errors import Absent, Unavailable
 from zun_coe.native.docker import reading
+from zun_coe.native.docker.ends import Ends, ended
 from zun_coe.native.docker.failures import translated
-from zun_coe.native.docker.recall import Glance, Recall, being_restarted
+from zun_coe.native.docker.recall import Glance, Recall
 from zun_coe.native.runtime import Found
 
-# For so many seconds an engine may keep a container to itself that it starts again.
+# For so many seconds an engine may keep a container to itself that has ended.
 _PATIENCE = 0.1
 Look = Callable[[str, Glance, int], Found | None]
 
@@ -28,6 +29,7 @@ class Looks:
         self._waiting = ThreadPoolExecutor(parallelism, thread_name_prefix="docker-waiting")
         self._held: dict[str, Future[Found | None]] = {}
         self._recall = Recall()
+        self._ends = Ends()
 
     @property
     def turn(self) -> int:
@@ -37,6 +39,10 @@ class Looks:
     def forget(self, id: str) -> None:
         """The container was changed by us: inspect it next time."""
         self._recall.forget(id)
+
+    def heard(self, event: Mapping[str, Any]) -> None:
+        """The engine has told this of a container."""
+        self._ends.heard(event)
 
     def at(
         self, listed: Mapping[str, Glance], labels: Mapping[str, str], turn: int, *, exact: bool
@@ -65,17 +71,18 @@ class Looks:
                 look.cancel()
 
     def _in_time(self, id: str, seen: Glance, turn: int) -> Found | None:
-        """Inspect it. While the engine starts a container again it lets nobody do that, for seconds where it is
-        busy: after a moment what the list tells has to do. The start itself is an event that leads to another look."""
-        told = being_restarted(self._recall.last(id), seen)
+        """Inspect it. While the engine clears up after a container, or starts it again, it lets nobody do that, for
+        seconds where it is busy: after a moment what the list and the events tell has to do."""
+        told = ended(self._recall.last(id), seen, self._ends.of(id))
         if told is None:
             return self._one(id, seen, turn)
-        look = self._held.get(id)
+        look, patience = self._held.get(id), 0.0
         if look is None:
-            look = self._held[id] = self._later(self._waiting, self._one, id, seen, turn)
+            look, patience = self._later(self._waiting, self._one, id, seen, turn), _PATIENCE
+            self._held[id] = look
             look.add_done_callback(lambda _: self._held.pop(id, None))
         try:
-            return look.result(_PATIENCE)
+            return look.result(patience)
         except Late:
             return told
 
@@ -86,10 +93,12 @@ class Looks:
             raise Unavailable("the connection to the engine is closed") from error
 
     def _one(self, id: str, seen: Glance, turn: int) -> Found | None:
+        end = self._ends.of(id)
         try:
             inspected = self._inspect(id)
         except Absent:
             return None
+        self._ends.superseded(id, end)
         with translated("inspect"):
             found = reading.found(inspected)
         return self._recall.keep(seen, found, turn)

@@ -12,7 +12,7 @@ from zun_coe.adapters import OPERATIONS
 from zun_coe.errors import Invalid
 from zun_coe.model import OperationSupport, Support
 from zun_coe.native.docker.translation import ATTACH, LIFTED_MEMORY, LIFTED_NANO, PERIOD
-from zun_coe.native.runtime import Found, PortBinding, RuntimeInfo, State
+from zun_coe.native.runtime import Found, PortBinding, Restart, RuntimeInfo, State
 
 _NEVER = datetime(2, 1, 1, tzinfo=UTC)
 _STATES: Mapping[str, State] = {
@@ -28,6 +28,7 @@ _STATES: Mapping[str, State] = {
     "removing": "removing",
     "dead": "dead",
 }
+_RESTARTS: Mapping[str, Restart] = {"no": "never", "on-failure": "on_failure"}
 _NOT_OFFERED = frozenset({"exec", "attach", "stats", "top", "files", "workloads", "adopt"})
 
 
@@ -56,6 +57,7 @@ def found(inspected: Mapping[str, Any]) -> Found:
         started_at=started,
         finished_at=moment(state.get("FinishedAt")),
         healthy_since=_healthy_since(inspected, status, health, started),
+        restart=_RESTARTS.get((host.get("RestartPolicy") or {}).get("Name") or "no", "always"),
     )
 
 

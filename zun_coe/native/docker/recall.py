@@ -57,16 +57,6 @@ def unchanged(before: Glance, now: Glance) -> bool:
     return now.since[0] <= high and now.since[1] >= low
 
 
-def being_restarted(before: Found | None, now: Glance) -> Found | None:
-    """What a line of the list alone tells of a container that ended and is to be started again; None where it
-    tells of something else, or nothing is known from before. The restart itself is counted when it is inspected."""
-    state, words = now.facts[:2]
-    if before is None or state != "restarting":
-        return None
-    code = re.search(r"\((\d+)\)", words)
-    return replace(before, state="restarting", exit_code=int(code[1]) if code else None)
-
-
 class Recall:
     """What was found of each container when it was last inspected. Thread-safe and bounded.
 

@@ -216,6 +216,7 @@ class DockerRuntime:
             stream = Stream("events", self._streaming.ready().open_events(wanted))
         closing(stream, stop)
         for event in until_dropped(objects(stream)):
+            self._looks.heard(event)
             yield reading.labels_of_event(event)
 
     def close(self) -> None:
