@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
 from zun_coe.gateway import rendering
 from zun_coe.gateway.views import Resource, StoredEvent, Views
-from zun_coe.model import plain
+from zun_coe.model import ClusterStatus, Status, plain
+from zun_coe.model.status import explains_more
 from zun_coe.model.value import timestamp
 
 ADVICE = {
@@ -35,16 +37,14 @@ def diagnose(found: Resource, views: Views) -> dict[str, Any]:
     """One page: the state, the cause with its evidence, what to do, each replica, and the last events."""
     intent, status = found.intent, found.status
     cluster = views.cluster_status(intent.cluster)
-    reason, message = status.reason, status.message
-    if reason is None and cluster.info is not None and (cluster.reason or not cluster.reachable):
-        reason, message = cluster.reason or "BackendUnreachable", cluster.message
+    reason, message, evidence = cause(status, cluster)
     body: dict[str, Any] = {
         "phase": "Deleting" if intent.deletion else status.phase,
         "healthy": status.phase in ("Running", "Stopped", "Exited", "Paused") and reason is None,
         "summary": _summary(intent, status, reason, message),
         "reason": reason,
         "message": message,
-        "evidence": status.evidence or None,
+        "evidence": evidence or None,
         "advice": ADVICE.get(reason) if reason else None,
         "cluster": _cluster(views, intent.cluster),
         "rollout": rendering.status_of(status).get("rollout"),
@@ -52,6 +52,15 @@ def diagnose(found: Resource, views: Views) -> dict[str, Any]:
         "events": _events(found, views),
     }
     return {k: v for k, v in body.items() if v is not None}
+
+
+def cause(status: Status, cluster: ClusterStatus) -> tuple[str | None, str | None, Mapping[str, Any]]:
+    """Reason, message and evidence of whatever explains most: what the engine says of it, which may be from before
+    the cluster failed, or what is wrong with the cluster."""
+    of_cluster = cluster.reason or (None if cluster.reachable else "BackendUnreachable")
+    if cluster.info is not None and explains_more(of_cluster, status.reason):
+        return of_cluster, cluster.message, cluster.evidence
+    return status.reason, status.message, status.evidence
 
 
 def _summary(intent: Any, status: Any, reason: str | None, message: str | None) -> str:

@@ -185,6 +185,11 @@ def worst(candidates: Iterable[Instance | Observation]) -> Instance | Observatio
     return min(told, key=lambda c: _rank(c.reason), default=None)
 
 
+def explains_more(reason: str | None, than: str | None) -> bool:
+    """Whether the first reason is nearer to the cause than the second. None explains nothing."""
+    return reason is not None and (than is None or _rank(reason) < _rank(than))
+
+
 def available(instance: Instance, min_ready: int, now: datetime) -> bool:
     """Ready, and for at least `min_ready` seconds."""
     if not instance.ready:
@@ -266,7 +271,7 @@ def _explained(status: Status, observation: Observation) -> Status:
         # What serves but cannot leave a host that is to be emptied is told of all the same.
         told = observation if status.phase == "Running" and observation.reason in _HOLDING else None
     reason, message = (told.reason, told.message) if told else (None, None)
-    if rollout and rollout.reason and (reason is None or _rank(reason) > _rank("RolloutStuck")):
+    if rollout and rollout.reason and explains_more("RolloutStuck", reason):
         reason, message = rollout.reason, rollout.message
     evidence = dict(told.evidence) if told else {}
     return msgspec.structs.replace(status, reason=reason, message=message, evidence=evidence)
