@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from tests.crash.planted import CONFIG_TOKEN, DRIFTED, KEY, PLANE_TOKEN, RENEWED, WRONG, certificate
 from tests.faults.api_server import failing
 from tests.faults.stored import Stored
+from tests.real.kubeconfig import kubeconfig
 from tests.real.waiting import wait_until
 
 Ask = Callable[..., Any]
@@ -33,6 +33,7 @@ def use(ask: Ask, how: dict[str, Any]) -> None:
 def _register(ask: Ask, plane: Stored) -> None:
     authority = plane.authority.certificate
     cluster = {"name": "prod", "kind": "kubernetes", "endpoint": plane.endpoint}
+    file_of = partial(kubeconfig, plane.endpoint, authority)
     token = {"ca_cert": authority, "token": PLANE_TOKEN}
     pair = {"ca_cert": authority, "client_cert": certificate(), "client_key": KEY}
     wrong = [
@@ -41,14 +42,14 @@ def _register(ask: Ask, plane: Stored) -> None:
         {"client_cert": certificate(), "client_key": KEY.replace("PRIVATE", "PUBLIC")},
         {"client_cert": WRONG, "client_key": WRONG},
         {"kubeconfig": f"{{{WRONG}: ["},
-        {"kubeconfig": kubeconfig(plane, {"token": [WRONG]})},
-        {"kubeconfig": kubeconfig(plane, {"exec": {"command": "get", "args": [WRONG]}})},
-        {"kubeconfig": kubeconfig(plane, {"username": "ann", "password": WRONG})},
+        {"kubeconfig": file_of({"token": [WRONG]})},
+        {"kubeconfig": file_of({"exec": {"command": "get", "args": [WRONG]}})},
+        {"kubeconfig": file_of({"username": "ann", "password": WRONG})},
     ]
     for credentials in wrong:
         ask("POST", "/v1/clusters", cluster | {"name": "wrong", "credentials": credentials})
     ask("POST", "/v1/clusters", cluster | {"credentials": token}, params={"wait": 20})
-    given = {"kubeconfig": kubeconfig(plane, {"token": CONFIG_TOKEN})}
+    given = {"kubeconfig": file_of({"token": CONFIG_TOKEN})}
     for name, credentials in (("file", given), ("pair", pair)):
         ask("POST", "/v1/clusters", cluster | {"name": name, "credentials": credentials}, params={"wait": 2})
         ask("GET", f"/v1/clusters/{name}")
@@ -76,19 +77,3 @@ def _run(ask: Ask, plane: Stored, how: dict[str, Any]) -> None:
     ask("PATCH", "/v1/clusters/prod", {"credentials": credentials}, params={"wait": 2})
     for path in ("apps/kept", "apps/kept/diagnosis", "containers/once", "clusters/prod", "clusters/prod/capabilities"):
         ask("GET", f"/v1/{path}")
-
-
-def kubeconfig(plane: Stored, user: dict[str, Any]) -> str:
-    """A file with the credentials of a user."""
-    authority = base64.b64encode(plane.authority.certificate.encode()).decode()
-    cluster = {"server": plane.endpoint, "certificate-authority-data": authority}
-    return yaml.safe_dump(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": cluster}],
-            "users": [{"name": "u", "user": user}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import os
 import secrets
@@ -13,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-import yaml
 from kubernetes import client
 
 from tests.real.certificates import Authority
 from tests.real.etcd import Etcd
 from tests.real.isolation import is_isolated
+from tests.real.kubeconfig import kubeconfig
 from tests.real.needs import free_port, missing
 from tests.real.process import Process
 from tests.real.waiting import wait_until
+from zun_coe.adapters import Connection
 
 BUILDER = Path(__file__).parents[2] / "scripts" / "kubernetes"
 SERVICE_RANGE = "10.96.0.0/16"
@@ -151,21 +151,19 @@ class ControlPlane:
 
     def kubeconfig(self, token: str = "", namespace: str = "default") -> str:
         """The text of such a file."""
-        authority = base64.b64encode(self.authority.certificate.encode()).decode()
-        return yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [
-                    {"name": "tests", "cluster": {"server": self.endpoint, "certificate-authority-data": authority}}
-                ],
-                "users": [{"name": "tests", "user": {"token": token or self.token}}],
-                "contexts": [
-                    {"name": "tests", "context": {"cluster": "tests", "user": "tests", "namespace": namespace}}
-                ],
-                "current-context": "tests",
-            }
-        )
+        return kubeconfig(self.endpoint, self.authority.certificate, {"token": token or self.token}, namespace)
+
+    def credentials_of(self, token: str = "") -> dict[str, str]:
+        """The credentials (`ca_cert`, `token`) of the administrator, or of another token."""
+        return {"ca_cert": self.authority.certificate, "token": token or self.token}
+
+    def body(self, token: str = "", **fields: Any) -> dict[str, Any]:
+        """What registers it as a cluster, with such credentials."""
+        return {"kind": "kubernetes", "endpoint": self.endpoint, "credentials": self.credentials_of(token)} | fields
+
+    def connection(self, token: str = "", **fields: Any) -> Connection:
+        """What an adapter needs to reach it, with such credentials."""
+        return Connection(**({"installation": "i", "cluster": "c"} | self.body(token) | fields))
 
     def process(self, program: str, options: Mapping[str, Any], *before: str) -> Process:
         """One of its programs, not started yet; `before` is what it is run by."""

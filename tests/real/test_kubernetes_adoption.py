@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.world import World, call, shown
 from tests.real.waiting import wait_until
-from zun_coe.adapters import Connection, Foreign
+from zun_coe.adapters import Foreign
 from zun_coe.adapters.kubernetes import naming, paths
 from zun_coe.adapters.kubernetes.adapter import KubernetesAdapter
 from zun_coe.adapters.kubernetes.client import Client
@@ -27,6 +27,7 @@ Json = dict[str, Any]
 PATIENCE = 90.0
 SCRIPT = 'echo "level $LEVEL"; exec sleep 3600'
 LABELS = {"app": "web", "app.kubernetes.io/name": "web"}
+OURS = {"installation": "gw-9", "cluster": "c-9"}
 
 
 class Kubectl:
@@ -37,8 +38,7 @@ class Kubectl:
 
         self.namespace = namespace
         # The models of the package refuse pods that are just being made.
-        credentials = {"token": plane.token, "ca_cert": plane.authority.certificate}
-        self._reader = Client(connection(plane, credentials))
+        self._reader = Client(plane.connection())
         self.apps, self.core = client.AppsV1Api(plane.client()), client.CoreV1Api(plane.client())
         self.scaling = client.AutoscalingV1Api(plane.client())
 
@@ -81,17 +81,6 @@ class Kubectl:
         return self._reader.list(paths.collection(kind, self.namespace), dict[str, Any]).items
 
 
-def connection(plane: ControlPlane, credentials: Any, namespace: str | None = None) -> Connection:
-    return Connection(
-        installation="gw-9",
-        cluster="c-9",
-        kind="kubernetes",
-        endpoint=plane.endpoint,
-        credentials=credentials,
-        namespace=namespace,
-    )
-
-
 def written(image: str, name: str = "web", **pod: Any) -> Json:
     """A Deployment as people write one."""
     container = {
@@ -118,14 +107,8 @@ def kubectl(kubernetes: ControlPlane, namespace: str) -> Iterator[Kubectl]:
 
 
 @pytest.fixture
-def credentials(kubernetes: ControlPlane) -> Mapping[str, str]:
-    return {"token": kubernetes.token, "ca_cert": kubernetes.authority.certificate}
-
-
-@pytest.fixture
-def world(tmp_path_factory: pytest.TempPathFactory, kubernetes: ControlPlane, credentials: Any) -> Iterator[World]:
-    body = {"kind": "kubernetes", "endpoint": kubernetes.endpoint, "credentials": credentials}
-    world = World(tmp_path_factory.mktemp("adoption"), body, PATIENCE)
+def world(tmp_path_factory: pytest.TempPathFactory, kubernetes: ControlPlane) -> Iterator[World]:
+    world = World(tmp_path_factory.mktemp("adoption"), kubernetes.body(), PATIENCE)
     world.register()
     yield world
     world.close()
@@ -287,8 +270,8 @@ def test_the_system_and_the_daemons_are_shown_and_not_taken(world: World, kubect
 
 
 @pytest.fixture
-def adapter(kubernetes: ControlPlane, credentials: Any) -> Iterator[KubernetesAdapter]:
-    adapter = KubernetesAdapter(connection(kubernetes, credentials))
+def adapter(kubernetes: ControlPlane) -> Iterator[KubernetesAdapter]:
+    adapter = KubernetesAdapter(kubernetes.connection(**OURS))
     yield adapter
     adapter.close()
 
@@ -300,9 +283,7 @@ def taking(adapter: KubernetesAdapter, namespace: str, name: str = "web", id: st
     """The app that takes a Deployment over."""
     offer = adapter.offer(namespace, name)
     hash_ = template_hash(offer.template)
-    ref = WorkloadRef(
-        installation="gw-9", cluster="c-9", project="p", noun="app", id=id, name="taken", place=offer.place
-    )
+    ref = WorkloadRef(**OURS, project="p", noun="app", id=id, name="taken", place=offer.place)
     adopted = Adopted(namespace=namespace, name=name, place=offer.place, hash=hash_, native=dict(offer.native))
     return Workload(
         ref=ref,
@@ -370,12 +351,12 @@ def test_a_step_that_was_cut_off_is_taken_up(adapter: KubernetesAdapter, kubectl
     wait_until(lambda: kubectl.names() == set(), PATIENCE, "it is gone")
 
 
-def test_only_what_may_be_seen(kubernetes: ControlPlane, kubectl: Kubectl, namespace: str, credentials: Any) -> None:
+def test_only_what_may_be_seen(kubernetes: ControlPlane, kubectl: Kubectl, namespace: str) -> None:
     empty(kubectl)
     rules = [{"apiGroups": ["apps", ""], "resources": ["deployments", "pods"], "verbs": ["get", "list"]}]
     token = kubernetes.token_for("looker", rules, namespace)
     for name in (namespace, None):
-        narrow = KubernetesAdapter(connection(kubernetes, dict(credentials) | {"token": token}, name))
+        narrow = KubernetesAdapter(kubernetes.connection(token, namespace=name))
         try:
             with pytest.raises(Invalid if name else Denied):
                 narrow.offer("default", "web")
@@ -388,4 +369,4 @@ def test_only_what_may_be_seen(kubernetes: ControlPlane, kubectl: Kubectl, names
         finally:
             narrow.close()
     with pytest.raises(Absent):
-        KubernetesAdapter(connection(kubernetes, credentials)).offer("default", "web")
+        KubernetesAdapter(kubernetes.connection()).offer("default", "web")

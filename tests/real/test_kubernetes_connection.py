@@ -15,7 +15,7 @@ from tests.native.workloads import app
 from tests.real.components import wait_until
 from tests.real.kubernetes import ControlPlane
 from tests.real.kubernetes_hints import Heard
-from zun_coe.adapters import Connection, Done
+from zun_coe.adapters import Done
 from zun_coe.adapters.kubernetes import naming
 from zun_coe.adapters.kubernetes.adapter import KubernetesAdapter
 from zun_coe.adapters.kubernetes.client import METADATA, Client
@@ -33,20 +33,9 @@ def ref(name: str = "web", cluster: str = "c") -> WorkloadRef:
     return WorkloadRef(installation="i", cluster=cluster, project="a project", noun="app", id=f"id-{name}", name=name)
 
 
-def connect(plane: ControlPlane, namespace: str | None = None, cluster: str = "c", **credentials: Any) -> Connection:
-    return Connection(
-        installation="i",
-        cluster=cluster,
-        kind="kubernetes",
-        endpoint=plane.endpoint,
-        namespace=namespace,
-        credentials=credentials or {"ca_cert": plane.authority.certificate, "token": plane.token},
-    )
-
-
 @pytest.fixture
 def client(kubernetes: ControlPlane) -> Iterator[Client]:
-    opened = Client(connect(kubernetes))
+    opened = Client(kubernetes.connection())
     yield opened
     opened.close()
 
@@ -54,7 +43,7 @@ def client(kubernetes: ControlPlane) -> Iterator[Client]:
 def limited(plane: ControlPlane, name: str, rules: Any, namespace: str | None = None) -> Client:
     """A client with just these rights."""
     token = plane.token_for(name, rules, namespace or "")
-    return Client(connect(plane, namespace, ca_cert=plane.authority.certificate, token=token))
+    return Client(plane.connection(token, namespace=namespace))
 
 
 def metadata(namespace: str, name: str = "web", cluster: str = "c") -> dict[str, Any]:
@@ -102,8 +91,7 @@ class TestRights:
         """Also where one of those is left out that the gateway can do without."""
         rules = [rule for rule in documented()["rules"] if rule["resources"] != [without]]
         token = kubernetes.token_for(f"documented-{namespace}", rules)
-        credentials = {"ca_cert": kubernetes.authority.certificate, "token": token}
-        adapter = KubernetesAdapter(connect(kubernetes, cluster=namespace, **credentials))
+        adapter = KubernetesAdapter(kubernetes.connection(token, cluster=namespace))
         assert ("missing_rights" in adapter.describe().versions["kubernetes"]) == (without is not None)
         run_and_remove(adapter, namespace)
         adapter.close()
@@ -111,7 +99,7 @@ class TestRights:
 
     def test_rights_in_one_namespace_suffice_there(self, kubernetes: ControlPlane, namespace: str) -> None:
         token = kubernetes.token_for("own", rules_for((*OWN, *WITH_NAMESPACE)), namespace)
-        connection = connect(kubernetes, namespace, namespace, ca_cert=kubernetes.authority.certificate, token=token)
+        connection = kubernetes.connection(token, cluster=namespace, namespace=namespace)
         adapter, client = KubernetesAdapter(connection), Client(connection)
         uid = client.get(path("Namespace", namespace))["metadata"]["uid"]
         info = adapter.describe()
@@ -150,7 +138,7 @@ class TestRights:
         with pytest.raises(Denied, match="lack rights"):
             describe(client, None)
         client.close()
-        stranger = Client(connect(kubernetes, ca_cert=kubernetes.authority.certificate, token="unknown"))
+        stranger = Client(kubernetes.connection("unknown"))
         with pytest.raises(Denied, match="have expired"):
             describe(stranger, None)
         stranger.close()
@@ -175,11 +163,11 @@ class TestDescribing:
     @pytest.mark.parametrize("way", ["token", "certificate", "kubeconfig"])
     def test_ways_in(self, kubernetes: ControlPlane, way: str) -> None:
         ways = {
-            "token": {"token": kubernetes.token, "ca_cert": kubernetes.authority.certificate},
+            "token": kubernetes.credentials_of(),
             "certificate": kubernetes.certificate_for("nobody-special"),
             "kubeconfig": {"kubeconfig": kubernetes.kubeconfig()},
         }
-        client = Client(connect(kubernetes, **ways[way]))
+        client = Client(kubernetes.connection(credentials=ways[way]))
         assert client.get("/version")["gitVersion"] == "v1.20.2"
         client.close()
 
@@ -278,7 +266,7 @@ class TestWatching:
     def test_changes_are_hinted_at(
         self, kubernetes: ControlPlane, client: Client, namespace: str, everywhere: bool
     ) -> None:
-        heard = Heard(connect(kubernetes, None if everywhere else namespace))
+        heard = Heard(kubernetes.connection(namespace=None if everywhere else namespace))
         wait_until(lambda: None in heard.hints)
         wanted, other = deployment(namespace), deployment(namespace, "other", cluster="another")
         client.apply(path_of(wanted), wanted)
@@ -294,7 +282,7 @@ class TestWatching:
     def test_pods_that_cannot_be_placed_are_hinted_at(
         self, kubernetes: ControlPlane, client: Client, namespace: str
     ) -> None:
-        heard = Heard(connect(kubernetes, namespace))
+        heard = Heard(kubernetes.connection(namespace=namespace))
         client.apply(path_of(deployment(namespace)), deployment(namespace))
         failed = {"fieldSelector": "reason=FailedScheduling"}
         wait_until(lambda: client.list(collection("Event", namespace), dict, params=failed).items)
@@ -302,7 +290,7 @@ class TestWatching:
         heard.close()
 
     def test_it_survives_the_api_server(self, kubernetes: ControlPlane, client: Client, namespace: str) -> None:
-        heard = Heard(connect(kubernetes))
+        heard = Heard(kubernetes.connection())
         wait_until(lambda: None in heard.hints)
         kubernetes.api.kill()
         kubernetes.api.start()

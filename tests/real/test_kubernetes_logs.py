@@ -13,7 +13,7 @@ import pytest
 from tests.real.components import wait_until
 from tests.real.kubernetes import ControlPlane
 from tests.real.kubernetes_node import Node
-from zun_coe.adapters import Connection, LogLine, LogOptions
+from zun_coe.adapters import LogLine, LogOptions
 from zun_coe.adapters.kubernetes import naming, wire
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.logs import CUT, pod_logs
@@ -25,11 +25,7 @@ FOREVER = "exec sleep 1000"
 
 @pytest.fixture
 def client(kubernetes: ControlPlane, kubernetes_node: Node) -> Iterator[Client]:
-    credentials = {"ca_cert": kubernetes.authority.certificate, "token": kubernetes.token}
-    endpoint = kubernetes.endpoint
-    opened = Client(
-        Connection(installation="i", cluster="c", kind="kubernetes", endpoint=endpoint, credentials=credentials)
-    )
+    opened = Client(kubernetes.connection())
     yield opened
     opened.close()
 

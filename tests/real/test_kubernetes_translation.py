@@ -14,7 +14,6 @@ from tests.real.kubernetes import ControlPlane
 from tests.real.kubernetes_node import Node
 from tests.real.waiting import wait_until
 from tests.unit.kubernetes_specs import apps, containers, workload
-from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes import naming
 from zun_coe.adapters.kubernetes.adoption import lost
 from zun_coe.adapters.kubernetes.client import Client
@@ -35,11 +34,7 @@ RESOURCES = {
 
 @pytest.fixture
 def server(kubernetes: ControlPlane) -> Iterator[Client]:
-    credentials = {"token": kubernetes.token, "ca_cert": kubernetes.authority.certificate}
-    connection = Connection(
-        installation="gw-1", cluster="prod", kind="kubernetes", endpoint=kubernetes.endpoint, credentials=credentials
-    )
-    client = Client(connection)
+    client = Client(kubernetes.connection(installation="gw-1", cluster="prod"))
     yield client
     client.close()
 
