@@ -668,6 +668,20 @@ class TestContainer:
         other.settle(changed(again, restarted=1))
         assert lab.hosts["a"].calls["start"] == 3
 
+    def test_a_run_that_was_seen_is_restarted_once(self, lab: Lab, driver: Driver) -> None:
+        """A look may be older than the end of the restart that it asks for."""
+        workload = container()
+        driver.settle(workload)
+        host, acting = driver.adapter._hosts["a"], driver.adapter._acting
+        (part,) = host.runtime.find({})
+        for _ in range(2):
+            assert acting.restart(host, workload.ref, part, 1) is not None
+            wait_until(lambda: not acting._jobs.under_way())
+        assert lab.hosts["a"].calls["start"] == 2
+        (now,) = host.runtime.find({})
+        acting.restart(host, workload.ref, now, 2)
+        wait_until(lambda: lab.hosts["a"].calls["start"] == 3)
+
     @pytest.mark.parametrize(
         ("restart", "code", "stays"), [("never", 1, True), ("on_failure", 0, True), ("always", 0, False)]
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 
 from zun_coe.adapters import Wait
 from zun_coe.errors import Absent, BackendError, Unavailable
@@ -30,6 +31,7 @@ class Acting:
         self._jobs = Jobs(limit=256)
         self._failed: dict[str, BackendError] = {}
         self.restarted: dict[str, int] = {}
+        self.over: dict[str, datetime | None] = {}
         self.stopped: set[str] = set()
 
     def removing(self, host: str) -> frozenset[str]:
@@ -89,10 +91,14 @@ class Acting:
         return self._background(("stop", host.name, part.id), replica.ref, call, part.id)
 
     def restart(self, host: NativeHost, ref: WorkloadRef, part: Found, number: int | None = None) -> Wait | None:
-        """Stop and start a container in the background; `number`: which of its restarts this carries out."""
+        """Stop and start a container in the background, once for each run of it that was seen; `number`: which of
+        its restarts this carries out."""
 
         def call() -> None:
+            if part.started_at is not None and self.over.get(part.id) == part.started_at:
+                return  # whoever asks saw it before it was restarted
             host.runtime.restart(part.id, _grace(part))
+            self.over[part.id] = part.started_at
             self.stopped.discard(part.id)
             if number is not None:
                 self.restarted[part.id] = number
@@ -113,6 +119,7 @@ class Acting:
         """Its containers are to go: drop what was remembered of them."""
         for part in replica.parts.values():
             self.restarted.pop(part.id, None)
+            self.over.pop(part.id, None)
             self.stopped.discard(part.id)
 
     def _prepare(self, host: NativeHost, workload: Workload, template: Template) -> None:

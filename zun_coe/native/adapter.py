@@ -234,7 +234,8 @@ class NativeAdapter(Adapter):
             return steps.plan(workload, instances, views, datetime.now(UTC), replace)
         if not instances and (unheard := self._unheard()):
             return Plan(waiting=True, blocked=Refused("BackendUnreachable", f"Nothing was heard of {unheard} yet."))
-        memory = standalone.Memory(dict(self._acting.restarted), frozenset(self._acting.stopped))
+        acting = self._acting
+        memory = standalone.Memory(dict(acting.restarted), frozenset(acting.stopped), dict(acting.over))
         return standalone.plan(workload, instances, views, memory)
 
     def _unheard(self) -> str | None:

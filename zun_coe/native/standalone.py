@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from zun_coe.model import Instance, Workload, bytes_of
 from zun_coe.model.status import stays_exited
@@ -26,11 +27,12 @@ from zun_coe.native.steps import (
 
 @dataclass(frozen=True)
 class Memory:
-    """What this process remembers of containers, by native id: the restarts carried out here, and those
-    that it stopped itself (which have ended, but not of their own accord)."""
+    """What this process remembers of containers, by native id: the restarts carried out here, those that it
+    stopped itself (which have ended, but not of their own accord), and when the run began that it restarted last."""
 
     restarted: dict[str, int]
     stopped: frozenset[str]
+    over: Mapping[str, datetime | None] = field(default_factory=dict)
 
 
 def plan(workload: Workload, seen: Sequence[Instance], hosts: Sequence[HostView], memory: Memory) -> Plan:
@@ -43,6 +45,8 @@ def plan(workload: Workload, seen: Sequence[Instance], hosts: Sequence[HostView]
         return _create(workload, hosts)
     if kept[0].state == "unknown":
         return Plan(surplus, waiting=True, blocked=Refused("BackendUnreachable", f"The host {kept[0].host} is away."))
+    if kept[0].state == "exited" and _is_over(kept[0], memory):
+        return Plan(surplus, waiting=True)  # this was seen before it was started again
     action = _action(workload, kept[0], memory)
     return Plan((*surplus, action) if action else surplus)
 
@@ -56,6 +60,11 @@ def _create(workload: Workload, hosts: Sequence[HostView]) -> Plan:
     if isinstance(host, Refused):
         return Plan(blocked=host)
     return Plan((Create(1, workload.hash, host),))
+
+
+def _is_over(it: Instance, memory: Memory) -> bool:
+    """Whether this is a run of it that was ended here to be followed by another."""
+    return it.started_at is not None and memory.over.get(it.native_id) == it.started_at
 
 
 def _action(workload: Workload, it: Instance, memory: Memory) -> Action | None:
