@@ -28,18 +28,21 @@ Deaths = dict[str, float]
 
 
 RATE = 5
-"""Deaths in a second, on Docker."""
+"""Changes in a second, on Docker: a death is one, and a start again another."""
 LOOK = 0.005
 """Seconds between two looks."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What has the containers that die: `plural` and `fields` as requests have them."""
+    """What has the containers that die, `count` of them, and how many changes each death is: `plural` and `fields` as
+    requests have them."""
 
     named: str
     plural: str
     fields: Mapping[str, Any]
+    count: int
+    changes: int
 
     def containers(self, api: httpx.Client, id: str) -> Sequence[Any]:
         """The containers of one of them, as they are shown."""
@@ -49,8 +52,8 @@ class Case:
         return shown
 
 
-APPS = Case("each is started again", "apps", {})
-CASES = (Case("each stays as it ended", "containers", {"restart": "never"}), APPS)
+APPS = Case("each is started again", "apps", {}, 60, 2)
+CASES = (Case("each stays as it ended", "containers", {"restart": "never"}, 150, 1), APPS)
 
 
 def run(scale: Scale) -> Sequence[Finding]:
@@ -94,9 +97,10 @@ def _any_ended(shown: Sequence[Any]) -> bool:
 
 
 def _docker(scale: Scale, case: Case) -> Sequence[Finding]:
-    """The processes of containers are killed from outside, five a second. The clock starts when a process has
+    """The processes of containers are killed from outside, at a steady rate. The clock starts when a process has
     ended, for Docker's own events too."""
-    count = scale.pick(60, 3)
+    rate = RATE / case.changes
+    count = scale.pick(case.count, 3)
     with engine() as there, gateway_on(there) as running:
         containers = _deployed(running, there, case, count)
         with Watcher(running) as watcher, EngineWatcher(there) as bare, Processes(there) as processes:
@@ -105,10 +109,10 @@ def _docker(scale: Scale, case: Case) -> Sequence[Finding]:
             with ThreadPoolExecutor(4) as pool:
                 begun = time.monotonic() + 0.5
                 looking = [
-                    pool.submit(_look, running, case, id, begun + n / RATE) for n, id in enumerate(containers) if n % 2
+                    pool.submit(_look, running, case, id, begun + n / rate) for n, id in enumerate(containers) if n % 2
                 ]
                 for n, id in enumerate(containers):
-                    time.sleep(max(0.0, begun + n / RATE - time.monotonic()))
+                    time.sleep(max(0.0, begun + n / rate - time.monotonic()))
                     processes.kill(id)
                 looked: Deaths = dict(one.result() for one in looking)
             until(lambda: processes.ended.keys() <= watcher.seen.keys(), 30, "All deaths are told of")
@@ -116,7 +120,7 @@ def _docker(scale: Scale, case: Case) -> Sequence[Finding]:
     deaths = processes.ended
     direct = percentile(((bare.seen[native] - deaths[id]) * 1000 for id, native in containers.items()), 0.99)
     told, seen = _delays(deaths, watcher.seen), _delays({id: deaths[id] for id in looked}, looked)
-    named = f"{RATE} deaths a second, Docker, {case.named}"
+    named = f"{RATE} changes a second, Docker, {case.named}"
     return [
         _finding(f"{named}: on the event stream", told, direct, "Docker's own events"),
         _finding(f"{named}: through GET", seen, direct, "Docker's own events"),
