@@ -22,6 +22,7 @@ class Driver:
 
     adapter: NativeAdapter
     outcomes: list[Outcome | BackendError] = field(default_factory=list)
+    seen: Observation | None = None
 
     def see(self, ref: WorkloadRef) -> Observation:
         """What there is now."""
@@ -41,10 +42,10 @@ class Driver:
         """Step until it holds; the observation of which it does."""
 
         def attempt() -> Observation | None:
-            seen = self.step(workload)
-            return seen if condition(seen) else None
+            self.seen = self.step(workload)
+            return self.seen if condition(self.seen) else None
 
-        found = wait_until(attempt, timeout, message or f"It holds ({self.outcomes[-3:]})")
+        found = wait_until(attempt, timeout, lambda: f"{message or 'It holds'} ({self.outcomes[-3:]}, {self.seen})")
         assert found is not None
         return found
 
