@@ -230,7 +230,7 @@ class Lifecycle(Contract):
         ref = world.workload("app", "web").ref
         before = {i.native_id for i in world.instances(ref)}
         world.restart()
-        world.until(lambda: world.cluster()["status"]["reachable"], "the cluster is not reached again")
+        world.back()
         world.patch("app", "web", {"labels": {"a": "b"}})
         world.settled("app", "web", "Running")
         assert {i.native_id for i in world.instances(ref)} == before

@@ -135,6 +135,14 @@ class World:
 
         return wait_until(look, self.patience, Report(self, noun, name, project, f"{name} is not {phase}"))
 
+    def away(self) -> Any:
+        """Wait until the cluster is seen to be away; its status."""
+        return self.until(lambda: self._status(reachable=False), "nobody notices that the cluster is away")
+
+    def back(self) -> Any:
+        """Wait until the cluster is seen to be there again; its status."""
+        return self.until(lambda: self._status(reachable=True), "the cluster is not back")
+
     # What is below the use cases.
 
     @contextmanager
@@ -174,6 +182,10 @@ class World:
     def instances(self, ref: WorkloadRef) -> list[Instance]:
         """The instances that are there and not on their way out, asked of the cluster itself."""
         return [i for o in self.observe(ref) for i in o.instances if i.state != "removing"]
+
+    def _status(self, *, reachable: bool) -> Any:
+        status = self.cluster()["status"]
+        return status if status["reachable"] is reachable else None
 
     def _cases(self, noun: Noun) -> Any:
         return getattr(self.process.gateway, f"{noun}s")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
+from tests.contract.away import assert_as_it_was, assert_away, assert_back, events_of_cluster
 from tests.contract.world import World
 from tests.faults.proxy import Proxy
 from tests.real.components import short_folder
@@ -34,9 +35,11 @@ SLEEPS = {"image": Engine.image, "command": ["sleep", "3600"], "pull": "never", 
 
 @pytest.fixture(scope="module")
 def proxy(docker_engine: Engine) -> Iterator[Proxy]:
-    proxy = Proxy(short_folder(), docker_engine.endpoint)
+    folder = short_folder()
+    proxy = Proxy(folder, docker_engine.endpoint)
     yield proxy
     proxy.close()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +60,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, proxy: Proxy) -> Iterator[Wo
     world.settled("container", "job", "Running")
     yield world
     proxy.heal()
-    world.until(lambda: world.cluster()["status"]["reachable"], "the cluster is not back")
+    world.back()
     world.close()
-
-
-def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def away(world: World) -> Any:
-    """The cluster's status once it is seen to be away."""
-    status = world.cluster()["status"]
-    return None if status["reachable"] else status
-
-
-def back(world: World) -> Any:
-    """The cluster's status once it is seen to be there."""
-    status = world.cluster()["status"]
-    return status if status["reachable"] else None
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -83,53 +70,31 @@ def test_what_is_shown_and_done(world: World, proxy: Proxy, way: str) -> None:
     replicas = world.show("app", "web")["replicas"]
     broken_at = datetime.now(UTC)
     WAYS[way](proxy)
-
-    status = world.until(lambda: away(world), "nobody noticed")
-    assert status["phase"] == "Unreachable"
-    assert status["reason"] in ("BackendUnreachable", "Error")
-    assert status["message"]
-    assert_as_it_was(world, status["as_of"])
-    # An answer may have been on its way when it broke.
-    assert (moment(status["as_of"]) - broken_at).total_seconds() < TIMEOUT
-
+    as_of = assert_away(world, broken_at, TIMEOUT)["as_of"]
     wanted = 3 - replicas % 2  # from 2 to 3 and back, one way after the other
     world.patch("app", "web", {"replicas": wanted})
     world.create("container", {"name": f"new-{way}", "cluster": "here", **SLEEPS})
     asked = len(proxy.requests)
     if way != "refusing":
         wait_until(lambda: len(proxy.requests) > asked, 30, "it is asked again and again")
-    still = world.until(lambda: away(world), "it is away")
-    assert still["as_of"] == status["as_of"]
-    assert_as_it_was(world, status["as_of"])
+    assert world.away()["as_of"] == as_of
+    assert_as_it_was(world, as_of)
     assert world.show("app", "web")["status"]["replicas"]["desired"] == replicas
     assert world.show("container", f"new-{way}")["status"]["phase"] == "Pending"
 
     proxy.heal()
-    healed = world.until(lambda: back(world), "it is not back")
-    assert healed["phase"] == "Ready"
-    assert "reason" not in healed
-    assert moment(healed["as_of"]) > moment(status["as_of"])
+    assert_back(world, as_of)
     world.settled("container", f"new-{way}", "Running")
     app = world.settled("app", "web", "Running")
     assert app["status"]["replicas"]["ready"] == wanted
     world.deleted("container", f"new-{way}")
-    types = [e["type"] for e in world.events()[told:] if e["subject"] == "cluster"]
-    assert types == ["ClusterUnreachable", "ClusterReady"]
-
-
-def assert_as_it_was(world: World, as_of: str) -> None:
-    """What was known stays, and everything says that it is no longer fresh."""
-    for noun, name in (("app", "web"), ("container", "job")):
-        status = world.show(noun, name)["status"]  # type: ignore[arg-type]  # the two nouns there are
-        assert status["phase"] == "Running"
-        assert status["reachable"] is False
-        assert status["as_of"] == as_of
+    assert events_of_cluster(world, told) == ["ClusterUnreachable", "ClusterReady"]
 
 
 def test_an_engine_that_is_away_is_not_asked_by_everybody(world: World, proxy: Proxy) -> None:
     """Workers leave it to one thread to find out that it is back, at growing intervals."""
     rule = proxy.fail("error")
-    world.until(lambda: away(world), "nobody noticed")
+    world.away()
     for n in range(5):
         world.create("container", {"name": f"idle-{n}", "cluster": "here", **SLEEPS})
     met = rule.met
@@ -152,19 +117,19 @@ def test_force_deletes_without_the_engine(world: World, proxy: Proxy) -> None:
     created = world.create("container", {"name": "gone", "cluster": "here", **SLEEPS})
     world.settled("container", "gone", "Running")
     proxy.refuse()
-    world.until(lambda: away(world), "nobody noticed")
+    world.away()
     world.deleted("container", "gone", force=True)
     proxy.heal()
-    world.until(lambda: back(world), "it is not back")
+    world.back()
     world.until(lambda: created["id"] not in {o.ref.id for o in world.observe()}, "it was left behind")
 
 
 def test_rounds_of_trouble_leak_nothing(world: World, proxy: Proxy) -> None:
     def round_of(way: str) -> None:
         WAYS[way](proxy)
-        world.until(lambda: away(world), "nobody noticed")
+        world.away()
         proxy.heal()
-        world.until(lambda: back(world), "it is not back")
+        world.back()
 
     quick = ("cut", "broken", "refusing", "truncated")
     for way in ("hanging", *quick):

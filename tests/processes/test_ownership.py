@@ -11,7 +11,6 @@ import pytest
 
 from tests.faults.proxy import Proxy
 from tests.processes.fleet import LEASE, Fleet, Member, got, register, services, shares, until
-from tests.real.components import short_folder
 from tests.real.engine import Engine
 from zun_coe import __version__
 
@@ -59,8 +58,8 @@ def assert_told_of_all(api: Member, fleet: Fleet) -> None:
 
 
 @pytest.fixture
-def proxy(docker_engine: Engine) -> Iterator[Proxy]:
-    proxy = Proxy(short_folder(), docker_engine.endpoint)
+def proxy(short_path: Path, docker_engine: Engine) -> Iterator[Proxy]:
+    proxy = Proxy(short_path, docker_engine.endpoint)
     yield proxy
     proxy.close()
 

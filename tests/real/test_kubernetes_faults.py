@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.contract.away import assert_as_it_was, assert_away, assert_back, events_of_cluster
 from tests.contract.world import CLUSTER, World, call
 from tests.faults.api_server import cutting, failing, garbling, hanging, sending
 from zun_coe.adapters.kubernetes import naming
@@ -53,45 +54,17 @@ def world(tmp_path_factory: pytest.TempPathFactory, api_proxy: ApiProxy, kuberne
     world.close()
 
 
-def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def away(world: World) -> Any:
-    """The cluster's status once it is seen to be away."""
-    status = world.cluster()["status"]
-    return None if status["reachable"] else status
-
-
-def back(world: World) -> Any:
-    """The cluster's status once it is seen to be there."""
-    status = world.cluster()["status"]
-    return status if status["reachable"] else None
-
-
-def broken(world: World, proxy: ApiProxy, way: str) -> Any:
-    """Break it, with all that is open; the cluster's status once that is seen."""
+def broken(world: World, proxy: ApiProxy, way: str) -> None:
+    """Break it, with all that is open, and wait until that is seen."""
     proxy.on("", WAYS[way](proxy))
     proxy.cut()
-    return world.until(lambda: away(world), "nobody noticed")
+    world.away()
 
 
-def healed(world: World, proxy: ApiProxy) -> Any:
+def healed(world: World, proxy: ApiProxy) -> None:
+    """Heal it, and wait until that is seen."""
     proxy.heal()
-    return world.until(lambda: back(world), "it is not back")
-
-
-def assert_as_it_was(world: World, as_of: str) -> None:
-    """What was known stays, and everything says that it is no longer fresh."""
-    for noun, name in (("app", "web"), ("container", "job")):
-        status = world.show(noun, name)["status"]  # type: ignore[arg-type]  # the two nouns there are
-        assert status["phase"] == "Running"
-        assert status["reachable"] is False
-        assert status["as_of"] == as_of
-
-
-def of_cluster(world: World, told: int) -> list[str]:
-    return [e["type"] for e in world.events()[told:] if e["subject"] == "cluster"]
+    world.back()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -99,25 +72,18 @@ def test_what_is_shown_and_done(world: World, api_proxy: ApiProxy, way: str) -> 
     world.settled("app", "web", "Running")
     told = len(world.events())
     broken_at = datetime.now(UTC)
-    status = broken(world, api_proxy, way)
-    assert status["phase"] == "Unreachable"
-    assert status["reason"] in ("BackendUnreachable", "Error")
-    assert status["message"]
-    assert_as_it_was(world, status["as_of"])
-    assert (moment(status["as_of"]) - broken_at).total_seconds() < TIMEOUT
+    broken(world, api_proxy, way)
+    as_of = assert_away(world, broken_at, TIMEOUT)["as_of"]
     wanted = 3 - world.show("app", "web")["replicas"]  # from 1 to 2 and back
     world.patch("app", "web", {"replicas": wanted})
     asked = len(api_proxy.asked)
     world.until(lambda: len(api_proxy.asked) > asked + 2, "it is not asked again")
-    assert_as_it_was(world, status["as_of"])
-
-    now = healed(world, api_proxy)
-    assert now["phase"] == "Ready"
-    assert "reason" not in now
-    assert moment(now["as_of"]) > moment(status["as_of"])
+    assert_as_it_was(world, as_of)
+    api_proxy.heal()
+    assert_back(world, as_of)
     app = world.settled("app", "web", "Running")
     assert app["status"]["replicas"]["ready"] == wanted
-    assert of_cluster(world, told) == ["ClusterUnreachable", "ClusterReady"]
+    assert events_of_cluster(world, told) == ["ClusterUnreachable", "ClusterReady"]
 
 
 def test_an_api_server_that_is_away_is_not_asked_by_everybody(world: World, api_proxy: ApiProxy) -> None:
@@ -156,7 +122,7 @@ def test_watches_that_fail_cost_hints_alone(world: World, api_proxy: ApiProxy, c
     assert world.cluster()["status"]["reachable"]
     api_proxy.heal()
     world.until(lambda: all_watched(api_proxy), "not all is watched again")
-    assert of_cluster(world, told) == []
+    assert events_of_cluster(world, told) == []
 
 
 def all_watched(proxy: ApiProxy) -> bool:
@@ -198,14 +164,14 @@ def test_a_token_that_has_expired_is_replaced(
         world.settled("app", "web", "Running")
         api_proxy.on("", api_proxy.unless(f"Bearer {old}"))
         api_proxy.cut()
-        status = world.until(lambda: away(world), "nobody noticed")
+        status = world.away()
         assert status["reason"] == "PermissionDenied"
         assert "expired" in status["message"]
         shown = world.show("app", "web")["status"]
         assert (shown["phase"], shown["reachable"]) == ("Running", False)
         credentials = api_proxy.body(new)["credentials"]
         world.process.gateway.clusters.patch(call(), CLUSTER, {"credentials": credentials})
-        world.until(lambda: back(world), "the new token is not used")
+        world.back()
         world.patch("app", "web", {"replicas": 2})
         world.settled("app", "web", "Running")
         told = [e for e in world.events("ClusterUnreachable") if e["reason"] == "PermissionDenied"]

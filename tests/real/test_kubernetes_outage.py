@@ -26,9 +26,7 @@ REPLICAS = 3
 @pytest.fixture
 def world(tmp_path: Path, kubernetes: ControlPlane, kubernetes_node: Node) -> Iterator[World]:
     """A gateway in the middle of a rollout, which takes its time."""
-    credentials = {"token": kubernetes.token, "ca_cert": kubernetes.authority.certificate}
-    cluster = {"kind": "kubernetes", "endpoint": kubernetes.endpoint, "credentials": credentials}
-    world = World(tmp_path / "first", cluster, PATIENCE, backend_timeout=5.0)
+    world = World(tmp_path / "first", kubernetes.body(), PATIENCE, backend_timeout=5.0)
     world.register()
     how = {"command": ["sleep", "3600"], "pull": "never", "stop_timeout": 1, "env": {"A": "1"}}
     update = {"max_surge": 1, "max_unavailable": 0, "min_ready": 2}
@@ -63,18 +61,13 @@ def _start(processes: Sequence[Process]) -> None:
 
 def assert_held(world: World) -> None:
     """The last state stays, and says that it is no longer fresh."""
-    cluster = world.until(lambda: unreachable(world), "nobody noticed")
+    cluster = world.away()
     shown = status(world)
     assert shown["reachable"] is False
     assert shown["as_of"] == cluster["as_of"]
     assert shown["phase"] == "Progressing"
     assert shown["rollout"]["state"] == "progressing"
     assert shown["replicas"]["current"] >= REPLICAS
-
-
-def unreachable(world: World) -> Any:
-    found = world.cluster()["status"]
-    return None if found["reachable"] else found
 
 
 def assert_whole(world: World, plane: ControlPlane) -> None:
