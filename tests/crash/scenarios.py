@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tests.contract.world import CLUSTER
 from tests.crash.story import Story
@@ -28,8 +29,8 @@ class Scenario:
         return self.name
 
 
-def _nothing(story: Story) -> None:
-    pass
+def nothing(story: Story) -> None:
+    """There is nothing yet."""
 
 
 def _app(story: Story) -> None:
@@ -72,7 +73,8 @@ def _scale(story: Story) -> None:
     story.settle()
 
 
-def _roll(story: Story) -> None:
+def roll(story: Story) -> None:
+    """Another image for an app."""
     story.patch("web", image="web:2")
     story.settle()
 
@@ -119,7 +121,8 @@ def _delete_half_way(story: Story) -> None:
     story.settle()
 
 
-def _delete_with_volumes(story: Story) -> None:
+def delete_with_volumes(story: Story) -> None:
+    """An app with its volumes, and a container."""
     story.delete("app", "web", volumes=True)
     story.delete("container", "job")
     story.settle()
@@ -136,9 +139,9 @@ def _forget_and_return(story: Story) -> None:
     story.settle()
 
 
-def _leave_a_mess(story: Story) -> None:
-    """A process ends with all kinds of things half done, and others happen while nobody looks."""
-    story.create("app", "web", replicas=3)
+def leave_half_done(story: Story, **fields: Any) -> None:
+    """A process ends with all kinds of things half done; the fields are those of an app `web`."""
+    story.create("app", "web", replicas=3, **fields)
     story.create("app", "old", replicas=2)
     story.create("app", "gone", replicas=2)
     story.create("container", "job")
@@ -148,31 +151,37 @@ def _leave_a_mess(story: Story) -> None:
     story.delete("app", "old")
     story.delete("app", "gone", force=True)
     story.create("app", "new", replicas=2)
+
+
+def _leave_a_mess(story: Story) -> None:
+    """And others happen while nobody looks."""
+    leave_half_done(story)
     outside = Outside(story.site.cluster)
     outside.delete(outside.containers("web")[0].native_id)
     outside.die(outside.containers("job")[0].native_id)
 
 
-def _take_up(story: Story) -> None:
+def take_up(story: Story) -> None:
+    """The next process finds what the one before left."""
     story.reboot()
     story.settle()
 
 
 SCENARIOS = (
-    Scenario("create-app", _nothing, _create_app),
-    Scenario("create-container", _nothing, _create_container),
-    Scenario("run-once", _nothing, _run_once),
+    Scenario("create-app", nothing, _create_app),
+    Scenario("create-container", nothing, _create_container),
+    Scenario("run-once", nothing, _run_once),
     Scenario("scale", _app, _scale),
-    Scenario("rolling-update", _app, _roll),
+    Scenario("rolling-update", _app, roll),
     Scenario("failing-update", _app, _fail_and_go_back),
     Scenario("rollback", _two_revisions, _roll_back),
     Scenario("rollback-half-way", _app, _roll_back_half_way),
     Scenario("steer-container", _container, _steer),
     Scenario("restart-app", _app, _restart),
     Scenario("delete-during-rollout", _app, _delete_half_way),
-    Scenario("delete-with-volumes", _with_volumes, _delete_with_volumes),
+    Scenario("delete-with-volumes", _with_volumes, delete_with_volumes),
     Scenario("forget", _app, _forget_and_return),
-    Scenario("take-up", _leave_a_mess, _take_up),
+    Scenario("take-up", _leave_a_mess, take_up),
 )
 
 

@@ -19,7 +19,7 @@ from tests.crash import truth
 from tests.crash.docker_site import DockerSite, docker_by_hand, with_images
 from tests.crash.killing import killed
 from tests.crash.life import Moment
-from tests.crash.scenarios import Scenario
+from tests.crash.scenarios import VOLUME, Scenario, delete_with_volumes, nothing, roll
 from tests.crash.story import Story, begin
 from tests.real.engine import Engine
 
@@ -27,7 +27,6 @@ KILLS = int(os.environ.get("ZUN_TEST_KILLS", "0"))
 SEED = int(os.environ.get("ZUN_TEST_SEED", "1"))
 # So many runs at once: most of one is waiting for the engine.
 SIDE_BY_SIDE = 4
-VOLUME = [{"path": "/data", "volume": {"name": "data"}}]
 SIDECAR = [{"name": "log", "image": "log:1"}]
 Point = tuple[int, Moment, tuple[int, Moment] | None]
 """Where a process is killed, and where the one that takes up what it left is killed as well."""
@@ -42,10 +41,6 @@ def by_hand() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def there(docker_engine: Engine) -> Engine:
     return with_images(docker_engine)
-
-
-def _nothing(story: Story) -> None:
-    pass
 
 
 def _create_app(story: Story) -> None:
@@ -65,11 +60,6 @@ def _create_container(story: Story) -> None:
 
 def _two_replicas(story: Story) -> None:
     story.create("app", "web", replicas=2, stop_timeout=1)
-    story.settle()
-
-
-def _update(story: Story) -> None:
-    story.patch("web", image="web:2")
     story.settle()
 
 
@@ -93,17 +83,15 @@ def _app_and_container(story: Story) -> None:
 
 
 def _delete_both(story: Story) -> None:
-    story.delete("app", "web", volumes=True)
-    story.delete("container", "job")
-    story.settle()
+    delete_with_volumes(story)
     assert not story.site.left()
 
 
 SCENES = (
-    Scenario("create-app", _nothing, _create_app),
-    Scenario("create-with-sidecar", _nothing, _create_with_sidecar),
-    Scenario("create-container", _nothing, _create_container),
-    Scenario("update", _two_replicas, _update),
+    Scenario("create-app", nothing, _create_app),
+    Scenario("create-with-sidecar", nothing, _create_with_sidecar),
+    Scenario("create-container", nothing, _create_container),
+    Scenario("update", _two_replicas, roll),
     Scenario("delete", _app_and_container, _delete_both),
     Scenario("delete-during-rollout", _half_updated, _delete_app),
 )

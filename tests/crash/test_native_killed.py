@@ -13,7 +13,7 @@ from tests.crash import truth
 from tests.crash.killing import killed
 from tests.crash.life import Moment
 from tests.crash.native_site import NativeSite, native_by_hand
-from tests.crash.scenarios import SCENARIOS, Scenario
+from tests.crash.scenarios import SCENARIOS, Scenario, leave_half_done, nothing, roll, take_up
 from tests.crash.story import Story, begin
 
 LOG = [{"name": "log", "image": "log:1"}]
@@ -33,8 +33,7 @@ def _with_sidecars(story: Story) -> None:
 
 
 def _roll_with_sidecars(story: Story) -> None:
-    story.patch("web", image="web:2")
-    story.settle()
+    roll(story)
     story.delete("app", "web")
     story.settle()
 
@@ -45,27 +44,13 @@ def _recreate(story: Story) -> None:
 
 
 def _leave_a_mess(story: Story) -> None:
-    """A process ends with all kinds of things half done, and others happen while nobody looks."""
-    story.create("app", "web", replicas=3, sidecars=LOG)
-    story.create("app", "old", replicas=2)
-    story.create("app", "gone", replicas=2)
-    story.create("container", "job")
-    story.settle()
-    story.patch("web", image="web:2", replicas=4)
-    story.turn(2)
-    story.delete("app", "old")
-    story.delete("app", "gone", force=True)
-    story.create("app", "new", replicas=2)
+    """And others happen while nobody looks."""
+    leave_half_done(story, sidecars=LOG)
     (host,) = story.site.hosts.values()
     host.change(host.named("zun-job").id, state="exited", exit_code=1)
     lost = [one for one in host.containers.values() if one.name.startswith("zun-web")]
     host.change(lost[0].id, state="exited", exit_code=137)
     del host.containers[lost[1].id]
-
-
-def _take_up(story: Story) -> None:
-    story.reboot()
-    story.settle()
 
 
 def _drain(story: Story) -> None:
@@ -77,10 +62,10 @@ def _drain(story: Story) -> None:
 
 SCENES = (
     *(s for s in SCENARIOS if s.name not in ELSEWHERE),
-    Scenario("create-with-sidecars", lambda story: None, _with_sidecars),
+    Scenario("create-with-sidecars", nothing, _with_sidecars),
     Scenario("roll-with-sidecars", _with_sidecars, _roll_with_sidecars),
     Scenario("recreate", _with_sidecars, _recreate),
-    Scenario("take-up", _leave_a_mess, _take_up),
+    Scenario("take-up", _leave_a_mess, take_up),
     Scenario("drain", _with_sidecars, _drain),
 )
 
