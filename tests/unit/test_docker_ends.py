@@ -76,6 +76,20 @@ def test_what_somebody_ended_by_a_signal_may_stay_down() -> None:
     assert ends.of("1") == End(1, AT)
 
 
+def test_memory_that_ran_out_is_of_the_run_in_which_it_did() -> None:
+    ends = Ends()
+    for action in ("oom", "die"):
+        ends.heard(event(action, 137))
+    end = ends.of("1")
+    assert end == End(137, AT, oom_killed=True)
+    told = ended(RAN, UP, end)
+    assert told is not None
+    assert told.oom_killed
+    for action in ("start", "die"):
+        ends.heard(event(action, 137))
+    assert ends.of("1") == End(137, AT)
+
+
 def test_a_look_that_began_after_it_counts_more() -> None:
     ends = Ends()
     ends.superseded("1", ends.of("1"))
