@@ -18,6 +18,7 @@ from tests.real.components import wait_until
 from tests.real.kubernetes_hints import Heard
 from zun_coe.adapters.kubernetes import naming
 from zun_coe.adapters.kubernetes.client import Client
+from zun_coe.adapters.kubernetes.finding import Finder
 from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, missing
 from zun_coe.errors import Absent, BackendError, Denied, Fenced, TimedOut, Unavailable
 from zun_coe.model import WorkloadRef
@@ -384,3 +385,48 @@ class TestWatches:
         server.released.set()  # the watch of events ends, and begins again
         wait_until(lambda: heard.hints.count(REF) > seen)
         heard.close()
+
+
+class TestLooks:
+    """What a look at one workload asks for: no more than there may be."""
+
+    @pytest.fixture
+    def finder(self, server: ApiServer, client: Client) -> Finder:
+        server.on("GET", sending({"items": []}))
+        return Finder(client, server.connection())
+
+    def kinds(self, server: ApiServer) -> list[str]:
+        """The collections that were asked for since the last time."""
+        found = [asked.path.rpartition("/")[2] for asked in server.asked]
+        server.asked.clear()
+        return found
+
+    def test_secrets_are_not_listed_again_and_again_where_there_are_none(
+        self, server: ApiServer, finder: Finder
+    ) -> None:
+        finder.one(REF)
+        assert "secrets" in self.kinds(server)
+        finder.one(REF)
+        assert "secrets" not in self.kinds(server)
+        finder.doubt(REF)
+        finder.one(REF)
+        assert "secrets" in self.kinds(server)
+
+    def test_secrets_that_are_there_are_listed_each_time(self, server: ApiServer, finder: Finder) -> None:
+        server.on("GET .*/secrets", sending({"items": [{"metadata": {"name": "s"}}]}))
+        for _ in range(2):
+            assert ("Secret", "s") in finder.one(REF).live
+            assert "secrets" in self.kinds(server)
+
+    @pytest.mark.parametrize(
+        ("volumes", "listed"),
+        [([], False), ([{"name": "v"}], False), ([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}], True)],
+    )
+    def test_claims_are_listed_where_one_is_used(
+        self, server: ApiServer, finder: Finder, volumes: list[Any], listed: bool
+    ) -> None:
+        spec = {"containers": [], "volumes": volumes}
+        found = {"metadata": {"name": "d", "namespace": "n"}, "spec": {"template": {"spec": spec}}}
+        server.on("GET .*/deployments", sending({"items": [found]}))
+        finder.one(REF)
+        assert ("persistentvolumeclaims" in self.kinds(server)) == listed

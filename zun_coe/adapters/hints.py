@@ -14,13 +14,24 @@ class Hints:
     def __init__(self) -> None:
         self._due: dict[WorkloadRef | None, None] = {}
         self._later: dict[WorkloadRef | None, float] = {}
+        self._held: dict[WorkloadRef | None, float] = {}
         self._changed = Condition()
 
     def put(self, ref: WorkloadRef | None) -> None:
         """It may have changed now."""
         with self._changed:
-            self._due[ref] = None
+            if (until := self._held.pop(ref, 0.0)) > time.monotonic():
+                self._held[ref] = until
+                self._later[ref] = min(until, self._later.get(ref, until))
+            else:
+                self._due[ref] = None
             self._changed.notify()
+
+    def hold(self, ref: WorkloadRef, seconds: float) -> None:
+        """Tell nothing of it for so long: what is put meanwhile is told of then."""
+        with self._changed:
+            now = time.monotonic()
+            self._held = {other: until for other, until in self._held.items() if until > now} | {ref: now + seconds}
 
     def put_after(self, ref: WorkloadRef | None, seconds: float) -> None:
         """It will be worth a look in so many seconds; an earlier time that was told before stays."""

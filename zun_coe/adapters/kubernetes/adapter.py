@@ -27,7 +27,7 @@ from zun_coe.adapters.kubernetes import (
     watching,
 )
 from zun_coe.adapters.kubernetes.client import Client
-from zun_coe.adapters.kubernetes.converging import Erase, Json, Key, Plan, Send, Strip, key_of, plan
+from zun_coe.adapters.kubernetes.converging import BODIES, Erase, Json, Key, Plan, Send, Strip, key_of, plan
 from zun_coe.adapters.kubernetes.drifting import Insisted, Remembered
 from zun_coe.adapters.kubernetes.fields import FIELDS
 from zun_coe.adapters.kubernetes.finding import Finder, Sight
@@ -41,6 +41,8 @@ from zun_coe.model import ClusterInfo, Drift, Observation, Workload, WorkloadRef
 
 POLL = 1.0
 """How soon something that is on its way out is looked for again, in seconds, besides all hints."""
+SETTLING = 0.25
+"""For how many seconds something new is left alone: a cluster takes longer to start anything."""
 REMINDING = 10
 """How often a kubelet is reminded of a pod, in seconds."""
 ROUNDS = 4
@@ -97,6 +99,7 @@ class KubernetesAdapter(Adapter):
         left = [o for (kind, _), o in sight.live.items() if kind != "PersistentVolumeClaim"]
         self._remembered.forget(ref.id)
         self._settled.forget(ref.id)
+        self._finder.doubt(ref)
         if not left and not sight.found.pods:
             self._drift.pop(ref.id, None)
             return Done()
@@ -150,9 +153,10 @@ class KubernetesAdapter(Adapter):
         ref, live = workload.ref, dict(sight.live)
         self._let_go(sight)
         wanted = manifest.render(workload, self._target(ref))
+        live |= self._claims(ref, wanted, live)
         if workload.adopted is not None:
             live |= self._takeover.prepared(workload, wanted, live)
-        changed = False
+        new, changed = self._begins(workload, live), False
         for _ in range(ROUNDS):
             step = plan(wanted, live, self._insisted.known)
             if ref.id not in self._drift:
@@ -171,9 +175,23 @@ class KubernetesAdapter(Adapter):
         if step.waiting:
             return Wait(POLL)
         if changed:
-            return Again()
+            return Wait(SETTLING) if new else Again()
         self._settled.keep(workload, wanted, sight.found)
         return Done()
+
+    def _claims(self, ref: WorkloadRef, wanted: Sequence[Json], live: Mapping[Key, Json]) -> Mapping[Key, Json]:
+        """Those that are there, where one is wanted that nothing of the workload uses yet."""
+        missing = any(o["kind"] == "PersistentVolumeClaim" and key_of(o) not in live for o in wanted)
+        return {key_of(claim): claim for claim in self._finder.claims(ref)} if missing else {}
+
+    def _begins(self, workload: Workload, live: Mapping[Key, Json]) -> bool:
+        """Whether pods are asked for where nothing is, for all that is known. Then nobody is told to look at them for
+        a moment: there would be nothing to see, and it would take from what they need to start."""
+        known = workload.ref.id in self._drift or any(kind in BODIES for kind, _ in live)
+        if known or workload.standalone or not workload.wanted:
+            return False
+        self._hints.hold(workload.ref, SETTLING)
+        return True
 
     def _observation(self, ref: WorkloadRef, found: survey.Found) -> Observation:
         """What there is; where time alone will change it, another look is due then."""
@@ -203,13 +221,13 @@ class KubernetesAdapter(Adapter):
         try:
             for change in step.changes:
                 if not isinstance(change, Erase):
-                    live[key_of(change.object)] = self._send(change, live)
+                    live[key_of(change.object)] = self._send(ref, change, live)
         except Absent as error:
             self._namespaces.forget(ref.project)
             raise Unavailable(f"The namespace {namespace} is not there any more.", "Error", error.evidence) from error
         return not any(isinstance(change, Erase) for change in step.changes)
 
-    def _send(self, change: Send | Strip, live: Mapping[Key, Json]) -> Json:
+    def _send(self, ref: WorkloadRef, change: Send | Strip, live: Mapping[Key, Json]) -> Json:
         """Have an object as a change says; it as it is then. What has lost our labels is given back as it is: it is
         to be planned for first."""
         object, where = change.object, paths.path_of(change.object)
@@ -217,6 +235,8 @@ class KubernetesAdapter(Adapter):
         there = None if known else self._finder.there(object)
         if there is not None and _stripped(object, there):
             return there
+        if object["kind"] == "Secret":
+            self._finder.doubt(ref)
         if isinstance(change, Strip):
             answer = self._client.patch(where, change.patch)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeVar
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 NODES_KEPT = 10.0
 """For how many seconds a list of the nodes is good enough."""
+SECRETS_KEPT = 30.0
+"""For how many seconds it is believed that a workload has no Secrets, where nobody here has made one."""
 ASKED_ABOUT = 3
 """Of so many pods that are not well the events are asked for: more of them say the same."""
 
@@ -41,6 +43,7 @@ class Finder:
     def __init__(self, client: Client, connection: Connection) -> None:
         self._client, self._connection = client, connection
         self._nodes: tuple[float, Sequence[wire.Node]] = (float("-inf"), ())
+        self._bare: dict[str, float] = {}
         self._lock = Lock()
 
     def namespace(self, project: str) -> str:
@@ -53,15 +56,16 @@ class Finder:
         return place.namespace if place else self.namespace(ref.project)
 
     def one(self, ref: WorkloadRef) -> Sight:
-        """One workload. Raises `BackendError`."""
+        """One workload, with the claims of its project where it uses any. Raises `BackendError`."""
         namespace = self.namespace_of(ref)
         labels = naming.ours(ref.installation, ref.cluster) | {naming.ID: ref.id}
         # What goes with its owner is listed before it: else it may seem that it alone has been taken away.
-        kinds = ("Service", "Secret", "Deployment" if ref.noun == "app" else "Pod")
+        kinds = ("Service", *self._secret(ref), "Deployment" if ref.noun == "app" else "Pod")
         live = {key_of(object): object for kind in kinds for object in self._newest(kind, namespace, labels)}
-        claims = self._newest("PersistentVolumeClaim", namespace, self._of_project(ref))
-        live |= {key_of(claim): claim for claim in claims}
+        self._note(ref, kinds, live)
         pods = self._pods(ref, namespace, labels, live)
+        claims = self.claims(ref) if survey.mounts_claims(_of(live, "Deployment"), pods) else []
+        live |= {key_of(claim): claim for claim in claims}
         listed = survey.Listed(
             deployments=_of(live, "Deployment"),
             pods=pods,
@@ -97,6 +101,16 @@ class Finder:
         for deployment in filter(is_adopted, deployments):
             places[deployment["metadata"]["namespace"]].append(deployment)
         return [pod for namespace, those in places.items() for pod in self._claimed(namespace, those, {})]
+
+    def claims(self, ref: WorkloadRef) -> list[Json]:
+        """The claims of a workload's project."""
+        labels = naming.of_project(ref.installation, ref.cluster, ref.project)
+        return self._newest("PersistentVolumeClaim", self.namespace_of(ref), labels)
+
+    def doubt(self, ref: WorkloadRef) -> None:
+        """Whether a workload has Secrets is not known: one is made, or all of it goes. Idempotent."""
+        with self._lock:
+            self._bare.pop(ref.id, None)
 
     def there(self, object: Json) -> Json | None:
         """An object's live form, whoever made it."""
@@ -148,8 +162,18 @@ class Finder:
                 return listing.items
         return self._client.list(path, type, labels=labels).items
 
-    def _of_project(self, ref: WorkloadRef) -> Mapping[str, str]:
-        return naming.of_project(ref.installation, ref.cluster, ref.project)
+    def _secret(self, ref: WorkloadRef) -> Sequence[str]:
+        """The kind, where it is to be listed: that is dear, since nobody watches them."""
+        with self._lock:
+            since = self._bare.get(ref.id, float("-inf"))
+        return () if time.monotonic() - since < SECRETS_KEPT else ("Secret",)
+
+    def _note(self, ref: WorkloadRef, kinds: Collection[str], live: Mapping[Key, Json]) -> None:
+        """Keep in mind that a workload has no Secrets, where that was seen."""
+        if "Secret" not in kinds or _of(live, "Secret"):
+            return
+        with self._lock:
+            self._bare[ref.id] = time.monotonic()
 
     def _events(self, namespace: str, uids: Sequence[str]) -> list[wire.Event]:
         """What happened to each of these objects."""

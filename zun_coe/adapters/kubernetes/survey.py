@@ -83,6 +83,11 @@ def next_look(ref: WorkloadRef, found: Found) -> float | None:
     return min((each.total_seconds() for each in left if each is not None), default=None)
 
 
+def mounts_claims(deployments: Sequence[Object], pods: Sequence[wire.Pod]) -> bool:
+    """Whether any of them does."""
+    return any(_used(deployment, pods) for deployment in (*deployments, None))
+
+
 def reference(kind: str, metadata: Object) -> str:
     """An object for people: `Deployment namespace/name`."""
     return f"{kind} {metadata.get('namespace', '')}/{metadata['name']}"
