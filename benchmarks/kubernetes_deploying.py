@@ -1,15 +1,21 @@
-"""From a request until all replicas are ready, next to applying the same Deployment and Service directly."""
+"""From a request until all replicas are ready, next to applying the same Deployment and Service directly.
+
+A kubelet looks once a second for what has started, and only then tells of it: what is ready a moment after such a look
+waits nearly a second for the next. What came before ended with one of these looks, too, so that each way would always
+begin at the same time after one. So the turns begin at times that are spread evenly over a second, and what is told
+are means: by these a way that is later by a little is as much later as it is."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from time import monotonic
+from collections.abc import Callable, Sequence
+from statistics import mean
+from time import monotonic, sleep
 from typing import NamedTuple
 
 import httpx
 
-from benchmarks.harness import Finding, Goal, Scale, beside, in_turns
+from benchmarks.harness import Finding, Goal, Scale, in_turns
 from benchmarks.kubernetes_cluster import Plane
 from benchmarks.kubernetes_direct import Direct, Following, readiness
 from tests.real.kubernetes_node import Node
@@ -22,6 +28,8 @@ SPEC = {
     "ports": [{"port": 80}],
 }
 """What is run, besides a name and how many."""
+LOOKS = 1.0
+"""Seconds from one look of a kubelet to the next."""
 _numbers = itertools.count(1)
 
 
@@ -38,7 +46,7 @@ def starts(scale: Scale, plane: Plane, api: httpx.Client) -> Sequence[Finding]:
     direct = Direct(plane, "keeper")
     with readiness(plane) as ready:
         found: list[Finding] = []
-        for replicas, rounds in scale.pick([(1, 4), (10, 2), (50, 1)], [(1, 1), (3, 1)]):
+        for replicas, rounds in scale.pick([(1, 12), (10, 6), (50, 2)], [(1, 1), (3, 1)]):
             found += _compared(plane, api, direct, ready, replicas, rounds)
         return found
 
@@ -55,14 +63,27 @@ def _compared(
         api.delete(f"/v1/apps/{name}", params={"wait": 300}).raise_for_status()
         return taken
 
-    found = in_turns(rounds, {"gateway": through, "direct": lambda: _past(direct, ready, replicas)})
-    (ours, known), (theirs, _) = (zip(*found[side], strict=True) for side in ("gateway", "direct"))
-    case, goal = f"request to {replicas} replicas ready", Goal(1.1, "at most", "ratio")
-    note = f"{max(asked)} calls of the API"
-    return [
-        beside(NAME, case, "s", ours, theirs, "the kubernetes package", goal, note),
-        beside(NAME, f"{case}, as ?wait tells it", "s", known, theirs, "the kubernetes package", goal),
-    ]
+    sides = {"gateway": through, "direct": lambda: _past(direct, ready, replicas)}
+    found = in_turns(rounds, {name: _spread(side, rounds) for name, side in sides.items()})
+    (ours, known), (theirs, _) = (map(mean, zip(*found[side], strict=True)) for side in sides)
+    case, note = f"request to {replicas} replicas ready", f"{max(asked)} calls of the API"
+    return [_finding(case, ours, theirs, note), _finding(f"{case}, as ?wait tells it", known, theirs)]
+
+
+def _finding(case: str, ours: float, theirs: float, note: str = "") -> Finding:
+    goal = Goal(1.1, "at most", "ratio")
+    return Finding(NAME, case, ours, "s", theirs, "the kubernetes package", ours / theirs, goal, note)
+
+
+def _spread(turn: Callable[[], Taken], rounds: int) -> Callable[[], Taken]:
+    """The turn, each time begun at another time after the one before, all of them spread evenly."""
+    waits = iter([LOOKS * (number + 0.5) / rounds for number in range(rounds)])
+
+    def later() -> Taken:
+        sleep(next(waits))
+        return turn()
+
+    return later
 
 
 def _through(api: httpx.Client, ready: Following, replicas: int) -> tuple[Taken, str]:
