@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
-from zun_coe.errors import Conflict, FieldProblem, NameTaken, NotFound, Unprocessable
+from zun_coe.errors import Conflict, FieldProblem, NotFound, Unprocessable
 from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.adopting import Adopting, Valid
 from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
@@ -13,7 +13,7 @@ from zun_coe.gateway.diagnosing import diagnose
 from zun_coe.gateway.resources import Listing, Once, Tools, page_answer
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.workloads import Workloads
-from zun_coe.gateway.writing import Change, replaced
+from zun_coe.gateway.writing import Change, name_taken, replaced
 from zun_coe.model import Intent, Revision
 from zun_coe.store.records import revision_key
 
@@ -106,10 +106,8 @@ class Apps(Workloads):
         name = body.get("name", wanted["name"])
         if not specs.is_name(name):
             raise Unprocessable("A name is needed.", [FieldProblem("/name", f"No app can be named {name}; give one.")])
-        existing = self._views.named("app", call.principal.project, name)
-        check_preconditions(call, existing.intent.generation if existing else None)
-        if existing is not None:
-            raise NameTaken(f"Another app of this project is named {name}; choose another name.")
+        if self._check_name(call, name) is not None:
+            raise name_taken("app", name)
         cluster = self._cluster(call, body.get("cluster"))
         told, adopted = self._adopting.understood(call, cluster, wanted["namespace"], wanted["name"])
         if problems := valid(told | {"name": name}) if valid else ():

@@ -67,8 +67,7 @@ class Clusters(Resources):
         return self._adopting.workloads(call, self._find(call, ref), query)
 
     def _create(self, call: Call, body: Mapping[str, Any], once: Once) -> Answer:
-        existing = self._views.named("cluster", call.principal.project, body["name"])
-        check_preconditions(call, existing.intent.generation if existing else None)
+        self._check_name(call, body["name"])
         now, change = utc_now(), Change()
         credentials = body.get("credentials")
         try:

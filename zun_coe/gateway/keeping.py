@@ -51,8 +51,7 @@ class Secrets(Resources):
 
     def _create(self, call: Call, body: Mapping[str, Any], once: Once) -> Answer:
         change = Change()
-        existing = self._views.named("secret", call.principal.project, body["name"])
-        check_preconditions(call, existing.intent.generation if existing else None)
+        self._check_name(call, body["name"])
         record = Secret(
             id=new_id(),
             project=call.principal.project,

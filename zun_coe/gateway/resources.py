@@ -9,7 +9,7 @@ from uuid import UUID
 
 from zun_coe.config import Settings
 from zun_coe.errors import Conflict, FieldProblem, Malformed, NotFound, PreconditionFailed, RevisionConflict
-from zun_coe.gateway.calls import PLURALS, Answer, Call, Query, Settle, etag
+from zun_coe.gateway.calls import PLURALS, Answer, Call, Query, Settle, check_preconditions, etag
 from zun_coe.gateway.views import Replica, Resource, Views, matching
 from zun_coe.gateway.writing import Change, Writer
 from zun_coe.model import Event
@@ -102,6 +102,13 @@ class Resources:
         if found is None or not self._visible(call, found):
             raise NotFound(f"There is no {self.noun} {ref} in the project {call.principal.project}.")
         return found
+
+    def _check_name(self, call: Call, name: str) -> Resource | None:
+        """For something new: what has its name already. Raises `PreconditionFailed` where the request expects
+        otherwise."""
+        existing = self._views.named(self.noun, call.principal.project, name)
+        check_preconditions(call, existing.intent.generation if existing else None)
+        return existing
 
     def _visible(self, call: Call, found: Resource) -> bool:
         return bool(found.intent.project == call.principal.project)

@@ -89,8 +89,7 @@ class Workloads(Resources):
 
     def _create(self, call: Call, body: Mapping[str, Any], once: Once, adopted: Adopted | None = None) -> Answer:
         wanted = specs.parse(cast(Noun, self.noun), body)
-        existing = self._views.named(self.noun, call.principal.project, wanted.name or "")
-        check_preconditions(call, existing.intent.generation if existing else None)
+        self._check_name(call, wanted.name or "")
         if not wanted.name:
             raise Unprocessable("A name is needed.", [FieldProblem("/name", "Give it a name.")])
         cluster = self._cluster(call, wanted.cluster)

@@ -163,9 +163,14 @@ class Writer:
                 family, *rest = condition.key.split("/")
                 if family == "name":
                     noun, _, name = rest
-                    return NameTaken(f"Another {noun} of this project is named {name}; choose another name.")
+                    return name_taken(noun, name)
                 return RevisionConflict(f"{family} changed meanwhile")
         return RevisionConflict(str(error))
+
+
+def name_taken(noun: str, name: str) -> NameTaken:
+    """What to tell whoever wants a name that is somebody else's."""
+    return NameTaken(f"Another {noun} of this project is named {name}; choose another name.")
 
 
 def _settle(call: Call, operation: str, kept: IdempotentAnswer) -> Settle | None:
