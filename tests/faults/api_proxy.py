@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.faults.api_server import ApiServer, Asked, Handler, Rule, Then, failing
+from tests.faults.api_server import ApiServer, Handler, Rule, Then, failing
 from tests.real.kubernetes import ControlPlane
 
 BLOCK = 1 << 16
-# Questions that are put as objects, and change nothing.
-_REVIEWS = "/apis/authorization.k8s.io/"
 
 
 class ApiProxy(ApiServer):
@@ -112,12 +110,6 @@ class ApiProxy(ApiServer):
 
     def _connected(self) -> ssl.SSLSocket:
         return self._trust.wrap_socket(socket.create_connection(self._target), server_hostname=self._target[0])
-
-
-def writes(asked: list[Asked]) -> list[str]:
-    """Those of some requests that change something."""
-    found = [a for a in asked if a.method != "GET" and not a.path.startswith(_REVIEWS) and "dryRun" not in a.params]
-    return [f"{a.method} {a.path}" for a in found]
 
 
 def _request(handler: Handler) -> bytes:

@@ -19,6 +19,8 @@ from tests.real.certificates import Authority
 from zun_coe.adapters import Connection
 
 Then = Callable[["Handler"], None]
+# Questions that are put as objects, and change nothing.
+_REVIEWS = "/apis/authorization.k8s.io/"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,12 @@ class ApiServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+def writes(asked: list[Asked]) -> list[str]:
+    """Those of some requests that change something."""
+    found = [a for a in asked if a.method != "GET" and not a.path.startswith(_REVIEWS) and "dryRun" not in a.params]
+    return [f"{a.method} {a.path}" for a in found]
 
 
 class _Server(ThreadingHTTPServer):

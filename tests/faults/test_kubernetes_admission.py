@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.faults.api_proxy import writes
+from tests.faults.api_server import writes
 from tests.faults.stored import Key, Stored
 from tests.native.workloads import app
 from zun_coe.adapters import Again, Done

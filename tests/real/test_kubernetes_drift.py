@@ -10,6 +10,7 @@ import pytest
 
 from tests.contract.effects import Lazily
 from tests.contract.world import World, call
+from tests.faults.api_server import writes
 from zun_coe.adapters.kubernetes import naming
 from zun_coe.adapters.kubernetes.difference import differences
 
@@ -213,8 +214,6 @@ def ours(object: dict[str, Any]) -> list[Any]:
 
 def writes_at_rest(world: World, proxy: ApiProxy) -> list[str]:
     """What is written while every app gets a look of its own."""
-    from tests.faults.api_proxy import writes
-
     since = len(proxy.asked)
 
     def listed() -> int:
