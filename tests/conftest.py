@@ -1,4 +1,4 @@
-"""What every test shares: a network of its own, and the real components as fixtures."""
+"""What every test shares: a network of its own, a clock, and the real components as fixtures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.real.isolation import own_network
 
-pytest_plugins = ["tests.real.components", "tests.real.kubernetes_fixtures"]
+pytest_plugins = ["tests.clock", "tests.real.components", "tests.real.kubernetes_fixtures"]
 
 # How long an example takes tells of the machine's load, not of the code.
 settings.register_profile("patient", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from tests.clock import Clock
 from tests.real.waiting import wait_until
 from tests.simulated import CLUSTERS, SCHEME, Image, Outside, Pace, SimulatedAdapter, SimulatedCluster
 from tests.simulated.program import program_of
@@ -29,21 +30,6 @@ from zun_coe.model import (
     WorkloadRef,
     template_hash,
 )
-
-
-class Clock:
-    """Time that passes when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.clock import Clock
 from tests.real.waiting import wait_until
 from zun_coe.engine.ownership import Moves, Ownership, assign, balance, living, reaching
 from zun_coe.errors import Fenced, OutcomeUnknown, StoreUnavailable
@@ -73,16 +74,6 @@ class Unreliable(Store):
         return call()
 
 
-class Clock:
-    """Time that passes when told to."""
-
-    def __init__(self) -> None:
-        self.now = 50.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[SqliteStore]:
     with SqliteStore(tmp_path / "state.db") as store:
@@ -92,11 +83,6 @@ def real(tmp_path: Path) -> Iterator[SqliteStore]:
 @pytest.fixture
 def store(real: SqliteStore) -> Unreliable:
     return Unreliable(real)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
