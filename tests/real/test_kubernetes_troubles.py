@@ -44,16 +44,15 @@ class KubernetesWays(Ways):
         self._core, self._storage = client.CoreV1Api(plane.client()), client.StorageV1Api(plane.client())
         self._apps = client.AppsV1Api(plane.client())
         self._rights = client.RbacAuthorizationV1Api(plane.client())
-        self.body = self.fragile_body = self._body(plane.token)
+        self.body = self.fragile_body = plane.body()
         self._namespace = plane.namespace()
-        self.changing_body = self._body(self._token_for_namespace(), namespace=self._namespace)
+        self.changing_body = plane.body(self._token_for_namespace(), namespace=self._namespace)
         self._role = f"limited-{self._namespace}"
         self._others = [
             found.metadata.name for found in self._core.list_node().items if found.metadata.name != node.name
         ]
         self._cordon(True)
-        self._limited = plane.token_for(self._role, rules_for((*OWN, *EVERYWHERE)))
-        self.limited_body = self._body(self._limited)
+        self.limited_body = plane.body(plane.token_for(self._role, rules_for((*OWN, *EVERYWHERE))))
 
     def close(self) -> None:
         """Leave the cluster as it was."""
@@ -140,10 +139,6 @@ class KubernetesWays(Ways):
         rules = rules_for([right for right in (*OWN, *WITH_NAMESPACE) if right.resource != "namespaces"])
         name = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"], "resourceNames": [self._namespace]}
         return self._plane.token_for(f"only-{self._namespace}", [*rules, name])
-
-    def _body(self, token: str, **fields: Any) -> Body:
-        credentials = {"token": token, "ca_cert": self._plane.authority.certificate}
-        return {"kind": "kubernetes", "endpoint": self._plane.endpoint, "credentials": credentials, **fields}
 
 
 @pytest.fixture(scope="module")
