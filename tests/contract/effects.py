@@ -1,7 +1,7 @@
 """What a field does, seen from inside the containers: nothing counts as carried that was not seen.
 
-A class inherits `InsideEffects` beside `AdapterContract` where containers really run. It gives the fixture
-`host_folder` (a folder that the nodes see at the same path) where there is one."""
+A class inherits `InsideEffects` beside `AdapterContract` where containers really run: on an engine of this machine,
+which it gives as the fixture `engine`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ from tests.contract.adapter import (
     status_with,
 )
 from tests.contract.world import World, call
+from tests.real.engine import Engine
+from tests.real.needs import free_port
+from tests.real.registry import Registry
 from zun_coe.adapters import kinds
 from zun_coe.errors import Conflict, Unsupported
 from zun_coe.model import Support
@@ -131,14 +134,29 @@ class InsideEffects(Contract):
     """Every field that a cluster says it carries, and the case that shows it."""
 
     @pytest.fixture
-    def host_folder(self) -> Path:
-        """A folder of the nodes, writable by the test."""
-        pytest.skip("the nodes' files are out of reach")
+    def engine(self) -> Engine:
+        """What runs the containers in the end."""
+        raise NotImplementedError
 
     @pytest.fixture
-    def private_image(self) -> tuple[str, str, str]:
+    def image(self, engine: Engine) -> str:
+        """See `Contract`."""
+        return engine.image
+
+    @pytest.fixture
+    def missing_image(self) -> str:
+        """See `Contract`. Nobody listens there."""
+        return f"127.0.0.1:{free_port()}/nobody/nothing:1"
+
+    @pytest.fixture
+    def host_folder(self, tmp_path: Path) -> Path:
+        """A folder that containers can be given."""
+        return tmp_path
+
+    @pytest.fixture
+    def private_image(self, engine: Engine, registry: Registry) -> tuple[str, str, str]:
         """An image that needs a login, the user and the password."""
-        pytest.skip("there is no registry with a login")
+        return registry.push(engine, "secret:1", private=True), registry.username, registry.password
 
     def test_every_field_that_is_carried_has_its_case(self, cluster_body: Mapping[str, Any]) -> None:
         seen = {f for effect in MAIN for f in effect.fields} | {f"sidecars/*/{f}" for e in COMMON for f in e.fields}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +10,7 @@ import pytest
 from tests.contract.adapter import AdapterContract
 from tests.contract.effects import InsideEffects
 from tests.contract.world import World
-from tests.real.needs import free_port
-from tests.real.registry import Registry
+from tests.real.engine import Engine
 from zun_coe.adapters import LogOptions
 from zun_coe.adapters.kubernetes import naming
 from zun_coe.errors import Absent
@@ -31,24 +29,11 @@ class TestKubernetes(AdapterContract, InsideEffects):
     @pytest.fixture
     def cluster_body(self, kubernetes: ControlPlane, kubernetes_node: Node) -> Mapping[str, Any]:
         self.plane = kubernetes
-        credentials = {"token": kubernetes.token, "ca_cert": kubernetes.authority.certificate}
-        return {"kind": "kubernetes", "endpoint": kubernetes.endpoint, "credentials": credentials}
+        return kubernetes.body()
 
     @pytest.fixture
-    def image(self, kubernetes_node: Node) -> str:
-        return kubernetes_node.image
-
-    @pytest.fixture
-    def missing_image(self) -> str:
-        return f"127.0.0.1:{free_port()}/nobody/nothing:1"
-
-    @pytest.fixture
-    def host_folder(self, tmp_path: Path) -> Path:
-        return tmp_path
-
-    @pytest.fixture
-    def private_image(self, kubernetes_node: Node, registry: Registry) -> tuple[str, str, str]:
-        return registry.push(kubernetes_node.engine, "secret:1", private=True), registry.username, registry.password
+    def engine(self, kubernetes_node: Node) -> Engine:
+        return kubernetes_node.engine
 
     def test_container_that_was_started_again_is_another_one(self, world: World, body: Any) -> None:
         """Its pod has the name of the one before, and is not taken for it."""
