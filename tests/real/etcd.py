@@ -7,17 +7,12 @@ import socket
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import urllib3
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tests.real.certificates import Authority
 from tests.real.needs import free_port, need
 from tests.real.process import Process
 from tests.real.waiting import wait_until
@@ -40,17 +35,15 @@ class Member(Process):
             "initial-advertise-peer-urls": peer,
             "initial-cluster": cluster,
         }
+        trusted: dict[str, Any] = {}
         if tls:
-            cert, key = tls.issue("server")
-            options |= {"cert-file": cert, "key-file": key, "trusted-ca-file": tls.ca, "client-cert-auth": "true"}
+            ca, cert, key = map(str, tls.save(folder, name, "127.0.0.1"))
+            options |= {"cert-file": cert, "key-file": key, "trusted-ca-file": ca, "client-cert-auth": "true"}
+            trusted = {"ca_certs": ca, "cert_file": cert, "key_file": key}
         command = [program, *(f"--{option}={value}" for option, value in options.items())]
         super().__init__(command, folder / f"{name}.log")
         self.endpoint = f"127.0.0.1:{port}"
-        self._http = (
-            urllib3.PoolManager(retries=False, timeout=2)
-            if tls is None
-            else urllib3.PoolManager(retries=False, timeout=2, ca_certs=tls.ca, cert_file=cert, key_file=key)
-        )
+        self._http = urllib3.PoolManager(retries=False, timeout=2, **trusted)
         self._url = client
 
     @property
@@ -71,40 +64,6 @@ class Member(Process):
         with suppress(urllib3.exceptions.HTTPError):
             return self._http.request("GET", self._url + path).data
         return b""
-
-
-class Authority:
-    """Certificates for 127.0.0.1, in files of a folder. `ca` is the one to trust."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
-        basics = x509.BasicConstraints(ca=True, path_length=None)
-        self.ca = self._write("ca", self._signed(self._name, self._key, basics))
-
-    def issue(self, name: str) -> tuple[str, str]:
-        """The files of a new certificate, for servers and clients alike, and of its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-        uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        cert = self._write(f"{name}-cert", self._signed(subject, key, address, uses))
-        return cert, self._write(f"{name}-key", pem)
-
-    def _signed(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType) -> bytes:
-        builder = x509.CertificateBuilder(self._name, subject, key.public_key(), x509.random_serial_number())
-        now = datetime.now(UTC)
-        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=False)
-        return builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
-
-    def _write(self, name: str, content: bytes) -> str:
-        file = self._folder / f"{name}.pem"
-        file.write_bytes(content)
-        return str(file)
 
 
 class Etcd:

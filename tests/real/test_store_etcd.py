@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from tests.contract.store import StoreContract, at_once, now, watching
-from tests.real.etcd import Authority, Etcd, Member, Wire
+from tests.real.certificates import Authority
+from tests.real.etcd import Etcd, Member, Wire
 from tests.real.waiting import wait_until
 from zun_coe.errors import Compacted, OutcomeUnknown, StoreError, StoreUnavailable
 from zun_coe.store import Delete, Missing, Put, Store, open_store
@@ -339,10 +340,10 @@ def test_a_copy_outlives_its_server(single: Etcd) -> None:
 
 
 def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    cert, key = authority.issue("gateway")
+    authority = Authority()
+    ca, cert, key = authority.save(tmp_path, "gateway", "127.0.0.1")
     with closing(Etcd(tmp_path, tls=authority)) as etcd:
-        url = f"etcds://{etcd.endpoints[0]}/tls?ca={authority.ca}"
+        url = f"etcds://{etcd.endpoints[0]}/tls?ca={ca}"
         with open_store(f"{url}&cert={cert}&key={key}") as store:
             since = store.create("a", b"1")
             with watching(store, "", since) as watch:
