@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
 
 from tests.contract.adapter import (
     FAILING,
@@ -28,6 +27,7 @@ from tests.contract.adapter import (
     status_with,
 )
 from tests.contract.world import World, call
+from tests.real.answers import status_of
 from tests.real.engine import Engine
 from tests.real.needs import free_port
 from tests.real.registry import Registry
@@ -235,10 +235,10 @@ class InsideEffects(Contract):
         health = {"tcp": {"port": 8080}, "interval": 1, "timeout": 1}
         world.create("app", body(script=script, ports=[{"port": 8080, "publish": "auto"}], replicas=2, health=health))
         status = world.settled("app", "web", "Running")["status"]
-        pool = urllib3.PoolManager(timeout=5)
         for endpoint in status["endpoints"]:
             assert endpoint["target"] == 8080
-            world.until(lambda e=endpoint: get(pool, f"http://{e['address']}:{e['port']}/") == 200, "no answer")
+            url = f"http://{endpoint['address']}:{endpoint['port']}/"
+            world.until(lambda url=url: status_of(url) == 200, "no answer")
         assert status["endpoints"]
 
     def test_both_protocols_are_published(self, world: World, body: Any) -> None:
@@ -420,14 +420,6 @@ def placed(effect: Effect, host_folder: Path) -> dict[str, Any]:
     """The body of an effect with the folder of the host in its place."""
     mounts = [m | ({"bind": str(host_folder)} if "bind" in m else {}) for m in effect.body.get("mounts", ())]
     return dict(effect.body) | ({"mounts": mounts} if mounts else {})
-
-
-def get(pool: urllib3.PoolManager, url: str) -> int | None:
-    """The status of an answer; None while nobody answers."""
-    try:
-        return int(pool.request("GET", url, retries=False).status)
-    except urllib3.exceptions.HTTPError:
-        return None
 
 
 def healthy(world: World, name: str) -> bool:

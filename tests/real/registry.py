@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import bcrypt
-import urllib3
 
+from tests.real.answers import status_of
 from tests.real.engine import Engine
 from tests.real.needs import free_port, need
 from tests.real.process import Process
@@ -74,13 +74,5 @@ class Registry:
         process = Process([self._program, "serve", str(folder / "config.yml")], folder / "log")
         process.start()
         self._processes.append(process)
-        wait_until(lambda: _serves(address), 15, f"The registry at {address} answers")
+        wait_until(lambda: status_of(f"http://{address}/v2/") in (200, 401), 15, f"The registry at {address} answers")
         return address
-
-
-def _serves(address: str) -> bool:
-    with urllib3.PoolManager(retries=False, timeout=1) as http:
-        try:
-            return http.request("GET", f"http://{address}/v2/").status in (200, 401)
-        except urllib3.exceptions.HTTPError:
-            return False

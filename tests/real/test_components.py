@@ -11,8 +11,8 @@ from pathlib import Path
 import docker
 import pytest
 import requests
-import urllib3
 
+from tests.real.answers import body_of
 from tests.real.components import Engine, Registry, wait_until
 from tests.real.engine import remove_groups
 
@@ -25,7 +25,7 @@ def test_a_container_serves_http_on_a_published_port_and_on_its_own_address(dock
     settings = container.attrs["NetworkSettings"]
     port, address = settings["Ports"]["80/tcp"][0]["HostPort"], settings["IPAddress"]
     for url in (f"http://127.0.0.1:{port}/", f"http://{address}/"):
-        assert wait_until(partial(_body, url), 10, url) == b"hello\n"
+        assert wait_until(partial(body_of, url), 10, url) == b"hello\n"
     container.remove(force=True)
 
 
@@ -98,11 +98,3 @@ def test_nothing_survives_the_process_that_started_an_engine() -> None:
     assert folder not in Path("/proc/mounts").read_text()
     remove_groups(group)
     shutil.rmtree(folder)
-
-
-def _body(url: str) -> bytes | None:
-    with urllib3.PoolManager(retries=False, timeout=2) as http:
-        try:
-            return http.request("GET", url).data
-        except urllib3.exceptions.HTTPError:
-            return None

@@ -14,6 +14,7 @@ import yaml
 from dnslib import RCODE, DNSRecord
 from kubernetes import client, config, stream
 
+from tests.real.answers import body_of
 from tests.real.components import Registry, wait_until
 from tests.real.kubernetes import DNS_ADDRESS, ControlPlane
 from tests.real.kubernetes_node import Node
@@ -100,7 +101,7 @@ def test_services_carry_traffic(core: client.CoreV1Api, kubernetes_node: Node, n
     port = service.spec.ports[0]
     urls = [f"127.0.0.1:{port.node_port}", f"{kubernetes_node.address}:{port.node_port}", service.spec.cluster_ip]
     for url in (*urls, *_endpoints(core, namespace)):
-        assert wait_until(partial(_body, f"http://{url}/"), 20, url) == b"hello\n"
+        assert wait_until(partial(body_of, f"http://{url}/"), 20, url) == b"hello\n"
 
 
 def test_services_have_names(core: client.CoreV1Api, kubernetes_node: Node, namespace: str) -> None:
@@ -248,11 +249,3 @@ def _status(call: Callable[[], object]) -> int:
     with pytest.raises(client.ApiException) as refused:
         call()
     return int(refused.value.status)
-
-
-def _body(url: str) -> bytes | None:
-    with urllib3.PoolManager(retries=False, timeout=2) as http:
-        try:
-            return http.request("GET", url).data
-        except urllib3.exceptions.HTTPError:
-            return None
