@@ -305,7 +305,7 @@ class TestContainer:
         again = changed(one, restarts=1)
         is_now(again, "running")
         done = changed(again, restarted=1)
-        assert log_of(driver, one).splitlines() == ["begun"] * 3
+        wait_until(lambda: log_of(driver, one).splitlines() == ["begun"] * 3)
         driver.adapter.kill(one.ref, first.native_id, "SIGKILL")
         found = driver.until(done, lambda seen: seen.instances[0].state == "exited")
         assert found.instances[0].exit_code == 137
