@@ -6,7 +6,7 @@ import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import docker
@@ -24,14 +24,10 @@ _numbers = itertools.count(1)
 @contextmanager
 def engine() -> Iterator[Engine]:
     """An engine of our own, with the image in it."""
-    with folder() as place:
-        made = Engine(place)
-        try:
-            made.start()
-            made.load()
-            yield made
-        finally:
-            made.close()
+    with folder() as place, closing(Engine(place)) as made:
+        made.start()
+        made.load()
+        yield made
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -87,25 +87,18 @@ class QuickNode(Node):
 @contextmanager
 def plane() -> Iterator[Plane]:
     """A control plane without nodes, for a while."""
-    with folder() as place:
-        made = Plane(place)
-        try:
-            made.start()
-            made.admit()
-            yield made
-        finally:
-            made.close()
+    with folder() as place, closing(Plane(place)) as made:
+        made.start()
+        made.admit()
+        yield made
 
 
 @contextmanager
 def node_of(there: Plane) -> Iterator[Node]:
     """A node that runs pods, for a while."""
-    node = QuickNode(there)
-    try:
+    with closing(QuickNode(there)) as node:
         node.start()
         yield node
-    finally:
-        node.close()
 
 
 @contextmanager
@@ -119,9 +112,5 @@ def gateway_on(there: Plane, **settings: Any) -> Iterator[Subject]:
 def _asked(event: Mapping[str, Any]) -> Asked:
     about = event.get("objectRef", {})
     resource = "/".join(filter(None, (about.get("resource", event["requestURI"]), about.get("subresource"))))
-    began, ended = (_moment(event[name]) for name in ("requestReceivedTimestamp", "stageTimestamp"))
+    began, ended = (datetime.fromisoformat(event[name]) for name in ("requestReceivedTimestamp", "stageTimestamp"))
     return Asked(event["verb"], resource, began, (ended - began).total_seconds())
-
-
-def _moment(told: str) -> datetime:
-    return datetime.fromisoformat(told)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,11 +58,9 @@ def alone(there: Plane, way: str) -> Iterator[Lister]:
     """A process that lists what the gateway has made there; `way`: adapter or package."""
     labels = _whose(there)
     given = {"way": way, "endpoint": there.endpoint, "token": there.token, "ca": str(there.folder / "ca.pem")}
-    lister = Lister(given | {"installation": labels[naming.INSTALLATION], "cluster": labels[naming.CLUSTER]})
-    try:
+    whose = {"installation": labels[naming.INSTALLATION], "cluster": labels[naming.CLUSTER]}
+    with closing(Lister(given | whose)) as lister:
         yield lister
-    finally:
-        lister.close()
 
 
 def _whose(there: Plane) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +102,8 @@ def folder() -> Iterator[Path]:
 def subject(**settings: Any) -> Iterator[Subject]:
     """A gateway for a while, on an SQLite file unless another store is named, with the settings of a
     gateway in service otherwise. With `simulated` the cluster `bench` is registered: one in memory."""
-    with folder() as place:
-        running = Subject({"store": f"sqlite:///{place}/state.db"} | settings, place)
-        try:
-            yield running
-        finally:
-            running.close()
+    with folder() as place, closing(Subject({"store": f"sqlite:///{place}/state.db"} | settings, place)) as running:
+        yield running
 
 
 def register(running: Subject, body: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -72,10 +73,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
 
 def _engine() -> Iterator[Engine]:
     need_engine()
-    engine = Engine(short_folder())
-    try:
+    with closing(Engine(short_folder())) as engine:
         engine.start()
         engine.load()
         yield engine
-    finally:
-        engine.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,9 +93,6 @@ def _node(plane: ControlPlane) -> Iterator[Node]:
     from tests.real.kubernetes_node import Node
 
     need_engine()
-    node = Node(plane)
-    try:
+    with closing(Node(plane)) as node:
         node.start()
         yield node
-    finally:
-        node.close()
