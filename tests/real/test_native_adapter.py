@@ -299,13 +299,18 @@ class TestContainer:
             found = driver.until(wanted, lambda seen: driver.outcomes[-1] == Done())
             assert [(i.native_id, i.state) for i in found.instances] == [(first.native_id, state)]
 
+        def begun_by_now(times: int) -> None:
+            wait_until(lambda: log_of(driver, one).splitlines() == ["begun"] * times)
+
+        begun_by_now(1)
         is_now(changed(one, desired_state="paused"), "paused")
         is_now(changed(one, desired_state="stopped"), "exited")
         is_now(one, "running")
+        begun_by_now(2)
         again = changed(one, restarts=1)
         is_now(again, "running")
         done = changed(again, restarted=1)
-        wait_until(lambda: log_of(driver, one).splitlines() == ["begun"] * 3)
+        begun_by_now(3)
         driver.adapter.kill(one.ref, first.native_id, "SIGKILL")
         found = driver.until(done, lambda seen: seen.instances[0].state == "exited")
         assert found.instances[0].exit_code == 137

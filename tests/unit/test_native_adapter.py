@@ -668,17 +668,33 @@ class TestContainer:
         other.settle(changed(again, restarted=1))
         assert lab.hosts["a"].calls["start"] == 3
 
+    def test_what_is_still_being_stopped_is_not_started(self, lab: Lab, driver: Driver) -> None:
+        workload = container()
+        driver.settle(workload)
+        host = lab.hosts["a"]
+        host.obedient = False
+        driver.step(changed(workload, desired_state="stopped"))
+        host.change(host.named("one").id, state="exited")
+        driver.step(workload)
+        assert driver.wait.reason is None
+        assert host.calls["start"] == 1
+        host.stopping.set()
+        driver.settle(workload)
+        assert host.calls["start"] == 2
+
     def test_a_run_that_was_seen_is_restarted_once(self, lab: Lab, driver: Driver) -> None:
         """A look may be older than the end of the restart that it asks for."""
         workload = container()
         driver.settle(workload)
         host, acting = driver.adapter._hosts["a"], driver.adapter._acting
         (part,) = host.runtime.find({})
-        for _ in range(2):
-            assert acting.restart(host, workload.ref, part, 1) is not None
+        acting.restart(host, workload.ref, part, 1)
+        wait_until(lambda: not acting._jobs.under_way())
+        (now,) = host.runtime.find({})
+        for seen, number in ((part, 1), (part, None), (now, 1)):
+            acting.restart(host, workload.ref, seen, number)
             wait_until(lambda: not acting._jobs.under_way())
         assert lab.hosts["a"].calls["start"] == 2
-        (now,) = host.runtime.find({})
         acting.restart(host, workload.ref, now, 2)
         wait_until(lambda: lab.hosts["a"].calls["start"] == 3)
 

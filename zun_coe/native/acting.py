@@ -95,8 +95,9 @@ class Acting:
         its restarts this carries out."""
 
         def call() -> None:
-            if part.started_at is not None and self.over.get(part.id) == part.started_at:
-                return  # whoever asks saw it before it was restarted
+            seen_before = part.started_at is not None and self.over.get(part.id) == part.started_at
+            if seen_before or (number is not None and self.restarted.get(part.id) == number):
+                return  # whoever asks did not know yet that it was done
             host.runtime.restart(part.id, _grace(part))
             self.over[part.id] = part.started_at
             self.stopped.discard(part.id)
@@ -105,11 +106,15 @@ class Acting:
 
         return self._background(("restart", host.name, part.id), ref, call, part.id)
 
-    def start(self, host: NativeHost, workload: Workload, replica: Replica) -> None:
-        """Start a container where it is. Idempotent."""
+    def start(self, host: NativeHost, workload: Workload, replica: Replica) -> Wait | None:
+        """Start a container where it is, once it is not being stopped any more: a runtime may still kill what it
+        finds running then. Idempotent."""
         part = leading(replica.parts)
+        if self._jobs.running(("stop", host.name, part.id)):
+            return Wait(UNTIL_TOLD)
         self._start(host, workload.template, part)
         self.stopped.discard(part.id)
+        return None
 
     def kill_off(self, host: NativeHost, replica: Replica) -> None:
         """Remove a replica now, without grace. Idempotent."""

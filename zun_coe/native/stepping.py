@@ -119,16 +119,16 @@ class Step:
                 return self._acting.stop(host, replica)
             case Restart():
                 return self._acting.restart(host, workload.ref, leading(replica.parts), action.number)
+            case Start():
+                return self._acting.start(host, self._workload, replica)
             case _:
                 self._at_once(host, action, replica)
                 return None
 
-    def _at_once(self, host: NativeHost, action: Start | Pause | Unpause | Resize, replica: Replica) -> None:
+    def _at_once(self, host: NativeHost, action: Pause | Unpause | Resize, replica: Replica) -> None:
         """What needs no waiting, on a container of its own."""
         id = leading(replica.parts).id
         match action:
-            case Start():
-                self._acting.start(host, self._workload, replica)
             case Pause():
                 host.runtime.pause(id)
             case Unpause():
