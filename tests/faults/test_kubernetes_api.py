@@ -16,7 +16,7 @@ from tests.faults.api_server import ApiServer, cutting, failing, garbling, hangi
 from tests.real.certificates import Authority
 from tests.real.components import wait_until
 from tests.real.kubernetes_hints import Heard
-from zun_coe.adapters.kubernetes import naming
+from zun_coe.adapters.kubernetes import finding, naming
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.finding import Finder
 from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, missing
@@ -385,6 +385,7 @@ class TestWatches:
         server.released.set()  # the watch of events ends, and begins again
         wait_until(lambda: heard.hints.count(REF) > seen)
         heard.close()
+        assert not any("PartialObjectMetadata" in asked.headers["Accept"] for asked in server.urls("events"))
 
 
 class TestLooks:
@@ -430,3 +431,20 @@ class TestLooks:
         server.on("GET .*/deployments", sending({"items": [found]}))
         finder.one(REF)
         assert ("persistentvolumeclaims" in self.kinds(server)) == listed
+
+    def test_events_are_asked_for_once_while_one_look_follows_another(
+        self, server: ApiServer, finder: Finder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        unready = pod("5")
+        unready["metadata"]["uid"] = "u"
+        server.on("GET .*/pods", sending({"items": [unready]}))
+        monkeypatch.setattr(finding, "EVENTS_KEPT", 3600.0)
+        assert finder.one(REF).again is None
+        assert self.kinds(server).count("events") == 1
+        again = finder.one(REF).again
+        assert again is not None
+        assert 0 < again <= finding.EVENTS_KEPT
+        assert "events" not in self.kinds(server)
+        monkeypatch.setattr(finding, "EVENTS_KEPT", 0.0)
+        assert finder.one(REF).again is None
+        assert self.kinds(server).count("events") == 1

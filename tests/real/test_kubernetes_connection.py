@@ -289,6 +289,24 @@ class TestWatching:
         wait_until(lambda: ref() in heard.hints)
         heard.close()
 
+    def test_trouble_is_hinted_at_though_nothing_changes(
+        self, kubernetes: ControlPlane, client: Client, namespace: str
+    ) -> None:
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata(namespace, "third")}
+        made = client.apply(path_of(service), service | {"spec": {"ports": [{"port": 80, "protocol": "TCP"}]}})
+        heard = Heard(kubernetes.connection(namespace=namespace))
+        wait_until(lambda: None in heard.hints)
+        about = {"kind": "Service", "namespace": namespace, "name": "third", "uid": made["metadata"]["uid"]}
+        told = {"apiVersion": "v1", "kind": "Event", "type": "Warning", "involvedObject": about, "message": "no"}
+
+        def is_heard() -> bool:
+            metadata = {"generateName": "third.", "namespace": namespace}
+            client.create(collection("Event", namespace), told | {"metadata": metadata})
+            return ref("third") in heard.hints
+
+        wait_until(is_heard)
+        heard.close()
+
     def test_it_survives_the_api_server(self, kubernetes: ControlPlane, client: Client, namespace: str) -> None:
         heard = Heard(kubernetes.connection())
         wait_until(lambda: None in heard.hints)

@@ -14,24 +14,31 @@ class Hints:
     def __init__(self) -> None:
         self._due: dict[WorkloadRef | None, None] = {}
         self._later: dict[WorkloadRef | None, float] = {}
+        self._spans: dict[WorkloadRef | None, float] = {}
         self._held: dict[WorkloadRef | None, float] = {}
         self._changed = Condition()
 
     def put(self, ref: WorkloadRef | None) -> None:
         """It may have changed now."""
         with self._changed:
-            if (until := self._held.pop(ref, 0.0)) > time.monotonic():
-                self._held[ref] = until
+            until = self._held.get(ref, 0.0)
+            if until > time.monotonic():
                 self._later[ref] = min(until, self._later.get(ref, until))
             else:
                 self._due[ref] = None
             self._changed.notify()
 
-    def hold(self, ref: WorkloadRef, seconds: float) -> None:
-        """Tell nothing of it for so long: what is put meanwhile is told of then."""
+    def space(self, ref: WorkloadRef, seconds: float) -> None:
+        """From now on tell of it once in so many seconds at most, as if it had been told of now: what is put
+        meanwhile is told of then. With 0 it is told of at once again."""
         with self._changed:
-            now = time.monotonic()
-            self._held = {other: until for other, until in self._held.items() if until > now} | {ref: now + seconds}
+            until = time.monotonic() + seconds
+            if self._held.pop(ref, 0.0) > until and ref in self._later:
+                self._later[ref] = min(until, self._later[ref])
+            self._spans.pop(ref, None)
+            if seconds:
+                self._spans[ref], self._held[ref] = seconds, until
+            self._changed.notify()
 
     def put_after(self, ref: WorkloadRef | None, seconds: float) -> None:
         """It will be worth a look in so many seconds; an earlier time that was told before stays."""
@@ -47,6 +54,8 @@ class Hints:
             while not self._ripe() and (now := time.monotonic()) < deadline:
                 self._changed.wait(max(0.0, min([deadline, *self._later.values()]) - now))
             taken, self._due = list(self._due), {}
+            now = time.monotonic()
+            self._held |= {ref: now + self._spans[ref] for ref in taken if ref in self._spans}
         return taken
 
     def _ripe(self) -> bool:

@@ -43,6 +43,9 @@ POLL = 1.0
 """How soon something that is on its way out is looked for again, in seconds, besides all hints."""
 SETTLING = 0.25
 """For how many seconds something new is left alone: a cluster takes longer to start anything."""
+EACH, MOST = 0.05, 0.5
+"""While several pods are to become ready, so many seconds for each but one of them are between two looks, and so many
+at most: one by one they change nothing that anybody waits for."""
 REMINDING = 10
 """How often a kubelet is reminded of a pod, in seconds."""
 ROUNDS = 4
@@ -80,7 +83,10 @@ class KubernetesAdapter(Adapter):
         if ref is None:
             return [self._observation(each, found) for each, found in self._finder.all().items()]
         sight = self._finder.one(ref)
+        if sight.again is not None:
+            self._hints.put_after(ref, sight.again)
         observation = self._observation(ref, sight.found)
+        self._hints.space(ref, _patience(observation))
         if drift := self._drift.get(ref.id):
             observation = msgspec.structs.replace(observation, drift=drift)
         self._seen[ref.id] = observation, sight
@@ -190,7 +196,7 @@ class KubernetesAdapter(Adapter):
         known = workload.ref.id in self._drift or any(kind in BODIES for kind, _ in live)
         if known or workload.standalone or not workload.wanted:
             return False
-        self._hints.hold(workload.ref, SETTLING)
+        self._hints.space(workload.ref, SETTLING)
         return True
 
     def _observation(self, ref: WorkloadRef, found: survey.Found) -> Observation:
@@ -263,6 +269,12 @@ class KubernetesAdapter(Adapter):
 
     def _erase(self, namespace: str, step: Erase) -> None:
         self._client.delete(paths.path(step.kind, step.name, namespace), uid=step.uid)
+
+
+def _patience(seen: Observation) -> float:
+    """How many seconds may pass between two looks."""
+    missing = (seen.desired or 0) - sum(instance.ready for instance in seen.instances)
+    return min(EACH * max(missing - 1, 0), MOST)
 
 
 def _stripped(object: Json, there: Json) -> bool:

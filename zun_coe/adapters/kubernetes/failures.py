@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import urllib3.exceptions
 
-from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable
+from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable, causes
 
 _MISSING_RIGHT = re.compile(
     r'cannot (?P<verb>\S+) (?:resource "(?P<resource>[^"]+)"(?: in API group "(?P<group>[^"]*)")?'
@@ -178,7 +178,7 @@ def _retry_after(headers: Mapping[str, str], status: Status) -> float | None:
 
 
 def _unanswered(call: str, error: Exception) -> BackendError:
-    chain = list(_causes(error))
+    chain = list(causes(error))
     evidence = {"call": call, "status": None, "message": _short(chain[-1])}
     # A connection that was refused is a timeout for urllib3.
     refused = any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in chain)
@@ -196,14 +196,3 @@ def _unavailable(call: str, message: str) -> Unavailable:
 
 def _short(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:500]
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came of; the outer ones repeat the innermost with the addresses of objects."""
-    seen: set[int] = set()
-    current: Any = error
-    while isinstance(current, BaseException) and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        inner = [a for a in (getattr(current, "reason", None), *current.args) if isinstance(a, BaseException)]
-        current = inner[0] if inner else current.__cause__ or current.__context__

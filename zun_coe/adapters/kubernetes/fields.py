@@ -19,7 +19,6 @@ LEAST_MEMORY = "6Mi"
 LEAST_CPU = 0.01
 
 _RESTARTED = "A replica's container that fails it is started again in place; a container of its own is only shown."
-_REDIRECTED = "200 to 399 is healthy; a redirect is followed where it leads to the same host."
 _VOLUMES = (
     "A claim that is written at one node (ReadWriteOnce): all pods that mount it run on that node. It begins empty and "
     "is root's, whatever the image has at that path."

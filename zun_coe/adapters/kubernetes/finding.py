@@ -27,14 +27,22 @@ SECRETS_KEPT = 30.0
 """For how many seconds it is believed that a workload has no Secrets, where nobody here has made one."""
 ASKED_ABOUT = 3
 """Of so many pods that are not well the events are asked for: more of them say the same."""
+EVENTS_KEPT = 1.0
+"""For how many seconds the events of an object are good enough. They come from the server's database alone, which
+reads all of a namespace for them, and many looks follow each other while many pods start."""
+
+Told = tuple[float, Sequence[wire.Event]]
+"""The events of an object, and when they were asked for."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """A workload as it was found: for the eyes of people, and object by object."""
+    """A workload as it was found: for the eyes of people, and object by object. `again`: in how many seconds another
+    look may show more, though nothing happens (None: it would not)."""
 
     found: survey.Found
     live: Mapping[Key, Json]
+    again: float | None = None
 
 
 class Finder:
@@ -44,6 +52,7 @@ class Finder:
         self._client, self._connection = client, connection
         self._nodes: tuple[float, Sequence[wire.Node]] = (float("-inf"), ())
         self._bare: dict[str, float] = {}
+        self._told: dict[str, Told] = {}
         self._lock = Lock()
 
     def namespace(self, project: str) -> str:
@@ -66,17 +75,19 @@ class Finder:
         pods = self._pods(ref, namespace, labels, live)
         claims = self.claims(ref) if survey.mounts_claims(_of(live, "Deployment"), pods) else []
         live |= {key_of(claim): claim for claim in claims}
+        begun = time.monotonic()
+        told = [self._events(namespace, uid) for uid in _unwell(pods, claims)[:ASKED_ABOUT]]
         listed = survey.Listed(
             deployments=_of(live, "Deployment"),
             pods=pods,
             services=_of(live, "Service"),
             claims=claims,
-            events=self._events(namespace, _unwell(pods, claims)),
+            events=[event for _, events in told for event in events],
             nodes=self._known_nodes(),
         )
         found = survey.sorted_out(listed)
         # Whatever a label says of the name, these are the objects of the id that was asked for.
-        return Sight(next(iter(found.values()), survey.Found(nodes=listed.nodes)), live)
+        return Sight(next(iter(found.values()), survey.Found(nodes=listed.nodes)), live, _again(told, begun))
 
     def all(self) -> Mapping[WorkloadRef, survey.Found]:
         """Everything of ours. Raises `BackendError`."""
@@ -175,11 +186,18 @@ class Finder:
         with self._lock:
             self._bare[ref.id] = time.monotonic()
 
-    def _events(self, namespace: str, uids: Sequence[str]) -> list[wire.Event]:
-        """What happened to each of these objects."""
-        path = paths.collection("Event", namespace)
-        wanted = [{"fieldSelector": f"involvedObject.uid={uid}"} for uid in uids[:ASKED_ABOUT]]
-        return [event for params in wanted for event in self._client.list(path, wire.Event, params=params).items]
+    def _events(self, namespace: str, uid: str) -> Told:
+        """What happened to an object."""
+        now = time.monotonic()
+        with self._lock:
+            self._told = {of: known for of, known in self._told.items() if now - known[0] < EVENTS_KEPT}
+            if uid in self._told:
+                return self._told[uid]
+        params = {"fieldSelector": f"involvedObject.uid={uid}"}
+        told = now, self._client.list(paths.collection("Event", namespace), wire.Event, params=params).items
+        with self._lock:
+            self._told[uid] = told
+        return told
 
     def _all_events(self, namespace: str | None) -> Sequence[wire.Event]:
         return self._client.list(paths.collection("Event", namespace), wire.Event).items
@@ -205,6 +223,12 @@ def _named(kind: str, objects: Sequence[Json]) -> list[Json]:
 
 def _of(live: Mapping[Key, Json], kind: str) -> list[Json]:
     return [object for key, object in live.items() if key[0] == kind]
+
+
+def _again(told: Sequence[Told], begun: float) -> float | None:
+    """In how many seconds what was known before a look began is to be asked for anew, None where nothing was."""
+    oldest = min((at for at, _ in told), default=begun)
+    return oldest + EVENTS_KEPT - begun if oldest < begun else None
 
 
 def _unwell(pods: Sequence[wire.Pod], claims: Sequence[Json]) -> list[str]:

@@ -98,12 +98,6 @@ def object_name(ref: WorkloadRef) -> str:
     return f"{ref.name[:54].rstrip('-')}-{ref.id[:8]}"
 
 
-def deployment_name(ref: WorkloadRef) -> str:
-    """An app's Deployment: of the name that it had where it was taken over."""
-    place = place_of(ref.place)
-    return place.name if place else object_name(ref)
-
-
 def service_name(ref: WorkloadRef, *, shared: bool) -> str:
     """The name by which others of its project reach it: an app's own, where it has the namespace with its project
     alone; else (`shared`, or a container, which may have an app's name) the object's."""

@@ -93,6 +93,9 @@ class _Watch(ABC):
     """One kind of objects: listed once, then watched from there, resumed where it ended, and listed anew only where
     the server no longer knows the place."""
 
+    accept = _ONE
+    """What is told of an object."""
+
     def __init__(self, kind: str, client: Client, connection: Connection, owners: Owners, queue: Hints) -> None:
         self.kind = kind
         self._client, self._owners, self._queue = client, owners, queue
@@ -143,7 +146,7 @@ class _Watch(ABC):
         going_on = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": SPAN}
         params = going_on | {"resourceVersion": self._version} | self._params()
         how = {"patience": self._patience, "prompt": self._prompt}  # a watch begins at once, whatever there is to tell
-        stream = self._client.stream(self._path, params, accept=_ONE, **how)
+        stream = self._client.stream(self._path, params, accept=self.accept, **how)
         with self._lock:
             self._stream = stream
             if self._closed.is_set():
@@ -196,6 +199,8 @@ class _Labelled(_Watch):
 
 class _Events(_Watch):
     """Events of the cluster, as far as they tell of trouble: what goes well changes the objects themselves."""
+
+    accept = "application/json"  # the metadata do not tell what an event is about
 
     def _begin(self) -> str:
         # Only the version is wanted: what happened before can be found on the objects.
