@@ -30,7 +30,7 @@ ZunCoeError
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -203,3 +203,14 @@ class Denied(BackendError):
 @dataclass(eq=False)
 class Absent(BackendError):
     """What was asked for is not there."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came of; the outer ones repeat the innermost with the addresses of objects."""
+    seen: set[int] = set()
+    current: Any = error
+    while isinstance(current, BaseException) and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        inner = [a for a in (getattr(current, "reason", None), *current.args) if isinstance(a, BaseException)]
+        current = inner[0] if inner else current.__cause__ or current.__context__

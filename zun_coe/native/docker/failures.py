@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import docker.errors
 import requests
 import urllib3.exceptions
 
-from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable
+from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable, causes
 
 Rule = tuple[re.Pattern[str], type[BackendError], str]
 
@@ -130,7 +129,7 @@ def pull_failure(message: str, *, logged_in: bool, status: int = 200) -> Backend
 
 
 def _unanswered(call: str, error: Exception) -> BackendError:
-    chain = list(_causes(error))
+    chain = list(causes(error))
     texts = " ".join(str(cause) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
         message = "the engine did not answer in time"
@@ -154,15 +153,5 @@ def _unavailable(call: str, message: str) -> Unavailable:
 
 def _short(error: Exception) -> str:
     """What the innermost cause says: the outer ones repeat it with the addresses of objects."""
-    innermost = list(_causes(error))[-1]
+    innermost = list(causes(error))[-1]
     return f"{type(innermost).__name__}: {innermost}"[:500]
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: Any = error
-    while isinstance(current, BaseException) and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        inner = [a for a in (getattr(current, "reason", None), *current.args) if isinstance(a, BaseException)]
-        current = inner[0] if inner else current.__cause__ or current.__context__
