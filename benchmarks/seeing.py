@@ -108,9 +108,7 @@ def _docker(scale: Scale, case: Case) -> Sequence[Finding]:
                 processes.follow(id, native_id)
             with ThreadPoolExecutor(4) as pool:
                 begun = time.monotonic() + 0.5
-                looking = [
-                    pool.submit(_look, running, case, id, begun + n / rate) for n, id in enumerate(containers) if n % 2
-                ]
+                looking = [pool.submit(_look, running, case, id, begun + n / rate) for n, id in enumerate(containers)]
                 for n, id in enumerate(containers):
                     time.sleep(max(0.0, begun + n / rate - time.monotonic()))
                     processes.kill(id)

@@ -15,7 +15,7 @@ from zun_coe.native.docker.recall import Glance, Recall
 from zun_coe.native.runtime import Found
 
 # For so many seconds an engine may keep a container to itself that has ended.
-_PATIENCE = 0.1
+_PATIENCE = 0.02
 Look = Callable[[str, Glance, int], Found | None]
 
 
