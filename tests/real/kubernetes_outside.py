@@ -48,6 +48,10 @@ class Outside:
         """Change a Service; it then."""
         return self._json(self.core.patch_namespaced_service(name, self.namespace, body))
 
+    def change_secret(self, name: str, body: Mapping[str, Any]) -> Json:
+        """Change a Secret; it then."""
+        return self._json(self.core.patch_namespaced_secret(name, self.namespace, body))
+
     def drop(self, kind: str, name: str) -> None:
         """Delete a `deployment`, `service`, `secret` … by its own name."""
         api = self.apps if kind == "deployment" else self.core

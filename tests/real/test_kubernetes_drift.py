@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 from tests.contract.effects import Lazily
 from tests.contract.world import World, call
 from tests.faults.api_server import writes
-from zun_coe.adapters.kubernetes import naming
+from zun_coe.adapters.kubernetes import naming, podspec
 from zun_coe.adapters.kubernetes.difference import differences
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ LISTINGS = 12
 """So many listings give every app a look of its own."""
 NAME = "/Deployment/web-"
 MAIN = "/spec/template/spec/containers/0"
+KEY = podspec.secret_key("db/password")
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,13 @@ CHANGES = [
         "/Service/web/spec/ports/0",
     ),
     Change("service", lambda o: o.drop("service", "web"), "/Service/web"),
+    Change("secret", lambda o: o.drop("secret", f"{o.named('web')}-env"), "/Secret/web-"),
+    Change(
+        "value of a secret",
+        lambda o: o.change_secret(f"{o.named('web')}-env", {"stringData": {KEY: "hunter3"}}),
+        f"/data/{KEY}",
+        "***",
+    ),
     Change("deployment", lambda o: o.drop("deployment", o.named("web")), NAME),
 ]
 
@@ -263,8 +272,11 @@ def otherwise(world: World, outside: Outside) -> list[Any]:
         wanted = {(o["kind"], o["metadata"]["name"]): o for o in adapter.render(world.workload("app", "web"))}
     try:
         deployment, service = outside.deployment("web"), outside.service("web")
+        secret = outside.secret(f"{outside.named('web')}-env")
     except exceptions.ApiException:
         return ["gone"]
+    if base64.b64decode(secret["data"][KEY]) != b"hunter2":
+        return ["secret"]
     live = {("Deployment", outside.named("web")): deployment, ("Service", "web"): service}
     found = [drift for key, there in live.items() for drift in differences(wanted[key], there)]
     return [drift for drift in found if not drift.pointer.endswith("~1applied")]  # that is known when it is sent
