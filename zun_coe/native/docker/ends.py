@@ -55,6 +55,11 @@ class Ends:
             while len(self._told) > self._limit:
                 self._told.popitem(last=False)
 
+    def clear(self) -> None:
+        """Events may have been missed: what was told before says nothing any more."""
+        with self._lock:
+            self._told.clear()
+
     def of(self, id: str) -> End | None:
         """The end of a container that was told of, and of which nothing later is known."""
         with self._lock:

@@ -40,6 +40,10 @@ class Looks:
         """The container was changed by us: inspect it next time."""
         self._recall.forget(id)
 
+    def listening(self) -> None:
+        """From now on the engine tells what happens; what it told before may be over."""
+        self._ends.clear()
+
     def heard(self, event: Mapping[str, Any]) -> None:
         """The engine has told this of a container."""
         self._ends.heard(event)
@@ -50,7 +54,7 @@ class Looks:
         """What there is of those listed, which are all that have these labels; without those that are gone
         meanwhile. `exact` False: those of which the list shows nothing new are not inspected again."""
         self._recall.drop_gone(labels, listed)
-        known = {} if exact else {id: f for id, g in listed.items() if (f := self._recall.recall(id, g))}
+        known = {} if exact else {id: f for id, g in listed.items() if (f := self._known(id, g))}
         found = known | self._all({id: g for id, g in listed.items() if id not in known}, turn)
         return {id: found[id] for id in listed if id in found}
 
@@ -58,6 +62,10 @@ class Looks:
         """Look no more. Idempotent; does not wait."""
         for pool in (self._pool, self._waiting):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _known(self, id: str, seen: Glance) -> Found | None:
+        """What is known of it, where neither the list nor an event tells of anything else."""
+        return None if self._ends.of(id) else self._recall.recall(id, seen)
 
     def _all(self, listed: Mapping[str, Glance], turn: int) -> dict[str, Found]:
         """The first in this thread: where it is the only one, to hand it over and wait would take longer."""

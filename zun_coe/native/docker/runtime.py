@@ -215,6 +215,7 @@ class DockerRuntime:
         with translated("events"):
             stream = Stream("events", self._streaming.ready().open_events(wanted))
         closing(stream, stop)
+        self._looks.listening()
         for event in until_dropped(objects(stream)):
             self._looks.heard(event)
             yield reading.labels_of_event(event)
