@@ -187,6 +187,18 @@ def test_a_body_in_chunks(api: httpx.Client) -> None:
     assert answer.status_code == 202, answer.text
 
 
+@pytest.mark.parametrize("image", ["H1/App", "http://r.example/web:1", "web:", "a//b", "r.example/" + "w" * 256])
+def test_an_image_that_no_registry_could_have_is_refused_at_once(api: httpx.Client, app_of: Make, image: str) -> None:
+    sidecar = {"name": "proxy", "image": image}
+    for body in (APP | {"image": image}, APP | {"sidecars": [sidecar]}):
+        answer = api.post("/v1/apps", json=body)
+        pointers = [error["pointer"] for error in answer.json()["errors"]]
+        assert (answer.status_code, pointers) == (422, ["/sidecars/0/image" if "sidecars" in body else "/image"])
+    assert api.get("/v1/apps").json()["apps"] == [], "nothing is stored"
+    app_of()
+    assert api.patch("/v1/apps/hello", json={"image": image}).status_code == 422
+
+
 @pytest.mark.parametrize("field", ["name", "cluster"])
 def test_what_can_not_change(api: httpx.Client, app_of: Make, field: str) -> None:
     app_of()

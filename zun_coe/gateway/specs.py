@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from zun_coe.adapters import images
 from zun_coe.errors import FieldProblem, Malformed, Unprocessable
 from zun_coe.model import Intent, Mount, Noun, Placement, Secret, Sidecar, Template, Update, Value, plain, share_of
 
@@ -104,6 +105,7 @@ def check(wanted: Wanted, noun: Noun, secrets: Callable[[str], Secret | None]) -
     `secrets` finds a secret of the project by name."""
     template = wanted.template
     problems = [
+        *_check_images(template),
         *_check_ports(template),
         *_check_health(template.health, "/health"),
         *_check_mounts(template.mounts, "/mounts"),
@@ -146,6 +148,16 @@ def _convert(value: Any, type_: type[T], base: str) -> T:
         if missing := re.search(r"missing required field `(\w+)`", text):
             pointer, text = f"{pointer}/{missing[1]}", "It is required"
         raise Malformed(f"{pointer or 'The body'}: {text}.", [FieldProblem(pointer, f"{text}.")]) from error
+
+
+def _check_images(template: Template) -> Iterator[FieldProblem]:
+    """References that no registry could ever resolve: known now, and not only once a host has tried to pull."""
+    sidecars = ((f"/sidecars/{index}/image", sidecar.image) for index, sidecar in enumerate(template.sidecars))
+    for pointer, image in [("/image", template.image), *sidecars]:
+        try:
+            images.parse(image)
+        except ValueError as error:
+            yield FieldProblem(pointer, str(error))
 
 
 def _check_ports(template: Template) -> Iterator[FieldProblem]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from zun_coe.adapters import images
 from zun_coe.adapters.kubernetes import naming, podspec, quantities
 from zun_coe.adapters.kubernetes.adoption import fitted
 from zun_coe.adapters.kubernetes.syntax import is_free_label
@@ -167,16 +168,18 @@ def _values(workload: Workload) -> dict[str, str]:
 def _docker_config(template: Template, login: Mapping[str, str]) -> str:
     user, password = login.get("username", ""), login.get("password", "")
     entry = {"username": user, "password": password, "auth": _base64(f"{user}:{password}")}
-    images = [template.image, *(s.image for s in template.sidecars)]
-    servers = [login["server"]] if login.get("server") else sorted({_registry(image) for image in images})
+    named = [template.image, *(s.image for s in template.sidecars)]
+    servers = [login["server"]] if login.get("server") else sorted({_registry(image) for image in named})
     return msgspec.json.encode({"auths": dict.fromkeys(servers, entry)}, order="sorted").decode()
 
 
 def _registry(image: str) -> str:
-    """The registry that an image's name begins with, as kubelets look its login up."""
-    first, slash, _ = image.partition("/")
-    named = bool(slash) and ("." in first or ":" in first or first == "localhost")
-    return DOCKER_HUB if not named or first in ("docker.io", "index.docker.io") else first
+    """The registry of an image, as kubelets look its login up."""
+    try:
+        registry = images.parse(image).registry
+    except ValueError as error:
+        raise Invalid(str(error), evidence={"image": image}) from error
+    return DOCKER_HUB if registry == images.DOCKER_HUB else registry
 
 
 def _base64(text: str) -> str:

@@ -22,9 +22,10 @@ from docker.constants import MINIMUM_DOCKER_API_VERSION
 from docker.tls import TLSConfig
 from docker.transport import UnixHTTPAdapter
 from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
-from docker.utils import convert_filters, parse_repository_tag, version_gte, version_lt
+from docker.utils import convert_filters, version_gte, version_lt
 from requests.adapters import HTTPAdapter
 
+from zun_coe.adapters import images
 from zun_coe.errors import Denied, Unavailable
 from zun_coe.native.docker.failures import translated
 
@@ -189,7 +190,7 @@ class EngineClient(APIClient):
 
     def open_pull(self, image: str, auth: Mapping[str, str] | None, deadline: float) -> requests.Response:
         """A pull under way, as the engine tells of it. Closing the answer ends the pull."""
-        repository, tag = parse_repository_tag(image)
+        repository, tag = images.split(image)
         params = {"fromImage": repository, "tag": tag or "latest"}
         headers = {"X-Registry-Auth": encode_header(dict(auth))} if auth else {}
         limits = (self.timeout, deadline)

@@ -7,8 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from docker.utils import parse_repository_tag
-
+from zun_coe.adapters.images import split
 from zun_coe.errors import Absent, TimedOut
 from zun_coe.native.docker.client import EngineClient
 from zun_coe.native.docker.failures import pull_answered, pull_failure, translated
@@ -51,7 +50,7 @@ class Images:
 
     def make(self, image: str, archive: bytes) -> None:
         """An image of a root file system (see `Runtime.import_image`)."""
-        repository, tag = parse_repository_tag(image)
+        repository, tag = split(image)
         client = self._client.ready()
         with translated("import"):
             client.import_image(archive, repository, tag)
