@@ -22,13 +22,13 @@ from zun_coe.store import Store, open_store
 from zun_coe.store.cache import Cache
 from zun_coe.store.measuring import MeasuredStore
 from zun_coe.store.records import new_id
-from zun_coe.vault import Vault, key_from_file
+from zun_coe.vault import Undecryptable, Vault, key_from_file
 
 log = structlog.get_logger()
 
 Role = Literal["serve", "api", "engine"]
 SCHEMA = "1"
-_INSTALLATION, _SCHEMA = "meta/installation", "meta/schema"
+_INSTALLATION, _SCHEMA, _LABEL_KEY = "meta/installation", "meta/schema", "meta/label_key"
 
 
 class Process:
@@ -45,6 +45,7 @@ class Process:
         schema = _meta(self.store, _SCHEMA, SCHEMA)
         if schema != SCHEMA:
             raise ConfigError(f"The store is of schema {schema}, and this version knows {SCHEMA}.")
+        self.vault = _with_label_key(self.vault, self.store)
         self.gateway = Gateway(self.store, self.cache, settings, self.vault, installation, self.metrics)
         self.engine: Engine | None = None
         if role != "api":
@@ -80,6 +81,13 @@ def open_vault(settings: Settings) -> Vault:
         return Vault(keys)
     except ValueError as error:
         raise ConfigError(f"encryption_keys: {error}") from error
+
+
+def _with_label_key(vault: Vault, store: Store) -> Vault:
+    try:
+        return vault.with_label_key(_meta(store, _LABEL_KEY, vault.sealed_label_key()))
+    except Undecryptable as error:
+        raise ConfigError("The encryption keys at hand do not open what this store has encrypted.") from error
 
 
 def _opened(url: str) -> Store:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_bytes
 from tempfile import mkstemp
 from typing import Any
 
@@ -22,11 +23,23 @@ class Undecryptable(Exception):
 
 
 class Vault:
-    """Seals mappings of plain JSON into text and opens them again."""
+    """Seals mappings of plain JSON into text and opens them again.
 
-    def __init__(self, keys: list[str]) -> None:
+    `label_key` signs the labels of native objects. It is no encryption key: it belongs to the store, where it
+    lies sealed, and stays when encryption keys are rotated, since native objects live longer than these."""
+
+    def __init__(self, keys: list[str], label_key: bytes = b"") -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys])
         self._keys = [key.encode() for key in keys]
+        self.label_key = label_key
+
+    def with_label_key(self, sealed: str) -> Vault:
+        """The same vault with the label key that `sealed_label_key` has made. Raises `Undecryptable`."""
+        return Vault([key.decode() for key in self._keys], bytes.fromhex(self.open(sealed)["key"]))
+
+    def sealed_label_key(self) -> str:
+        """A new label key, sealed."""
+        return self.seal({"key": token_bytes(32).hex()})
 
     def seal(self, content: Mapping[str, Any]) -> str:
         """Encrypted with the newest key; different each time."""

@@ -132,10 +132,10 @@ class Machine:
         before, self._requests = self._requests, self._site.requests
         return [SimpleNamespace(next_at=lambda now: now)] if self._requests != before else []
 
-    def read_all(self, installation: str, cluster: str) -> list[Observation]:
+    def read_all(self, installation: str, cluster: str, label_key: bytes = b"") -> list[Observation]:
         """Everything of one installation and one cluster of it."""
         host = Host(name="a", runtime="docker", endpoint=self._site.engine.endpoint)
-        looking = adapter.NativeAdapter(Connection(installation, cluster, "native", hosts=(host,)))
+        looking = adapter.NativeAdapter(Connection(installation, cluster, "native", hosts=(host,), label_key=label_key))
         try:
             return looking.observe(None)
         finally:

@@ -102,10 +102,11 @@ class Machines:
         self._changes = sum(host.calls[name] for host in self._hosts.values() for name in CHANGES)
         return [SimpleNamespace(next_at=lambda now: now)] if self._changes != before else []
 
-    def read_all(self, installation: str, cluster: str) -> list[Observation]:
+    def read_all(self, installation: str, cluster: str, label_key: bytes = b"") -> list[Observation]:
         """Everything of one installation and one cluster of it."""
         registered = tuple(Host(name=name, runtime="fake", endpoint=f"unix:///{name}") for name in self._hosts)
-        looking = adapter.NativeAdapter(Connection(installation, cluster, "native", hosts=registered))
+        connection = Connection(installation, cluster, "native", hosts=registered, label_key=label_key)
+        looking = adapter.NativeAdapter(connection)
         try:
             return looking.observe(None)
         finally:

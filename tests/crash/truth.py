@@ -79,7 +79,7 @@ def nothing_is_left_over(process: Process, story: Story) -> dict[str, Observatio
 def seen_by_nobody(process: Process, story: Story) -> list[Observation]:
     """What is in the cluster, asked of itself."""
     (cluster,) = [cast(Cluster, r.intent) for r in process.gateway.views.ordered("cluster", None)]
-    return story.site.cluster.read_all(process.gateway._tools.installation, cluster.id)
+    return story.site.cluster.read_all(process.gateway._tools.installation, cluster.id, process.vault.label_key)
 
 
 def runs_as_wanted(found: Resource, wanted: Wanted, observation: Observation | None) -> None:

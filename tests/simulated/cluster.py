@@ -98,7 +98,7 @@ class SimulatedCluster:
             self.pass_time(group)
             return group.observation()
 
-    def read_all(self, installation: str, cluster: str) -> list[Observation]:
+    def read_all(self, installation: str, cluster: str, label_key: bytes = b"") -> list[Observation]:
         """Everything of one installation and one cluster of it."""
         with self.changed:
             groups = self.groups((installation, cluster))

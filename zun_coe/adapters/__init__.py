@@ -80,6 +80,7 @@ class Connection:
     """All that an adapter needs to reach its cluster. `credentials` is plain text here and nowhere else:
     never logged. `timeout`: seconds for one backend call; `pull_timeout` for an image. `check`: to be called
     before each call that changes the backend, where one step makes several; it raises what ends the step.
+    `label_key`: signs labels, where something else than the gateway could write them too.
     `elsewhere`: the machine whose sockets lead to it, where that is not this one."""
 
     installation: str
@@ -95,6 +96,7 @@ class Connection:
     parallelism: int = 8
     host_grace: float = 60.0
     check: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+    label_key: bytes = field(default=b"", repr=False)
     elsewhere: str | None = None
 
     @classmethod
@@ -105,6 +107,8 @@ class Connection:
         credentials: Mapping[str, Any],
         settings: Settings,
         check: Callable[[], None] | None = None,
+        *,
+        label_key: bytes,
     ) -> Connection:
         """What is needed to reach a registered cluster; `credentials` are its own, in plain text."""
         return cls(
@@ -121,6 +125,7 @@ class Connection:
             parallelism=settings.parallelism,
             host_grace=settings.host_grace,
             check=check,
+            label_key=label_key,
             elsewhere=cluster.machine if cluster.local and settings.here not in (None, cluster.machine) else None,
         )
 

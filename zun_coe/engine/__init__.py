@@ -146,7 +146,15 @@ class Engine:
             log.error("credentials unreadable", cluster=cluster.name, error=str(error))
             return
         tenure = Tenure(self.ownership, cluster.id)
-        connection = Connection.to(cluster, self._tools.installation, credentials, self._tools.settings, tenure.check)
+        tools = self._tools
+        connection = Connection.to(
+            cluster,
+            tools.installation,
+            credentials,
+            tools.settings,
+            tenure.check,
+            label_key=tools.vault.label_key,
+        )
         adapter = MeasuredAdapter(open_adapter(connection), cluster.name, self._metrics)
         runner = ClusterRunner(self._tools, cluster, adapter, tenure)
         with self._lock:

@@ -32,7 +32,9 @@ class Backends:
                 if adapter is not None:
                     adapter.close()
                 credentials = self._vault.open(record.credentials) if record.credentials else {}
-                adapter = open_adapter(Connection.to(record, self._installation, credentials, self._settings))
+                key = self._vault.label_key
+                connection = Connection.to(record, self._installation, credentials, self._settings, label_key=key)
+                adapter = open_adapter(connection)
                 self._open[cluster] = (found.revision, adapter)
             return adapter
 

@@ -24,10 +24,11 @@ UNTIL_TOLD = 5.0
 
 class Acting:
     """The actions of steps on the hosts' runtimes. `hint` is called when something in the background has
-    ended. Thread-safe. Methods return None when they are done, or what is being waited for."""
+    ended; `label_key` signs the labels of what is created. Thread-safe. Methods return None when they are done, or
+    what is being waited for."""
 
-    def __init__(self, hint: Callable[[WorkloadRef], None]) -> None:
-        self._hint = hint
+    def __init__(self, hint: Callable[[WorkloadRef], None], label_key: bytes = b"") -> None:
+        self._hint, self._label_key = hint, label_key
         self._jobs = Jobs(limit=256)
         self._failed: dict[str, BackendError] = {}
         self.restarted: dict[str, int] = {}
@@ -43,7 +44,10 @@ class Acting:
         """Create and start every container of a replica that is missing; the id of the main one.
         Idempotent. Raises `Absent` with ImageNotFound, or what the runtime refused."""
         made = containers.specs(workload, template, hash_, slot)
-        specs = {role: replace(spec, publish_on=host.publish_on) for role, spec in made.items()}
+        specs = {
+            role: replace(spec, publish_on=host.publish_on, labels=naming.signed(spec.labels, self._label_key))
+            for role, spec in made.items()
+        }
         self._prepare(host, workload, template)
         try:
             return self._create_all(host, template, specs)

@@ -49,10 +49,12 @@ class NativeAdapter(Adapter):
         super().__init__(connection)
         self._hints = Hints()
         self._hosts = {
-            host.name: NativeHost(host, open_runtime(host, connection), connection.parallelism, self._turned)
+            host.name: NativeHost(
+                host, open_runtime(host, connection), connection.parallelism, self._turned, connection.label_key
+            )
             for host in connection.hosts
         }
-        self._acting = Acting(self._hints.put)
+        self._acting = Acting(self._hints.put, connection.label_key)
         self._pulls = Pulls(self._hints.put)
         self._relapses = Relapses()
         self._ailments = Ailments()
@@ -284,7 +286,7 @@ class NativeAdapter(Adapter):
             names = host.runtime.networks(labels)
             host.forget_networks(names)
             left = [name for name in names if not host.runtime.remove_network(name)]
-            return not left or any(c.state not in ("removing", "dead") for c in host.runtime.find(labels, exact=False))
+            return not left or any(c.state not in ("removing", "dead") for c in host.find(labels, exact=False))
 
         return all(self._survey.ask(call).values())
 

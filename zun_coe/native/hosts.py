@@ -13,6 +13,8 @@ from threading import Lock
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+import structlog
+
 from zun_coe.errors import BackendError, Denied, Unavailable
 from zun_coe.model import Host
 from zun_coe.native import naming
@@ -21,6 +23,8 @@ from zun_coe.native.replicas import ended_like
 from zun_coe.native.runtime import Found, Runtime, RuntimeInfo
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 # How long a port that was found taken by somebody else is not tried again.
 CONFLICT_FOR = 30.0
@@ -33,9 +37,15 @@ class NativeHost:
     is otherwise than it was. Thread-safe."""
 
     def __init__(
-        self, host: Host, runtime: Runtime, parallelism: int, turned: Callable[[], None] = lambda: None
+        self,
+        host: Host,
+        runtime: Runtime,
+        parallelism: int,
+        turned: Callable[[], None] = lambda: None,
+        label_key: bytes = b"",
     ) -> None:
-        self.host, self.runtime, self._turned = host, runtime, turned
+        self.host, self.runtime, self._turned, self._label_key = host, runtime, turned, label_key
+        self._forged: frozenset[str] = frozenset()
         self.name = host.name
         self.info: RuntimeInfo | None = None
         self.volumes: frozenset[str] | None = None
@@ -116,6 +126,16 @@ class NativeHost:
             self._turned()
         if took >= 1.0:
             self._hung_until = time.monotonic() + HUNG_FOR
+
+    def find(self, labels: Mapping[str, str], *, exact: bool) -> list[Found]:
+        """Containers with these labels (see `Runtime.find`), as far as the gateway wrote the labels itself. The
+        others are left alone and logged once."""
+        found = self.runtime.find(labels, exact=exact)
+        forged = {f.id: f.name for f in found if not naming.is_genuine(f.name, f.labels, self._label_key)}
+        for id in forged.keys() - self._forged:
+            log.warning("container with foreign labels of ours ignored", host=self.name, name=forged[id], container=id)
+        self._forged = self._forged | forged.keys() if forged else self._forged
+        return [f for f in found if f.id not in forged] if forged else found
 
     def saw(self, found: Iterable[Found], labels: Mapping[str, str]) -> None:
         """This is now all that there is on the host with these labels."""

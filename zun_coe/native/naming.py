@@ -2,13 +2,19 @@
 and never made twice; labels say whose an object is. Neither holds a generation, since neither can change.
 
 Two labels besides the owner's carry what an observation needs and a runtime does not keep: the probe that the
-gateway runs, and the grace of a stop. Both follow from the template, as the hash does."""
+gateway runs, and the grace of a stop. Both follow from the template, as the hash does.
+
+A runtime adds the labels of an image to those of a container made from it, so whoever builds an image could
+speak for the gateway. Therefore every label below is written on every container, empty where it has nothing to
+say, images with labels of the reserved prefix are refused, and a keyed signature over all of them tells the
+gateway's own labels from anybody else's."""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -27,6 +33,11 @@ PARTS = "zun.parts"
 HEALTH = "zun.health"
 STOP_TIMEOUT = "zun.stop_timeout"
 VOLUME = "zun.volume"
+SIGNATURE = "zun.signature"
+
+# The prefix that no image may use, and the labels that are written on every container and signed.
+RESERVED = "zun."
+SIGNED = (INSTALLATION, CLUSTER, PROJECT, NOUN, ID, NAME, SLOT, HASH, ROLE, PARTS, HEALTH, STOP_TIMEOUT)
 
 MAIN = "main"
 INFRA = "infra"
@@ -66,6 +77,31 @@ def ref_of(labels: Mapping[str, str]) -> WorkloadRef | None:
         return None
 
 
+def signed(labels: Mapping[str, str], key: bytes) -> dict[str, str]:
+    """All labels of a container: those given, the rest of `SIGNED` empty, and the signature over these."""
+    whole = dict.fromkeys(SIGNED, "") | dict(labels)
+    return whole | {SIGNATURE: _signature(whole, key)}
+
+
+def is_genuine(name: str, labels: Mapping[str, str], key: bytes) -> bool:
+    """Whether the gateway itself wrote the labels of the container with this name.
+
+    Containers made before labels were signed are known by their names, which follow from the labels: an image
+    can bring labels and no name."""
+    signature = labels.get(SIGNATURE)
+    if signature is not None:
+        return hmac.compare_digest(signature.encode(), _signature(labels, key).encode())
+    ref, slot = ref_of(labels), labels.get(SLOT, "")
+    if ref is None or not slot.isdecimal():
+        return False
+    return name == container_name(ref, int(slot), labels.get(HASH, ""), labels.get(ROLE, MAIN))
+
+
+def reserved(labels: Iterable[str]) -> list[str]:
+    """Those of the labels that only the gateway may write."""
+    return sorted(label for label in labels if label.startswith(RESERVED))
+
+
 def container_name(ref: WorkloadRef, slot: int, hash_: str, role: str = MAIN) -> str:
     """The name of one container of one replica: at most one can have it on a host."""
     own = f"zun-{ref.name}-{_digits(ref.id, 12)}"
@@ -95,9 +131,19 @@ def health_label(health: Health | None) -> dict[str, str]:
 
 
 def probe_of(labels: Mapping[str, str]) -> Health | None:
-    """The probe that a container's label asks for."""
+    """The probe that a container's label asks for; None also for a text that is none."""
     text = labels.get(HEALTH)
-    return msgspec.json.decode(text, type=Health) if text else None
+    try:
+        return msgspec.json.decode(text, type=Health) if text else None
+    except msgspec.MsgspecError:
+        return None
+
+
+def _signature(labels: Mapping[str, str], key: bytes) -> str:
+    """Each label with its length, so that no two sets of labels have the same text."""
+    values = [labels.get(name, "") for name in SIGNED]
+    text = "".join(f"{name}={len(value)}:{value};" for name, value in zip(SIGNED, values, strict=True))
+    return hmac.digest(key, text.encode(), "sha256").hex()[:32]
 
 
 def _digits(id: str, count: int) -> str:

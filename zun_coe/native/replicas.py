@@ -103,12 +103,12 @@ def stale(parts: Mapping[str, Found]) -> list[Found]:
 
 def orphaned(parts: Mapping[str, Found]) -> bool:
     """Whether the container that held the network is gone, so that the others can only be made anew."""
-    return INFRA not in parts and any(naming.PARTS in part.labels for part in parts.values())
+    return INFRA not in parts and any(part.labels.get(naming.PARTS) for part in parts.values())
 
 
 def missing(parts: Mapping[str, Found]) -> set[str]:
     """The roles that a replica should have and has no container for."""
-    told = next((part.labels[naming.PARTS] for part in parts.values() if naming.PARTS in part.labels), "")
+    told = next((known for part in parts.values() if (known := part.labels.get(naming.PARTS))), "")
     return set(filter(None, told.split(","))) - parts.keys()
 
 
@@ -208,7 +208,7 @@ def _checked(part: Found, probed: Probed | None) -> str | None:
 
 def _probed(part: Found, place: Place) -> Probed | None:
     """The result of our probe; "starting" where there is a probe and no result yet."""
-    if naming.HEALTH not in part.labels:
+    if naming.probe_of(part.labels) is None:
         return None
     return place.probed.get(part.id, Probed())
 

@@ -50,7 +50,7 @@ class Survey:
     def look(self, labels: Mapping[str, str], *, exact: bool) -> list[Replica]:
         """All replicas with these labels, those last seen on hosts that are away among them. Raises
         `Unavailable` when no host answers."""
-        found = self.ask(lambda host: host.runtime.find(labels, exact=exact))
+        found = self.ask(lambda host: host.find(labels, exact=exact))
         for name, containers in found.items():
             self._hosts[name].saw(containers, labels)
         now, probed = datetime.now(UTC), self._prober.results()
@@ -74,7 +74,7 @@ class Survey:
             if host.info is None:
                 host.info = host.runtime.info()
             if not host.surveyed:
-                host.saw(host.runtime.find(ours, exact=False), ours)
+                host.saw(host.find(ours, exact=False), ours)
                 host.surveyed = True
 
         self.ask(call)

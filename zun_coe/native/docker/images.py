@@ -31,6 +31,11 @@ class Images:
         config: Mapping[str, Any] = (self._inspect(image) or {}).get("Config") or {}
         return config.get("Entrypoint") or ()
 
+    def labels(self, image: str) -> Mapping[str, str]:
+        """The image's own; empty where it has none or isn't there."""
+        config: Mapping[str, Any] = (self._inspect(image) or {}).get("Config") or {}
+        return config.get("Labels") or {}
+
     def pull(self, image: str, auth: Mapping[str, str] | None) -> None:
         """Fetch it (see `Runtime.pull`). The deadline is of the whole pull, however lively it is."""
         begun = time.monotonic()

@@ -21,6 +21,7 @@ from zun_coe.native.docker.networks import Networks
 from zun_coe.native.docker.reading import require_labels
 from zun_coe.native.docker.recall import glance
 from zun_coe.native.docker.streams import DockerLog, Stream, closing, log_params, objects, tail_start, until_dropped
+from zun_coe.native.naming import reserved
 from zun_coe.native.runtime import ContainerSpec, Found, FoundVolume, RuntimeInfo
 
 # The changes of a container that matter; without them every exec of a health check would be one.
@@ -88,6 +89,7 @@ class DockerRuntime:
     def create(self, spec: ContainerSpec) -> str:
         """See `Runtime.create`. A container that is adopted joins the networks that it has not joined yet."""
         client = self._client.ready()
+        self._refuse_reserved_labels(spec.image)
         if translation.wants_no_arguments(spec):
             spec = replace(spec, entrypoint=self._images.entrypoint(spec.image))
         if spec.networks:
@@ -236,6 +238,13 @@ class DockerRuntime:
                 yield client
         finally:
             self._looks.forget(id)
+
+    def _refuse_reserved_labels(self, image: str) -> None:
+        """An engine gives a container the labels of its image, those too that are the gateway's own words."""
+        if found := reserved(self._images.labels(image)):
+            message = f"the image {image} has labels that are reserved for the gateway ({', '.join(found[:5])})"
+            evidence = {"labels": found[:20], "message": f"{message}; build it without them"}
+            raise Invalid(f"{message}; build it without them.", "InvalidSpec", evidence)
 
     def _inspect(self, id: str) -> Mapping[str, Any]:
         client = self._client.ready()

@@ -15,7 +15,8 @@ from zun_coe.errors import Invalid
 from zun_coe.model import Health
 from zun_coe.native.runtime import ContainerSpec, PortBinding, RuntimeMount
 
-# Networks that a container is still to join before its first start, as JSON: {name: [alias, …]}.
+# Networks that a container is still to join before its first start, as JSON: {name: [alias, …]}. Written on every
+# container, since one of its image would count otherwise.
 ATTACH = "zun.attach"
 
 LOG_FILES = {"max-size": "10m", "max-file": "3"}
@@ -189,8 +190,7 @@ def _networking(spec: ContainerSpec) -> dict[str, Any] | None:
 
 
 def _still_to_join(spec: ContainerSpec) -> dict[str, str]:
-    later = joins_later(spec)
-    return {ATTACH: json.dumps(later, separators=(",", ":"))} if later else {}
+    return {ATTACH: json.dumps(joins_later(spec), separators=(",", ":"))}
 
 
 def _port_bindings(spec: ContainerSpec) -> dict[str, list[dict[str, str]]]:
