@@ -189,4 +189,5 @@ def _reconciler(process: Process, adapter: Adapter) -> Reconciler:
 def _adapter(process: Process) -> Adapter:
     (entry,) = process.cache.list("intent/cluster/")
     installation = cast(Entry, process.cache.get("meta/installation")).value
-    return open_adapter(Connection.to(cast(Cluster, entry.value), str(installation), {}, process.settings))
+    whose, key = str(installation), process.vault.label_key
+    return open_adapter(Connection.to(cast(Cluster, entry.value), whose, {}, process.settings, label_key=key))
