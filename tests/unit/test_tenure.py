@@ -20,7 +20,7 @@ from tests.simulated import CLUSTERS, KIND, SCHEME, SimulatedAdapter, SimulatedC
 from zun_coe import adapters
 from zun_coe.adapters import Connection, Outcome
 from zun_coe.config import Settings
-from zun_coe.engine.acting import Key
+from zun_coe.engine.acting import Conditional, Key
 from zun_coe.engine.reconciler import Result
 from zun_coe.engine.tenure import Tenure
 from zun_coe.errors import Fenced, KeyExists, KeyNotFound, RevisionConflict
@@ -215,7 +215,7 @@ class TestWrites:
         store.transact([], [Put(entry.key, encode(msgspec.structs.replace(entry.value, labels={"a": "b"})))])
         event = place.process.gateway.views.events(None)[0].event
         with pytest.raises(RevisionConflict):
-            ledger.finalise(key, entry, event, tombstone=None, extra=[])
+            ledger.finalise(key, entry, event, tombstone=None)
         assert store.get(entry.key) is not None
         assert store.get(status_key(*key)) is not None
 
@@ -228,7 +228,7 @@ class TestWrites:
         for first in range(0, 300, 100):
             place.process.cache.wait_for(store.transact([], [Put(n, b"{}") for n in names[first : first + 100]]))
         event = place.process.gateway.views.events(None)[0].event
-        ledger.finalise(key, entry, event, tombstone=None, extra=[Delete(name) for name in names])
+        ledger.finalise(key, entry, event, tombstone=None, extra=[Conditional(Delete(name)) for name in names])
         assert store.list("tombstone/c/").records == ()
         assert store.get(entry.key) is None
 
@@ -243,7 +243,7 @@ class TestWrites:
         loss(place)
         event = place.process.gateway.views.events(None)[0].event
         with pytest.raises(Fenced):
-            ledger.finalise(key, entry, event, tombstone=None, extra=[])
+            ledger.finalise(key, entry, event, tombstone=None)
         with pytest.raises(Fenced):
             ledger.commit([], [Delete(entry.key)])
         with pytest.raises(Fenced):

@@ -25,12 +25,14 @@ from zun_coe.store.records import (
     new_id,
     status_key,
     tombstone_key,
+    use_key,
 )
 from zun_coe.vault import Vault
 
 V = TypeVar("V", bound=Value)
-# What one transaction of a finalisation may take besides its fixed part; the rest goes in others before.
-_ROOM = 80
+# What one transaction of a finalisation takes besides its fixed part; the rest goes in others before. Each has two
+# conditions at most.
+_ROOM = 60
 
 
 class Key(NamedTuple):
@@ -39,6 +41,13 @@ class Key(NamedTuple):
     noun: str
     project: str
     id: str
+
+
+class Conditional(NamedTuple):
+    """An operation, and the conditions on which it may be carried out: two at most."""
+
+    operation: Operation
+    conditions: Sequence[Condition] = ()
 
 
 @dataclass(frozen=True)
@@ -92,22 +101,25 @@ class Ledger:
             self._commit([self._tools.ownership.guard(self._cluster), Missing(told.key)], [told])
 
     def finalise(
-        self, key: Key, entry: Entry, event: Event, *, tombstone: Value | None, extra: list[Operation]
+        self, key: Key, entry: Entry, event: Event, *, tombstone: Value | None, extra: Sequence[Conditional] = ()
     ) -> None:
         """Forget something for good: all of its keys go, its tombstone, its event and those of instances that
-        were there come, on condition that its mark for deletion is as it was when it was acted on. Of `extra`
-        what one transaction has no room for goes before, on the same condition; it has to be repeatable."""
+        were there come, on condition that its mark for deletion is as it was when it was acted on. Of its revisions
+        and of `extra`, what one transaction has no room for goes before, on the same condition; it has to be
+        repeatable. Raises `RevisionConflict` also where a condition of `extra` does not hold."""
         record = cast(Intent, entry.value)
-        keys = [e.key for e in self._cache.list(f"revision/{key.project}/{key.id}/")]
-        gone = [intent_key(*key), status_key(*key), name_key(key.noun, key.project, record.name), *keys]
+        revisions = self._cache.list(f"revision/{key.project}/{key.id}/")
+        more = [*extra, *(Conditional(Delete(e.key)) for e in revisions)]
+        gone = [intent_key(*key), status_key(*key), name_key(key.noun, key.project, record.name)]
+        gone += [e.key for e in [self._cache.get(use_key(key.noun, key.id))] if e]
         operations: list[Operation] = [Delete(k) for k in gone]
         if tombstone is not None:
             operations.append(Put(tombstone_key(self._cluster, key.noun, key.id), encode(tombstone)))
         conditions: list[Condition] = [self._tools.ownership.guard(self._cluster), At(entry.key, entry.revision)]
-        for first in range(_ROOM, len(extra), _ROOM):
-            self._commit(conditions, extra[first : first + _ROOM])
-        operations += [*extra[:_ROOM], *self._told([*self._left(key, record, event), event], new_id())]
-        self._commit(conditions, operations)
+        for first in range(_ROOM, len(more), _ROOM):
+            self._commit_all(conditions, more[first : first + _ROOM])
+        told = self._told([*self._left(key, record, event), event], new_id())
+        self._commit_all(conditions, more[:_ROOM], [*operations, *told])
 
     def _left(self, key: Key, record: Intent, last: Event) -> list[Event]:
         """What is told of instances that nobody has seen going."""
@@ -127,6 +139,12 @@ class Ledger:
     def _commit(self, conditions: list[Condition], operations: list[Operation]) -> None:
         revision = self._store.transact(conditions, operations)
         self._cache.wait_for(revision)
+
+    def _commit_all(
+        self, conditions: Sequence[Condition], some: Sequence[Conditional], others: Sequence[Operation] = ()
+    ) -> None:
+        needed = [condition for one in some for condition in one.conditions]
+        self._commit([*conditions, *needed], [*others, *(one.operation for one in some)])
 
     def _told(self, events: Sequence[Event], write: str) -> list[Operation]:
         numbered = [msgspec.structs.replace(e, n=n) for n, e in enumerate(events)]

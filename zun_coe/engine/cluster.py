@@ -9,11 +9,11 @@ import msgspec
 
 from zun_coe.adapters import Adapter
 from zun_coe.engine import telling
-from zun_coe.engine.acting import Key, Ledger, Tools
+from zun_coe.engine.acting import Conditional, Key, Ledger, Tools
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.errors import BackendError
 from zun_coe.model import Cluster, ClusterInfo, ClusterStatus, Event, Intent
-from zun_coe.store import Delete, Operation
+from zun_coe.store import Delete
 from zun_coe.store.cache import Entry
 from zun_coe.store.records import utc_now
 
@@ -119,11 +119,12 @@ class ClusterKeeper:
             event = telling.event(
                 record, key.noun, f"{key.noun.title()}Deleted", "Its cluster was forgotten.", utc_now()
             )
-            self._ledger.finalise(key, found, event, tombstone=None, extra=[])
+            self._ledger.finalise(key, found, event, tombstone=None)
         event = telling.event(cluster, "cluster", "ClusterDeleted", "It is gone.", utc_now())
         stones = self._tools.cache.list(f"tombstone/{cluster.id}/")
-        extra: list[Operation] = [Delete(e.key) for e in stones]
-        self._ledger.finalise(self._key, entry, event, tombstone=None, extra=extra)
+        self._ledger.finalise(
+            self._key, entry, event, tombstone=None, extra=[Conditional(Delete(e.key)) for e in stones]
+        )
         return True
 
     def _carried(self, cluster: str) -> list[tuple[Key, Entry]]:

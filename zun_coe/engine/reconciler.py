@@ -14,7 +14,7 @@ import msgspec
 
 from zun_coe.adapters import Adapter, Again, Done, Outcome, Wait
 from zun_coe.engine import telling
-from zun_coe.engine.acting import Key, Ledger, Tools
+from zun_coe.engine.acting import Conditional, Key, Ledger, Tools
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.rollout import excused, judge, next_look
 from zun_coe.engine.tenure import Tenure
@@ -36,9 +36,10 @@ from zun_coe.model import (
     is_finished,
     ref_of,
 )
-from zun_coe.store import Operation, Put
+from zun_coe.store import At, Put
 from zun_coe.store.cache import Entry
 from zun_coe.store.records import encode, intent_key, new_id, revision_key, utc_now
+from zun_coe.store.references import volume_uses
 
 _STEPS = 200
 
@@ -194,19 +195,21 @@ class Reconciler:
         )
         return Result()
 
-    def _volume_marks(self, intent: Intent, now: datetime) -> list[Operation]:
-        """The volumes that go with it: those that nothing else mounts."""
-        marks: list[Operation] = []
+    def _volume_marks(self, intent: Intent, now: datetime) -> list[Conditional]:
+        """The volumes that go with it: those that nothing else mounts, on condition that nothing begins to."""
+        marks: list[Conditional] = []
         for id in intent.volumes.values():
             entry = self._tools.cache.get(intent_key("volume", intent.project, id))
-            if entry is None or self._users(intent.project, id) - {intent.id}:
+            if entry is None:
                 continue
             volume = cast(Volume, entry.value)
-            if volume.deletion is not None:
+            uses = volume_uses(self._tools.cache, volume)
+            if volume.deletion is not None or {user.id for user in uses.users} - {intent.id}:
                 continue
             deletion = Deletion(at=now, request_id=cast(Deletion, intent.deletion).request_id)
             marked = msgspec.structs.replace(volume, deletion=deletion, generation=volume.generation + 1)
-            marks.append(Put(entry.key, encode(marked)))
+            conditions = (At(entry.key, entry.revision), uses.unchanged)
+            marks.append(Conditional(Put(entry.key, encode(marked)), conditions))
         return marks
 
     def _users(self, project: str, volume: str) -> set[str]:
@@ -226,7 +229,7 @@ class Reconciler:
             self._adapter.remove_volume(volume.name, volume.id, volume.project)
         now = self._clock()
         event = telling.event(volume, "volume", "VolumeDeleted", "It is gone.", now)
-        self._ledger.finalise(key, entry, event, tombstone=None, extra=[])
+        self._ledger.finalise(key, entry, event, tombstone=None)
         return Result()
 
     def _volume_status(self, key: Key) -> Result:

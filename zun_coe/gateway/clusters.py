@@ -17,6 +17,7 @@ from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import Cluster, Deletion, Host, OperationSupport
 from zun_coe.store.records import intent_key, new_id, utc_now
+from zun_coe.store.references import cluster_uses
 
 _FIELDS = ("labels", "hosts", "endpoint", "node_endpoint", "namespace", "machine", "public")
 
@@ -127,12 +128,14 @@ class Clusters(Resources):
     def _mark(self, call: Call, found: Resource, force: bool) -> Answer:
         old: Cluster = found.intent
         check_preconditions(call, old.generation)
-        carried = self._views.on_cluster(old.id)
+        carried, unchanged = cluster_uses(self._tools.cache, old.id)
         if carried and not force:
-            names = ", ".join(sorted(f"{r.noun} {r.intent.name}" for r in carried)[:5])
+            names = ", ".join(sorted(f"{user.noun} {user.name}" for user in carried)[:5])
             detail = f"It still carries {len(carried)} ({names}); delete them first, or use force to forget them."
             raise Conflict(detail)
         change = Change()
+        if not force:
+            change.conditions.append(unchanged)
         mark = old.deletion or Deletion(at=utc_now(), request_id=call.request_id)
         mark = replaced(mark, force=mark.force or force)
         if mark != old.deletion:

@@ -10,11 +10,12 @@ from zun_coe.errors import Conflict, FieldProblem, Gone, Malformed
 from zun_coe.gateway import rendering
 from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
 from zun_coe.gateway.resources import Once, Resources, Tools, page_answer
-from zun_coe.gateway.views import Resource, StoredEvent, Views
+from zun_coe.gateway.views import StoredEvent, Views
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import Deletion, Event, Secret, Volume
-from zun_coe.store import At, Delete
-from zun_coe.store.records import intent_key, name_key, new_id, utc_now
+from zun_coe.store import At, Condition, Delete
+from zun_coe.store.records import intent_key, name_key, new_id, use_key, utc_now
+from zun_coe.store.references import secret_uses, volume_uses
 
 
 class Secrets(Resources):
@@ -37,12 +38,15 @@ class Secrets(Resources):
             found = self._find(call, ref)
             record: Secret = found.intent
             check_preconditions(call, record.generation)
-            if users := self._users(record):
-                raise Conflict(f"The secret {record.name} is used by {', '.join(users)}; change or delete them first.")
+            uses = secret_uses(self._tools.cache, record)
+            if uses.users:
+                names = ", ".join(map(str, uses.users))
+                raise Conflict(f"The secret {record.name} is used by {names}; change or delete them first.")
             change = Change()
             key = intent_key("secret", record.project, record.id)
-            change.conditions.append(At(key, found.revision))
-            change.operations += [Delete(key), Delete(name_key("secret", record.project, record.name))]
+            change.conditions += [At(key, found.revision), uses.unchanged]
+            gone = (key, name_key("secret", record.project, record.name), use_key("secret", record.id))
+            change.operations += map(Delete, gone)
             change.tell(self._event(call, "SecretDeleted", record, "It was deleted."))
             self._tools.writer.commit(change)
             return Answer(204)
@@ -71,17 +75,6 @@ class Secrets(Resources):
         self._tools.writer.commit(change)
         return answer
 
-    def _users(self, secret: Secret) -> Sequence[str]:
-        users = []
-        with self._views.lock:
-            for noun in ("app", "container"):
-                for found in self._views.ordered(noun, secret.project):
-                    template = found.intent.template
-                    named = {source.partition("/")[0] for source in template.env_secrets.values()}
-                    if secret.name in named | {template.image_auth}:
-                        users.append(f"the {noun} {found.intent.name}")
-        return users
-
 
 class Volumes(Resources):
     """Named storage, made by the first mount that names it; it outlives what uses it."""
@@ -97,22 +90,27 @@ class Volumes(Resources):
             found = self._find(call, ref)
             record: Volume = found.intent
             check_preconditions(call, record.generation)
-            self._must_be_unused(found)
+            unused = self._unused(record)
             mark = record.deletion or Deletion(at=utc_now(), request_id=call.request_id)
             mark = replaced(mark, force=mark.force or force)
             if mark != record.deletion:
                 change = Change()
                 new = replaced(record, deletion=mark, generation=record.generation + 1, write_id=change.write_id)
                 change.put(intent_key("volume", record.project, record.id), new, found.revision)
+                change.conditions.append(unused)
                 change.tell(self._event(call, "VolumeDeleting", new, "Deletion was asked for."))
                 self._tools.writer.commit(change)
             return self._leaving(record)
 
         return self._attempt(call, attempt)
 
-    def _must_be_unused(self, found: Resource) -> None:
-        if users := self._views.users_of(found.intent):
-            raise Conflict(f"The volume {found.intent.name} is mounted by {', '.join(users)}; delete them first.")
+    def _unused(self, volume: Volume) -> Condition:
+        """The condition on which nothing mounts it. Raises `Conflict` where something does."""
+        uses = volume_uses(self._tools.cache, volume)
+        if uses.users:
+            names = ", ".join(map(str, uses.users))
+            raise Conflict(f"The volume {volume.name} is mounted by {names}; delete them first.")
+        return uses.unchanged
 
 
 class Events:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 
@@ -40,7 +40,7 @@ from zun_coe.model import (
     template_hash,
     without,
 )
-from zun_coe.store import At, Delete, Put
+from zun_coe.store import Delete, Put
 from zun_coe.store.records import encode, intent_key, new_id, revision_key, utc_now
 
 
@@ -111,7 +111,7 @@ class Workloads(Resources):
         intent = self._checked(call, intent, wanted, cluster, change)
         change.put(self._key(intent), intent)
         change.name(self.noun, intent.project, intent.name, intent.id)
-        change.conditions.append(At(intent_key("cluster", cluster.intent.project, cluster.id), cluster.revision))
+        change.refer("cluster", cluster.intent.project, cluster.id, cluster.revision)
         self._keep_revision(intent, change)
         change.tell(self._created(call, intent))
         answer = self._preview(intent, Status())
@@ -168,7 +168,7 @@ class Workloads(Resources):
     def _checked(self, call: Call, intent: Intent, wanted: specs.Wanted, cluster: Resource, change: Change) -> Intent:
         """The intent with its volumes and its losses, if it makes sense, is allowed, and can be carried."""
         principal, settings = call.principal, self._tools.settings
-        specs.check(wanted, intent.noun, lambda name: self._secret(intent.project, name))
+        specs.check(wanted, intent.noun, self._secrets(intent, change))
         specs.check_policy(
             intent.template,
             bind=settings.allow_bind or (principal.admin and settings.admin_bind),
@@ -262,6 +262,7 @@ class Workloads(Resources):
                 )
                 raise Unprocessable(detail, [FieldProblem(f"{pointer}/volume/name", detail)])
             ids[source.name] = volume.id
+            change.refer("volume", volume.project, volume.id, found.revision)
         return ids
 
     def _new_volume(
@@ -284,9 +285,19 @@ class Workloads(Resources):
         change.name("volume", intent.project, name, volume.id)
         return volume.id
 
-    def _secret(self, project: str, name: str) -> Secret | None:
-        found = self._views.named("secret", project, name)
-        return found.intent if found else None
+    def _secrets(self, intent: Intent, change: Change) -> Callable[[str], Secret | None]:
+        """Finds the secrets that the template names; the change refers to those that are there."""
+        found: dict[str, Resource | None] = {}
+
+        def secret(name: str) -> Secret | None:
+            if name not in found:
+                found[name] = one = self._views.named("secret", intent.project, name)
+                if one is not None:
+                    change.refer("secret", intent.project, one.id, one.revision)
+            known = found[name]
+            return known.intent if known else None
+
+        return secret
 
     def _keep_revision(self, intent: Intent, change: Change, restored: int | None = None) -> None:
         if intent.noun != "app":

@@ -26,7 +26,7 @@ from zun_coe.gateway.calls import Answer, Call, Settle
 from zun_coe.model import Event, IdempotentAnswer, Value
 from zun_coe.store import At, Condition, Missing, Operation, Put, Store
 from zun_coe.store.cache import Cache
-from zun_coe.store.records import decode, encode, event_key, idem_key, name_key, new_id, utc_now
+from zun_coe.store.records import decode, encode, event_key, idem_key, intent_key, name_key, new_id, use_key, utc_now
 from zun_coe.vault import Vault
 
 ATTEMPTS = 3
@@ -59,6 +59,12 @@ class Change:
         key = name_key(noun, project, name)
         self.conditions.append(Missing(key))
         self.operations.append(Put(key, id.encode()))
+
+    def refer(self, noun: str, project: str, id: str, revision: int) -> None:
+        """Depend on something that was looked at, at this revision: it cannot be deleted at the same time (see
+        `zun_coe.store.references`)."""
+        self.conditions.append(At(intent_key(noun, project, id), revision))
+        self.operations.append(Put(use_key(noun, id), self.write_id.encode()))
 
     def tell(self, event: Event) -> None:
         """An event of this change, in the same transaction."""
@@ -161,7 +167,7 @@ class Writer:
         for condition in change.conditions:
             if isinstance(condition, Missing) and self._store.get(condition.key) is not None:
                 family, *rest = condition.key.split("/")
-                if family == "name":
+                if family == "name" and rest[0] != "volume":  # that of a volume is made by a mount, which looks again
                     noun, _, name = rest
                     return name_taken(noun, name)
                 return RevisionConflict(f"{family} changed meanwhile")

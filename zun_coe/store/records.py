@@ -8,6 +8,7 @@ revision/<project>/<app>/<number, 8 digits>
 event/<project>/<write>/<n>      the event's id is <revision of the store>-<n>
 idem/<project>/<digest of user, operation and key>
 tombstone/<cluster>/<noun>/<id>
+use/<noun>/<id>                  put anew with each reference to it (`store/references.py`)
 owner/<cluster>                  leased; which engine has the cluster
 service/<id>                     leased"""
 
@@ -89,6 +90,11 @@ def idem_key(project: str, digest: str) -> str:
 def tombstone_key(cluster: str, noun: str, id: str) -> str:
     """Where it is told that something of a cluster is gone."""
     return f"tombstone/{cluster}/{noun}/{id}"
+
+
+def use_key(noun: str, id: str) -> str:
+    """What changes whenever something begins to refer to a volume, a secret or a cluster."""
+    return f"use/{noun}/{id}"
 
 
 def owner_key(cluster: str) -> str:
