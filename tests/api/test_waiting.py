@@ -38,12 +38,41 @@ def test_time_is_up_is_202(api: httpx.Client, outside: Outside) -> None:
 
 
 def test_a_failure_is_settled_too(api: httpx.Client, outside: Outside) -> None:
-    outside.set_image("none:1", Image(missing=True))
-    body = APP | {"image": "none:1", "update": {"deadline": 1}}
+    outside.set_image("sick:1", Image(ready=False))
+    body = APP | {"image": "sick:1", "update": {"deadline": 1}}
     answer = api.post("/v1/apps", params={"wait": 20}, json=body)
     assert answer.status_code == 200
     assert answer.json()["status"]["phase"] == "Failed"
-    assert answer.json()["status"]["reason"] == "ImageNotFound"
+
+
+def test_when_time_is_up_the_state_of_then_is_answered(api: httpx.Client, app_of: Make, outside: Outside) -> None:
+    """And not the one from before the write, in which it ran and nothing was wrong."""
+    app_of()
+    outside.set_image("slow:1", Image(pull=3600))
+    answers = [api.patch("/v1/apps/hello", params={"wait": 1}, json={"image": "slow:1"})]
+    answers.append(api.post("/v1/apps/hello/restart", params={"wait": 0.5}))
+    answers.append(api.put("/v1/apps/hello", params={"wait": 0.5}, json={"image": "slow:1", "cluster": "here"}))
+    for answer in answers:
+        status = answer.json()["status"]
+        assert (answer.status_code, status["phase"], status["reason"]) == (202, "Progressing", "Pulling")
+        assert answer.headers["ETag"] == f'"{answer.json()["generation"]}"'
+
+
+def test_a_reason_that_time_does_not_heal_is_answered_at_once(api: httpx.Client, outside: Outside) -> None:
+    outside.set_image("none:1", Image(missing=True))
+    answer = api.post("/v1/apps", params={"wait": 20}, json=APP | {"image": "none:1"})
+    assert (answer.status_code, answer.json()["status"]["reason"]) == (200, "ImageNotFound")
+    assert answer.elapsed.total_seconds() < 10, "the grace is for others"
+
+
+def test_a_reason_that_might_go_away_is_answered_after_a_grace(api: httpx.Client) -> None:
+    body = APP | {"command": ["false"]}
+    began = time.monotonic()
+    answer = api.post("/v1/apps", params={"wait": 20, "settle_after": 1}, json=body)
+    assert (answer.status_code, answer.json()["status"]["reason"]) == (200, "CrashLoop")
+    assert time.monotonic() - began >= 1
+    answer = api.post("/v1/apps", params={"wait": 1, "settle_after": 60}, json=body | {"name": "patient"})
+    assert answer.status_code == 202
 
 
 def test_deleted_is_204(api: httpx.Client, app_of: Make) -> None:
@@ -64,7 +93,7 @@ def test_deleted_while_it_is_waited_for(api: httpx.Client, outside: Outside) -> 
 
 def test_many_wait_and_hold_no_thread(service: Service, project: str, api: httpx.Client, outside: Outside) -> None:
     """More waiters than there are threads, and plain requests are answered beside them at once."""
-    outside.set_image("later:1", Image(missing=True))
+    outside.set_image("later:1", Image(pull=3))
     threads = threading.active_count()
     names = [f"w{n}" for n in range(100)]
 
@@ -85,7 +114,6 @@ def test_many_wait_and_hold_no_thread(service: Service, project: str, api: httpx
         assert threading.active_count() < threads + len(names)
         assert api.get("/healthz").status_code == 200
         assert not waiting.done(), "nobody has to wait for those who wait"
-        outside.set_image("later:1", Image())
         assert waiting.result() == [200] * len(names)
 
 

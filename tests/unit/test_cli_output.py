@@ -178,6 +178,8 @@ def test_exit_codes_of_refusals() -> None:
         {"phase": "Exited", "exit_code": 3},
         {"phase": "Running", "rollout": {"to": 2, "state": "rolled_back"}},
         {"phase": "Progressing", "rollout": {"to": 2, "state": "failed"}},
+        {"phase": "Progressing", "reason": "CrashLoop"},
+        {"phase": "Pending", "reason": "VolumeUnavailable"},
     ],
 )
 def test_what_has_ended_badly(status: dict[str, Any]) -> None:

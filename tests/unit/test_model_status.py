@@ -34,6 +34,7 @@ from zun_coe.model.status import (
     effective_hash,
     is_finished,
     is_settled,
+    settles_in,
     stays_exited,
     wanted_hash,
     worst,
@@ -392,6 +393,62 @@ def test_app_is_settled(phase: Any, settled: bool) -> None:
 )
 def test_container_is_settled(desired: Any, phase: Any, settled: bool) -> None:
     assert is_settled(container(desired_state=desired), Status(phase=phase, observed_generation=3)) is settled
+
+
+def held_up(reason: str, **fields: Any) -> Status:
+    """A status that has given this reason for ten seconds."""
+    base: dict[str, Any] = {"phase": "Progressing", "observed_generation": 3, "reason": reason}
+    return Status(**base | {"reason_since": NOW - timedelta(seconds=10)} | fields)
+
+
+@pytest.mark.parametrize("intent", [app(), container()], ids=["app", "container"])
+@pytest.mark.parametrize(
+    ("reason", "left"),
+    [
+        ("InvalidSpec", 0),
+        ("ImageNotFound", 0),
+        ("CrashLoop", 5),
+        ("ImagePullFailed", 5),
+        ("PortConflict", 5),
+        ("Error", 5),
+        ("Pulling", None),
+        (None, None),
+    ],
+)
+def test_waiting_ends_with_a_reason(intent: Intent, reason: Any, left: Any) -> None:
+    assert settles_in(intent, held_up(reason), NOW, grace=15) == left
+    assert settles_in(intent, held_up(reason), NOW, grace=10) == (None if left is None else 0)
+
+
+@pytest.mark.parametrize(
+    ("intent", "fields"),
+    [
+        (app(generation=4), {}),
+        (app(deletion=MARK), {}),
+        (app(desired_state="stopped"), {}),
+        (app(replicas=0), {}),
+        (container(restarts=1), {}),
+        (app(), {"instances": (up(1, hash=OLD, reason="InvalidSpec"), up(2))}),
+    ],
+    ids=["not acted on", "leaving", "to be stopped", "to be none", "to be restarted", "of the replicas before"],
+)
+def test_waiting_goes_on_where_the_reason_is_not_of_what_was_asked_for(intent: Intent, fields: Any) -> None:
+    assert settles_in(intent, held_up("InvalidSpec", **fields), NOW) is None
+
+
+def test_waiting_goes_on_while_there_is_progress() -> None:
+    moving = held_up("CrashLoop", progressed_at=NOW - timedelta(seconds=1))
+    assert settles_in(app(), moving, NOW, grace=10) == 9
+
+
+def test_a_reason_is_as_old_as_its_generation() -> None:
+    crashing = up(1, ready=False, state="restarting", reason="CrashLoop")
+    first = derive_status(app(), seen(crashing), Status(), NOW)
+    later = derive_status(app(), seen(crashing), first, NOW + timedelta(seconds=5))
+    assert (first.reason, first.reason_since, later.reason_since) == ("CrashLoop", NOW, NOW)
+    changed = derive_status(app(generation=4), seen(crashing), later, NOW + timedelta(seconds=9))
+    assert changed.reason_since == NOW + timedelta(seconds=9)
+    assert derive_status(app(generation=4), seen(up(1), up(2)), changed, NOW).reason_since is None
 
 
 def test_container_that_is_to_be_restarted_is_not_settled_before() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,11 +37,14 @@ class Waiting:
             await send(message)
 
     async def _settled(self, exchange: Exchange, receive: Receive) -> Answer | None:
+        """The answer once it has settled, or the state of the moment when time is up. None: nothing is waited for,
+        or nobody waits any more."""
         if exchange.settle is None:
             return None
+        settle = replace(exchange.settle, grace=exchange.params.get("settle_after", exchange.settle.grace))
         seconds = min(exchange.params["wait"], self._max_wait)
         gone = asyncio.ensure_future(departed(receive))
-        waiting = asyncio.ensure_future(self._until(exchange.settle, seconds))
+        waiting = asyncio.ensure_future(self._until(settle, seconds))
         try:
             await asyncio.wait({gone, waiting}, return_when=asyncio.FIRST_COMPLETED)
             return waiting.result() if waiting.done() else None
@@ -49,17 +53,17 @@ class Waiting:
             waiting.cancel()
             await asyncio.gather(gone, waiting, return_exceptions=True)
 
-    async def _until(self, settle: Settle, seconds: float) -> Answer | None:
+    async def _until(self, settle: Settle, seconds: float) -> Answer:
         deadline = time.monotonic() + seconds
         with self._wakeups.waiting(resource(settle.noun, settle.id)) as waiter:
             while not self._wakeups.closing:
                 answer = self._gateway.settled(settle)
-                if answer is not None:
-                    return answer
                 remaining = deadline - time.monotonic()
-                if remaining <= 0 or not await waiter.wait(remaining):
-                    return self._gateway.settled(settle)
-        return None
+                if answer is not None or remaining <= 0:
+                    return answer or self._gateway.unsettled(settle)
+                due = self._gateway.settles_in(settle)
+                await waiter.wait(remaining if due is None else min(remaining, due))
+        return self._gateway.unsettled(settle)
 
 
 class _Held:

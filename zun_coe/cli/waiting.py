@@ -25,6 +25,7 @@ SLICE = 1.0
 DEFAULT = 300
 """Seconds that `--wait` alone waits."""
 _BAD = ("Failed", "Degraded", "Unreachable")
+_MOVING = ("Pending", "Creating", "Progressing", "Restarting")
 _GONE_WRONG = ("failed", "rolled_back")
 
 
@@ -74,7 +75,8 @@ def check_well(noun: str, resource: Mapping[str, Any]) -> None:
     status = resource.get("status", {})
     rollout = status.get("rollout") or {}
     failed = status.get("phase") == "Exited" and status.get("exit_code")
-    if status.get("phase") in _BAD or rollout.get("state") in _GONE_WRONG or failed:
+    held_up = status.get("phase") in _MOVING and status.get("reason")
+    if status.get("phase") in _BAD or rollout.get("state") in _GONE_WRONG or failed or held_up:
         raise Unwell(sentence(resource))
 
 

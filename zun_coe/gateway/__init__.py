@@ -17,9 +17,10 @@ from zun_coe.gateway.resources import Tools
 from zun_coe.gateway.views import Replica, Resource, StoredEvent, Views
 from zun_coe.gateway.writing import Writer
 from zun_coe.metrics import Metrics
-from zun_coe.model import Instance, is_settled, ref_of
+from zun_coe.model import Instance, ref_of, settles_in
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache
+from zun_coe.store.records import utc_now
 from zun_coe.vault import Vault
 
 __all__ = [
@@ -73,9 +74,21 @@ class Gateway:
             return Answer(204) if found is None else None
         if found is None:
             return Answer(404)
-        if not self._has_settled(found, settle):
+        if self._settles_in(found, settle) != 0:
             return None
         return Answer(200, self.views.body(found), {"ETag": etag(found.intent.generation)})
+
+    def settles_in(self, settle: Settle) -> float | None:
+        """In how many seconds it will have settled if nothing changes (None: not by the passing of time)."""
+        found = self.views.get(settle.noun, settle.id)
+        return None if found is None or settle.deleted else self._settles_in(found, settle)
+
+    def unsettled(self, settle: Settle) -> Answer:
+        """The answer to somebody who has waited long enough: the state of now."""
+        found = self.views.get(settle.noun, settle.id)
+        if found is None:
+            return Answer(204 if settle.deleted else 404)
+        return Answer(202, self.views.body(found), {"ETag": etag(found.intent.generation)})
 
     def refresh(self) -> None:
         """Wait until the copy has seen everything that the store has now. Raises `StoreUnavailable`."""
@@ -116,9 +129,11 @@ class Gateway:
         """Let go of connections. Idempotent."""
         self.backends.close()
 
-    def _has_settled(self, found: Resource, settle: Settle) -> bool:
+    def _settles_in(self, found: Resource, settle: Settle) -> float | None:
         if settle.noun == "cluster":
-            return bool(found.status.observed_generation >= settle.generation)
-        if settle.noun in ("app", "container"):
-            return found.intent.generation >= settle.generation and is_settled(found.intent, found.status)
-        return True
+            return 0.0 if found.status.observed_generation >= settle.generation else None
+        if settle.noun not in ("app", "container"):
+            return 0.0
+        if found.intent.generation < settle.generation:
+            return None
+        return settles_in(found.intent, found.status, utc_now(), settle.grace)

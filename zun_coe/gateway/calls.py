@@ -9,6 +9,7 @@ from typing import Any
 from zun_coe.auth import Principal
 from zun_coe.errors import PreconditionFailed
 from zun_coe.model import Instance, Noun, WorkloadRef
+from zun_coe.model.status import GRACE
 
 PLURALS = {
     "app": "apps",
@@ -45,13 +46,15 @@ class Query:
 
 @dataclass(frozen=True)
 class Settle:
-    """What `?wait` waits for: that this resource has settled at this generation (or is gone)."""
+    """What `?wait` waits for: that this resource has settled at this generation (or is gone). `grace`: seconds
+    after which a reason that might go away by itself counts as the end, too."""
 
     noun: str
     project: str
     id: str
     generation: int
     deleted: bool = False
+    grace: float = GRACE
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from zun_coe.model.value import timestamp
 
 # The engine's memory inside a status: kept, and nobody's business.
 _HIDDEN = {"settled", "goal", "best", "progressed_at", "restarted", "restarting", "hash", "instances", "write_id"}
+_HIDDEN |= {"reason_since"}
 _PHASES: dict[str, Phase] = {
     "pending": "Pending",
     "creating": "Creating",

@@ -46,6 +46,7 @@ from zun_coe.model.status import (
     derive_status,
     is_finished,
     is_settled,
+    settles_in,
     stays_exited,
     wanted_hash,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "plain",
     "prepare",
     "ref_of",
+    "settles_in",
     "share_of",
     "stays_exited",
     "template_hash",

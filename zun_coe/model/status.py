@@ -54,6 +54,11 @@ Reason = Literal[
 # What explains most comes first: it is shown when the replicas of one app disagree.
 _PRECEDENCE: tuple[str, ...] = Reason.__args__  # type: ignore[attr-defined]  # typing has no public way to list a Literal
 
+# Time alone heals neither: whoever waits need not wait any longer.
+_DEFINITE = frozenset({"InvalidSpec", "ImageNotFound"})
+GRACE = 10.0
+"""Seconds for which a reason that might go away by itself is waited out, unless somebody asks otherwise."""
+
 # What keeps a replica that serves from moving to another host.
 _HOLDING = frozenset({"Unschedulable", "ImageNotFound", "ImagePullFailed", "PortConflict"})
 
@@ -97,7 +102,8 @@ class Status(Value, frozen=True, kw_only=True):
     """The state of an app or a container. The fields from `settled` on are the engine's memory and are
     not shown: the generation that was fully ready last, what is worked towards (`goal`) and how near it
     came (`best`, `progressed_at`), the restarts carried out and the one that was last begun (`restarting`), the
-    template last reached in full (`hash`, of `revision`), the instances."""
+    template last reached in full (`hash`, of `revision`), the instances, and since when this reason has been
+    given for this generation (`reason_since`)."""
 
     phase: Phase = "Pending"
     observed_generation: int = 0
@@ -118,6 +124,7 @@ class Status(Value, frozen=True, kw_only=True):
     restarting: int = 0
     hash: str = ""
     instances: tuple[Instance, ...] = ()
+    reason_since: datetime | None = None
     write_id: str = ""
 
 
@@ -131,7 +138,14 @@ def derive_status(intent: Intent, observation: Observation | None, previous: Sta
     else:
         derived = _derive_container(intent, observation, previous)
     since = previous.since if previous.since and previous.phase == derived.phase else now
-    return msgspec.structs.replace(derived, since=since)
+    return reasoned(msgspec.structs.replace(derived, since=since), previous, now)
+
+
+def reasoned(status: Status, previous: Status, now: datetime) -> Status:
+    """The status with the moment since which its reason has been given for its generation."""
+    same = (status.reason, status.observed_generation) == (previous.reason, previous.observed_generation)
+    since = previous.reason_since if same and previous.reason_since else now
+    return msgspec.structs.replace(status, reason_since=since if status.reason else None)
 
 
 def effective_hash(intent: Intent, status: Status) -> str:
@@ -161,6 +175,31 @@ def is_settled(intent: Intent, status: Status) -> bool:
             return True
         return status.phase in ("Running", "Exited", "Failed") and status.restarted >= intent.restarts
     return status.phase in ("Stopped" if intent.desired_state == "stopped" else "Paused", "Exited", "Failed")
+
+
+def settles_in(intent: Intent, status: Status, now: datetime, grace: float = GRACE) -> float | None:
+    """In how many seconds there is nothing to wait for any more, if nothing changes; 0: now, None: not by the
+    passing of time. Nothing is left to wait for when it has settled, when the reason that it does not run is one
+    that time does not heal, and when any other has stood for `grace` seconds without progress."""
+    if is_settled(intent, status):
+        return 0.0
+    if status.observed_generation < intent.generation or not _is_held_up(intent, status):
+        return None
+    if status.reason in _DEFINITE:
+        return 0.0
+    since = max(filter(None, (status.reason_since, status.progressed_at)), default=now)
+    return max(0.0, grace - (now - since).total_seconds())
+
+
+def _is_held_up(intent: Intent, status: Status) -> bool:
+    """Whether it is to run and the status says why it does not, and not merely why its predecessor did not."""
+    if intent.deletion or intent.desired_state != "running" or status.reason in (None, "Pulling"):
+        return False
+    if intent.noun == "container":
+        return status.restarted >= intent.restarts
+    target = effective_hash(intent, status)
+    blamed = [i for i in status.instances if i.reason == status.reason]
+    return intent.replicas > 0 and (not blamed or any(i.hash in ("", target) for i in blamed))
 
 
 def is_finished(intent: Intent, status: Status) -> bool:
