@@ -44,6 +44,16 @@ class Settings:
     """Policy: whether admins may use `mounts[].bind`."""
     allow_host_network: bool = False
     """Policy: whether `networks: ["host"]` may be used."""
+    pids_limit: int = 4096
+    """Policy: the most processes and threads in one container on a host, for those created from now on. 0: no
+    limit. On Kubernetes its kubelets decide."""
+    no_new_privileges: bool = False
+    """Policy: whether processes in containers on hosts are kept from gaining privileges, as `sudo` does."""
+    drop_capabilities: str = ""
+    """Policy: capabilities that containers on hosts do not get, separated by commas, such as NET_RAW; or ALL."""
+    always_pull_images: bool = False
+    """Policy: whether hosts ask the registry, with the login of the project, before each use of an image that they
+    have. For hosts that projects share: a private image that one project pulled is then of no use to others."""
     max_body: int = 1 << 20
     """The largest request body."""
     max_depth: int = 32
@@ -86,6 +96,12 @@ class Settings:
     """debug, info, warning or error."""
     log_format: str = "console"
     """`console` for people, `json` for programs."""
+
+    @property
+    def capabilities_to_drop(self) -> tuple[str, ...]:
+        """The names in `drop_capabilities`, without CAP_, which engines of all versions take."""
+        names = (name.strip().upper().removeprefix("CAP_") for name in self.drop_capabilities.split(","))
+        return tuple(name for name in names if name)
 
     @property
     def here(self) -> str | None:

@@ -128,6 +128,17 @@ def test_a_job_that_was_cut_off_says_so() -> None:
         told.append(error)
         ended.set()
 
-    Jobs(1).start("key", call, end)
+    Jobs(1, 1).start("key", "p", call, end)
     assert ended.wait(30)
     assert [str(error) for error in told] == ["somebody else has it"]
+
+
+def test_one_project_leaves_places_for_others() -> None:
+    """Jobs that hang take no more than their project's share."""
+    jobs, hang, served = Jobs(limit=4, each=2), Event(), Event()
+    for number in range(8):
+        jobs.start(("hanging", number), "greedy", lambda: hang.wait(30) and None, lambda error: None)
+    jobs.start("other", "modest", served.set, lambda error: None)
+    assert served.wait(30)
+    hang.set()
+    wait_until(lambda: not jobs.under_way(), 30, "all have ended")

@@ -76,6 +76,20 @@ Outcome = Done | Again | Wait
 
 
 @dataclass(frozen=True)
+class Hardening:
+    """What the operator decides for every container on a host with a bare runtime: the most processes and threads
+    in it (0: no limit), whether a process can gain privileges that its parent has not, and the capabilities that
+    it does not get (as Linux names them, without CAP_; ALL for all)."""
+
+    pids: int = 0
+    no_new_privileges: bool = False
+    drop_capabilities: tuple[str, ...] = ()
+
+
+NO_HARDENING = Hardening()
+
+
+@dataclass(frozen=True)
 class Connection:
     """All that an adapter needs to reach its cluster. `credentials` is plain text here and nowhere else:
     never logged. `timeout`: seconds for one backend call; `pull_timeout` for an image. `check`: to be called
@@ -97,6 +111,8 @@ class Connection:
     host_grace: float = 60.0
     check: Callable[[], None] | None = field(default=None, compare=False, repr=False)
     label_key: bytes = field(default=b"", repr=False)
+    hardening: Hardening = NO_HARDENING
+    always_pull_images: bool = False
     elsewhere: str | None = None
 
     @classmethod
@@ -126,6 +142,8 @@ class Connection:
             host_grace=settings.host_grace,
             check=check,
             label_key=label_key,
+            hardening=Hardening(settings.pids_limit, settings.no_new_privileges, settings.capabilities_to_drop),
+            always_pull_images=settings.always_pull_images,
             elsewhere=cluster.machine if cluster.local and settings.here not in (None, cluster.machine) else None,
         )
 

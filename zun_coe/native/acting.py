@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
-from zun_coe.adapters import Wait
+from zun_coe.adapters import NO_HARDENING, Hardening, Wait
 from zun_coe.errors import Absent, BackendError, Unavailable
 from zun_coe.model import Template, Workload, WorkloadRef
 from zun_coe.native import containers, naming, pause
@@ -24,12 +24,14 @@ UNTIL_TOLD = 5.0
 
 class Acting:
     """The actions of steps on the hosts' runtimes. `hint` is called when something in the background has
-    ended; `label_key` signs the labels of what is created. Thread-safe. Methods return None when they are done, or
-    what is being waited for."""
+    ended; `label_key` signs the labels of what is created, `hardening` restricts it. Thread-safe. Methods return
+    None when they are done, or what is being waited for."""
 
-    def __init__(self, hint: Callable[[WorkloadRef], None], label_key: bytes = b"") -> None:
-        self._hint, self._label_key = hint, label_key
-        self._jobs = Jobs(limit=256)
+    def __init__(
+        self, hint: Callable[[WorkloadRef], None], label_key: bytes = b"", hardening: Hardening = NO_HARDENING
+    ) -> None:
+        self._hint, self._label_key, self._hardening = hint, label_key, hardening
+        self._jobs = Jobs(limit=256, each=64)
         self._failed: dict[str, BackendError] = {}
         self.restarted: dict[str, int] = {}
         self.over: dict[str, datetime | None] = {}
@@ -44,10 +46,7 @@ class Acting:
         """Create and start every container of a replica that is missing; the id of the main one.
         Idempotent. Raises `Absent` with ImageNotFound, or what the runtime refused."""
         made = containers.specs(workload, template, hash_, slot)
-        specs = {
-            role: replace(spec, publish_on=host.publish_on, labels=naming.signed(spec.labels, self._label_key))
-            for role, spec in made.items()
-        }
+        specs = {role: self._completed(spec, host) for role, spec in made.items()}
         self._prepare(host, workload, template)
         try:
             return self._create_all(host, template, specs)
@@ -131,6 +130,18 @@ class Acting:
             self.over.pop(part.id, None)
             self.stopped.discard(part.id)
 
+    def _completed(self, spec: ContainerSpec, host: NativeHost) -> ContainerSpec:
+        """The container with what the operator and its host decide."""
+        defaults = self._hardening
+        return replace(
+            spec,
+            publish_on=host.publish_on,
+            labels=naming.signed(spec.labels, self._label_key),
+            pids=defaults.pids,
+            no_new_privileges=defaults.no_new_privileges,
+            cap_drop=defaults.drop_capabilities,
+        )
+
     def _prepare(self, host: NativeHost, workload: Workload, template: Template) -> None:
         """What a replica's containers need to be there before them."""
         ref = workload.ref
@@ -195,7 +206,7 @@ class Acting:
                 self._failed[id] = failure
             self._hint(ref)
 
-        self._jobs.start(key, call, ended)
+        self._jobs.start(key, ref.project, call, ended)
         return Wait(UNTIL_TOLD)
 
 

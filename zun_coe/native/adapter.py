@@ -54,8 +54,8 @@ class NativeAdapter(Adapter):
             )
             for host in connection.hosts
         }
-        self._acting = Acting(self._hints.put, connection.label_key)
-        self._pulls = Pulls(self._hints.put)
+        self._acting = Acting(self._hints.put, connection.label_key, connection.hardening)
+        self._pulls = Pulls(self._hints.put, always=connection.always_pull_images)
         self._relapses = Relapses()
         self._ailments = Ailments()
         self._prober = Prober(self._hints.put)

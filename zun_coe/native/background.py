@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,22 +28,26 @@ Ended = Callable[[BackendError | None], None]
 
 
 class Jobs:
-    """Slow calls, at most one for each key and `limit` at once. The threads do not hold up the end of the
-    process: what is cut off is found half done and taken up again."""
+    """Slow calls, at most one for each key, `limit` at once and `each` at once of one project, so that no project
+    can keep the others waiting. The threads do not hold up the end of the process: what is cut off is found half
+    done and taken up again."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, each: int) -> None:
         self._running: set[Hashable] = set()
         self._lock = threading.Lock()
         self._places = threading.Semaphore(limit)
+        self._shares: defaultdict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(each))
 
-    def start(self, key: Hashable, call: Callable[[], None], ended: Ended) -> bool:
+    def start(self, key: Hashable, project: str, call: Callable[[], None], ended: Ended) -> bool:
         """Whether it was started: not when one with this key is running. `ended` is called in the
         job's thread, with the error or None, once the key is free again."""
         with self._lock:
             if key in self._running:
                 return False
             self._running.add(key)
-        threading.Thread(target=self._run, args=(key, call, ended), name=f"job {key}", daemon=True).start()
+            share = self._shares[project]
+        arguments = (key, share, call, ended)
+        threading.Thread(target=self._run, args=arguments, name=f"job {key}", daemon=True).start()
         return True
 
     def running(self, key: Hashable) -> bool:
@@ -55,10 +60,10 @@ class Jobs:
         with self._lock:
             return frozenset(self._running)
 
-    def _run(self, key: Hashable, call: Callable[[], None], ended: Ended) -> None:
+    def _run(self, key: Hashable, share: threading.Semaphore, call: Callable[[], None], ended: Ended) -> None:
         error: BackendError | None = None
         try:
-            with self._places:
+            with share, self._places:  # whoever waits for the project's share takes no place of others
                 call()
         except BackendError as failure:
             error = failure
@@ -84,10 +89,10 @@ class Demand:
     auth: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """One pull at a time for each host, image and login."""
+    def key(self) -> tuple[str, str, str, str]:
+        """One pull at a time for each host, image, project and login."""
         login = hashlib.sha256(msgspec.json.encode(self.auth, order="sorted")).hexdigest() if self.auth else ""
-        return self.host, self.image, login
+        return self.host, self.image, self.ref.project, login
 
     @property
     def who(self) -> tuple[str, str]:
@@ -107,24 +112,32 @@ class _Record:
 
 class Pulls:
     """Images on their way to hosts, and how it went. In memory: after a start of the process a pull is
-    simply asked for again. Thread-safe."""
+    simply asked for again. `always`: whatever the policy of a template is, the registry is asked with the login
+    of the project, so that an image which lies on a host serves only those who may pull it. Thread-safe."""
 
-    def __init__(self, hint: Callable[[WorkloadRef], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._hint, self._clock = hint, clock
-        self._jobs = Jobs(limit=8)
-        self._records: dict[tuple[str, str, str], _Record] = {}
+    def __init__(
+        self,
+        hint: Callable[[WorkloadRef], None],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        always: bool = False,
+    ) -> None:
+        self._hint, self._clock, self._always = hint, clock, always
+        self._jobs = Jobs(limit=64, each=8)
+        self._records: dict[tuple[str, str, str, str], _Record] = {}
         self._lock = threading.Lock()
 
     def want(self, demand: Demand, runtime: Runtime) -> Wait | None:
         """None when the image is there as the policy asks, else what is being waited for: the pull, or the
         time to try again after one that failed. Starts the pull; does not wait for it. Raises `Invalid`
         when it is not there and is never to be pulled."""
+        policy = "always" if self._always else demand.policy
         with self._lock:
-            if demand.policy == "always" and demand.who in self._record(demand).served:
+            if policy == "always" and demand.who in self._record(demand).served:
                 return None
-        if demand.policy != "always" and runtime.has_image(demand.image):
+        if policy != "always" and runtime.has_image(demand.image):
             return None
-        if demand.policy == "never":
+        if policy == "never":
             message = f"The image {demand.image} is not on {demand.host}, and pull is never."
             raise Invalid(message, "ImageNotFound", {"image": demand.image, "host": demand.host})
         return self._pull(demand, runtime)
@@ -146,7 +159,10 @@ class Pulls:
             record.tried.add(demand.who)
             record.waiting[demand.who] = demand.ref
         self._jobs.start(
-            demand.key, lambda: runtime.pull(demand.image, demand.auth), lambda error: self._ended(demand, error)
+            demand.key,
+            demand.ref.project,
+            lambda: runtime.pull(demand.image, demand.auth),
+            lambda error: self._ended(demand, error),
         )
         if failed is not None:  # until it has gone well, what went wrong is what there is to tell
             return Wait(FIRST_RETRY, failed.reason, failed.message, _evidence(demand, failed))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from zun_coe.native.replicas import Probed
 
 _FIRST_DELAY = 0.2
 _AT_ONCE = 64
+# The most of one project, so that none keeps the probes of others waiting.
+_AT_ONCE_EACH = 32
 
 Changed = Callable[[WorkloadRef], None]
 
@@ -108,6 +111,7 @@ class Prober:
             trust_env=False, follow_redirects=False, limits=httpx.Limits(max_keepalive_connections=0)
         )
         self._free = asyncio.Semaphore(_AT_ONCE)
+        self._shares: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_AT_ONCE_EACH))
         loop.run_forever()
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
@@ -134,7 +138,7 @@ class Prober:
         score = Score(clock(), clock())
         delay = _FIRST_DELAY
         while True:
-            async with self._free:
+            async with self._shares[target.ref.project], self._free:
                 error = await self._probe(target)
             before, score = score, score.after(error, target.health, clock(), datetime.now(UTC))
             with self._lock:

@@ -47,7 +47,8 @@ class ContainerSpec:
     (see `host_network`); `join`: share the network of the container with this id. `aliases`: names
     under which others on the networks find it. `publish_on`: the host's address at which published ports
     listen, 0.0.0.0 for all. `cpu` in CPUs, `memory` in bytes. `health`: only `exec`
-    is given to a runtime. `restart`: always | on_failure | never (`always` must survive the gateway
+    is given to a runtime. `pids`: the most processes and threads, 0 for no limit. `cap_drop`: capabilities as
+    Linux names them without CAP_, or ALL. `restart`: always | on_failure | never (`always` must survive the gateway
     being down and must not start again what was stopped on purpose)."""
 
     name: str
@@ -75,6 +76,9 @@ class ContainerSpec:
     restart: Restart = "always"
     stop_signal: str | None = None
     stop_timeout: int = 10
+    pids: int = 0
+    no_new_privileges: bool = False
+    cap_drop: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
