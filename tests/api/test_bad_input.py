@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+
+from zun_coe.api import reading
 
 APP: dict[str, Any] = {"name": "hello", "cluster": "here", "image": "web:1"}
 HEALTH = {"http": {"port": 80}}
@@ -136,8 +139,9 @@ BROKEN = [
     (b'{"image": "\\ud800"}', "surrogate"),
     (b'{"\\udfff": 1}', "surrogate"),
     (b"[" * 40 + b"]" * 40, "nested"),
-    (b"[" * 50_000, "nested"),
-    (b'{"a":' * 30_000, "nested"),
+    (b"[" * 20_000, "nested"),
+    (b"[" * 30_001, "values"),
+    (b'{"a":' * 20_000, "nested"),
     (b"null", "must be an object, not null"),
     (b"[]", "must be an object, not a list"),
     (b'"x"', 'must be an object, not "x"'),
@@ -286,3 +290,35 @@ def test_what_is_refused_does_not_repeat_secrets(api: httpx.Client) -> None:
     answer = api.post("/v1/clusters", json={"name": "x", "kind": "native", "credentials": {"password": "h" * 2000}})
     assert answer.status_code == 400
     assert "hhh" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(APP | {"env": {f"K{i}": "x" * 100 for i in range(500)}}),
+        json.dumps(APP | {"command": ["x" * 20_000, 1]}),
+        json.dumps({f"k{i}": 1 for i in range(500)}),
+    ],
+    ids=["large", "large and wrong", "wrong in many ways"],
+)
+def test_what_takes_long_to_read_is_read_off_the_event_loop(
+    api: httpx.Client, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    check = reading.check
+
+    def seen(name: str) -> Any:
+        threads.append(threading.current_thread().name)
+        return check(name)
+
+    monkeypatch.setattr(reading, "check", seen)
+    answer = api.post("/v1/apps", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (202, 400)
+    assert threads[-1].startswith("bodies")
+
+
+def test_many_unknown_parameters_get_few_words(api: httpx.Client) -> None:
+    answer = api.get("/v1/apps?" + "&".join(f"k{i}=1" for i in range(5000)))
+    assert answer.status_code == 400
+    assert len(answer.json()["errors"]) == 50
+    assert len(answer.content) < 10_000

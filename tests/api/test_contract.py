@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
 from zun_coe.api.contract import METHODS, Check, check, document, methods_at
-from zun_coe.api.reading import parse
+from zun_coe.api.parsing import parse
 from zun_coe.errors import Malformed
 from zun_coe.gateway.rendering import encode
 from zun_coe.gateway.specs import READ_ONLY

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any, cast
 
 from jsonschema import Draft4Validator, ValidationError
+from jsonschema.validators import extend
 
 from zun_coe.errors import FieldProblem
 
 MOST = 50
 """The most problems that are told of one value."""
+MOST_ENTRIES = 1000
+"""The most entries of one list or object that are looked at: what has more is too large by its schema."""
+MOST_SUGGESTIONS = 10
+"""The most problems of one object that come with a suggestion: each name is compared with all that there are."""
+MOST_POINTER = 300
+"""The most characters of a pointer that are shown."""
 _TYPES = {
     "integer": "a whole number",
     "number": "a number",
@@ -35,6 +43,49 @@ _BOUNDS = {
 }
 
 
+Keyword = Callable[[Any, Any, Any, Mapping[str, Any]], Iterable[ValidationError] | None]
+
+
+def _bounded(keyword: str) -> Keyword:
+    """A keyword that looks at no more entries of a value than there may be: the rest is explained by that."""
+    original: Keyword = Draft4Validator.VALIDATORS[keyword]
+
+    def check(validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+        return iter(original(validator, wanted, _first(value, schema), schema) or ())
+
+    return check
+
+
+def _first(value: Any, schema: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        most = min(schema.get("maxItems", MOST_ENTRIES), MOST_ENTRIES)
+        return value[:most] if len(value) > most else value
+    if isinstance(value, dict):
+        most = min(schema.get("maxProperties", MOST_ENTRIES), MOST_ENTRIES)
+        return dict(islice(value.items(), most)) if len(value) > most else value
+    return value
+
+
+def _pattern(validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+    """A text that is too long is not searched: that takes longest where nothing fits."""
+    too_long = isinstance(value, str) and len(value) > schema.get("maxLength", len(value))
+    return iter(() if too_long else Draft4Validator.VALIDATORS["pattern"](validator, wanted, value, schema) or ())
+
+
+# They stand for the contract's own checks, which say only that something is wrong.
+_Bounded = extend(  # type: ignore[no-untyped-call]  # it has no types
+    Draft4Validator,
+    {name: _bounded(name) for name in ("items", "uniqueItems", "patternProperties", "additionalProperties")}
+    | {"pattern": _pattern},
+)
+
+
+def explainer(schema: Mapping[str, Any]) -> Draft4Validator:
+    """What tells all that is wrong with a value by a schema, at a cost that is bounded by the schema."""
+    validator: Draft4Validator = _Bounded(schema)
+    return validator
+
+
 def explain(validator: Draft4Validator, value: Any) -> list[FieldProblem]:
     """Everything that is wrong with a value, in the order of the document, each pointer once."""
     found: dict[str, FieldProblem] = {}
@@ -47,8 +98,9 @@ def explain(validator: Draft4Validator, value: Any) -> list[FieldProblem]:
 
 
 def pointer(path: Iterable[Any]) -> str:
-    """A JSON pointer (RFC 6901)."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    """A JSON pointer (RFC 6901), cut where it is very long."""
+    told = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    return told if len(told) <= MOST_POINTER else told[: MOST_POINTER - 1] + "…"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -80,12 +132,13 @@ def _problems(error: ValidationError) -> Iterable[FieldProblem]:
     path, schema = list(error.absolute_path), cast("dict[str, Any]", error.schema)
     value, wanted = cast(Any, error.instance), cast(Any, error.validator_value)
     if error.validator == "oneOf" and "x-chosen-by" in schema:
-        return explain(Draft4Validator(_chosen(value, schema)), value)
+        return explain(explainer(_chosen(value, schema)), value)
     if error.validator == "required":
         missing = [name for name in wanted if name not in value]
         return [FieldProblem(pointer([*path, name]), "is required") for name in missing]
     if error.validator == "additionalProperties":
-        return [_unknown(path, name, schema) for name in _extra(value, schema)]
+        extra = islice(_extra(value, schema), MOST)
+        return [_unknown(path, name, schema, suggest=n < MOST_SUGGESTIONS) for n, name in enumerate(extra)]
     sentence = _sentence(str(error.validator), wanted, value, schema)
     if path[:1] and path[0] in _CONFIDENTIAL:
         # What stands in the wrong place there is a secret all the same.
@@ -100,18 +153,19 @@ def _chosen(value: Any, schema: Mapping[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def _extra(value: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+def _extra(value: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     if "x-key-pattern" in schema:
         fitting = Draft4Validator({"pattern": schema["x-key-pattern"]})
-        return [name for name in value if not fitting.is_valid(name)]
-    return [name for name in value if name not in schema.get("properties", ())]
+        return (name for name in value if not fitting.is_valid(name))
+    return (name for name in value if name not in schema.get("properties", ()))
 
 
-def _unknown(path: Sequence[Any], name: str, schema: Mapping[str, Any]) -> FieldProblem:
+def _unknown(path: Sequence[Any], name: str, schema: Mapping[str, Any], *, suggest: bool) -> FieldProblem:
     where = pointer([*path, name])
     if "x-key-pattern" in schema:
         return FieldProblem(where, f'"{_short(name)}" is no name that can be used here: {schema["x-key-means"]}')
-    return FieldProblem(where, f'unknown field "{_short(name)}"' + suggestion(name, schema.get("properties", ())))
+    known = suggestion(name, schema.get("properties", ())) if suggest and len(name) < MOST_POINTER else ""
+    return FieldProblem(where, f'unknown field "{_short(name)}"{known}')
 
 
 def _sentence(keyword: str, wanted: Any, value: Any, schema: Mapping[str, Any]) -> str | None:

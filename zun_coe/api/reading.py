@@ -5,9 +5,10 @@ each request, stop at the first mistake, and can't read a body that is sent in c
 
 from __future__ import annotations
 
-import json
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from connexion.validators.parameter import ParameterValidator
@@ -17,10 +18,15 @@ from werkzeug.http import parse_options_header
 
 from zun_coe.api.contract import Check, check, prepared
 from zun_coe.api.exchange import exchange_of
-from zun_coe.api.explaining import suggestion, summary
+from zun_coe.api.explaining import MOST, MOST_SUGGESTIONS, pointer, suggestion, summary
+from zun_coe.api.parsing import parse
 from zun_coe.api.problems import UnsupportedMediaType
 from zun_coe.errors import FieldProblem, Malformed
 
+SMALL = 16 * 1024
+"""Bytes up to which a body is parsed in the event loop: that takes less than to hand it to a thread and back."""
+# One at a time: each of several would wait as long, and all the others behind each of them.
+_slow = ThreadPoolExecutor(1, thread_name_prefix="bodies")
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 
@@ -34,11 +40,7 @@ class Parameters(ParameterValidator):  # type: ignore[misc]  # connexion has no 
         """Raises `Malformed` with everything that is wrong."""
         query = QueryParams(scope["query_string"])
         known = [p["name"] for p in self.parameters["query"]]
-        problems = [
-            FieldProblem(f"/{name}", f'unknown parameter "{name[:60]}"' + suggestion(name, known))
-            for name in query
-            if name not in known
-        ]
+        problems = _unknown([name for name in query if name not in known], known)
         values = exchange_of(scope).params
         given: Mapping[str, Mapping[str, str]] = {
             "query": query,
@@ -81,12 +83,25 @@ class JsonBody:
         encoding = parse_options_header(Headers(scope=scope).get("content-type"))[1].get("charset", "utf-8")
         if encoding.lower() not in ("utf-8", "utf8"):
             raise UnsupportedMediaType(f"The body is in {encoding[:40]}; send UTF-8.")
-        body = parse(await _read(receive), self.max_depth)
+        raw = await _read(receive)
+        exchange_of(scope).body = await self._value(raw)
+        return _after(receive), scope
+
+    async def _value(self, raw: bytes) -> Any:
+        """The body. What takes long, a large one and the explanation of one that is wrong, is done by a thread."""
+        quick = check(self._name)
+        if len(raw) < SMALL and quick.compiled:
+            body = parse(raw, self.max_depth)
+            if quick.fits(body):
+                return body
+        return await asyncio.get_running_loop().run_in_executor(_slow, self._checked, raw)
+
+    def _checked(self, raw: bytes) -> Any:
+        body = parse(raw, self.max_depth)
         problems = check(self._name).problems(body)
         if problems:
             raise Malformed(summary(problems), problems)
-        exchange_of(scope).body = body
-        return _after(receive), scope
+        return body
 
 
 class AnyJson(dict[str, type[JsonBody]]):
@@ -101,59 +116,15 @@ class AnyJson(dict[str, type[JsonBody]]):
         return self._reader
 
 
-def parse(raw: bytes, max_depth: int) -> Any:
-    """JSON in UTF-8, strictly. Raises `Malformed` for anything else, for a key that is there twice, for
-    numbers that are none, and for nesting deeper than `max_depth`."""
-    if not raw:
-        raise Malformed("A body is needed; send JSON.")
-    try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_number)
-    except json.JSONDecodeError as error:
-        told = f"The body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        raise Malformed(told) from error
-    except UnicodeDecodeError as error:
-        raise Malformed(f"The body is not in UTF-8 (byte {error.start}).") from error
-    except (RecursionError, ValueError) as error:
-        what = "is nested too deeply" if isinstance(error, RecursionError) else "has a number that is too long"
-        raise Malformed(f"The body {what}.") from error
-    _must_be_flat(value, max_depth)
-    if b"\\u" in raw:
-        _must_be_text(value)
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Malformed(f'The key "{twice[:60]}" is in one object twice; give it once.')
-    return made
-
-
-def _no_number(text: str) -> Any:
-    raise Malformed(f"The body has {text}, which is no number in JSON.")
-
-
-def _must_be_flat(value: Any, max_depth: int) -> None:
-    level, depth = [value], 0
-    while level:
-        inner: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                inner += each.values()
-            elif isinstance(each, list):
-                inner += each
-        level, depth = inner, depth + 1
-        if depth > max_depth + 1:
-            raise Malformed(f"The body is nested deeper than {max_depth} levels.")
-
-
-def _must_be_text(value: Any) -> None:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise Malformed("The body has half of a surrogate pair, which is no character.") from error
+def _unknown(names: Sequence[str], known: Sequence[str]) -> list[FieldProblem]:
+    """The first of the parameters that there are not; fewer of them come with a suggestion."""
+    return [
+        FieldProblem(
+            pointer([name]),
+            f'unknown parameter "{name[:60]}"' + (suggestion(name[:60], known) if n < MOST_SUGGESTIONS else ""),
+        )
+        for n, name in enumerate(names[:MOST])
+    ]
 
 
 def _typed(text: str, type_: str | None) -> Any:
