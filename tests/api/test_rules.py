@@ -265,6 +265,27 @@ def test_other_projects_are_not_seen(api: httpx.Client, other: httpx.Client, app
     assert app["id"] in [a["id"] for a in everything]
 
 
+def test_a_public_cluster_shows_others_how_to_use_it_and_not_how_it_is_reached(service: Any, project: str) -> None:
+    inside, outside = service.client("operators", roles="member"), service.client(project, roles="member")
+    with inside, outside:
+        whole = inside.get("/v1/clusters/here").json()
+        assert {"endpoint", "has_credentials"} <= whole.keys()
+        assert "identity" in whole["status"]
+        answers = [outside.get(f"/v1/clusters/{ref}").json() for ref in ("here", whole["id"])]
+        answers += [c for c in outside.get("/v1/clusters").json()["clusters"] if c["name"] == "here"]
+        assert len(answers) == 3
+        for shown in answers:
+            assert [shown[k] for k in ("id", "name", "kind", "public")] == [whole["id"], "here", whole["kind"], True]
+            assert shown["status"]["phase"] == "Ready"
+            assert not shown.keys() & {"endpoint", "node_endpoint", "hosts", "namespace", "machine", "has_credentials"}
+            assert not shown["status"].keys() & {"identity", "message", "evidence"}
+            assert all(
+                node.keys() <= {"name", "labels", "schedulable", "reachable"} for node in shown["status"]["nodes"]
+            )
+        capabilities = outside.get("/v1/clusters/here/capabilities").json()
+        assert capabilities == inside.get("/v1/clusters/here/capabilities").json()
+
+
 def test_a_reader_only_looks(service: Any, project: str, app_of: Make) -> None:
     app_of()
     with service.client(project, roles="reader") as reader:

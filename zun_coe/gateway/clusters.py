@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import msgspec
@@ -30,6 +31,11 @@ class Clusters(Resources):
     def __init__(self, tools: Tools, adopting: Adopting) -> None:
         super().__init__(tools)
         self._adopting = adopting
+
+    def show(self, call: Call, ref: str) -> Answer:
+        """One cluster; those of other projects only as far as `_body` shows them."""
+        found = self._find(call, ref)
+        return replace(self._shown(found, 200), body=self._body(call, found))
 
     def create(self, call: Call, body: Mapping[str, Any]) -> Answer:
         """Register a cluster. It is reached in the background; until then writes that name it are 409."""
@@ -176,6 +182,13 @@ class Clusters(Resources):
         with self._views.lock:
             public = [c for c in self._views.ordered("cluster", None) if c.intent.public and ref == c.intent.name]
         return public[0] if public else super()._find(call, ref)
+
+    def _body(self, call: Call, found: Found) -> bytes:
+        """Only its own project and operators see how a cluster is reached and what its machines are."""
+        assert isinstance(found, Resource)
+        if call.principal.admin or found.intent.project == call.principal.project:
+            return super()._body(call, found)
+        return rendering.encode(rendering.public_cluster(found.intent, found.status))
 
     def _visible(self, call: Call, found: Resource) -> bool:
         return bool(found.intent.public) or super()._visible(call, found)

@@ -32,6 +32,10 @@ from zun_coe.model.value import timestamp
 # The engine's memory inside a status: kept, and nobody's business.
 _HIDDEN = {"settled", "goal", "best", "progressed_at", "restarted", "restarting", "hash", "instances", "write_id"}
 _HIDDEN |= {"reason_since"}
+# What other projects see of a public cluster, of its status and of its nodes. The labels are what they place by.
+_PUBLIC = {"id", "project", "name", "kind", "source", "public", "labels", "generation", "created_at", "updated_at"}
+_PUBLIC_STATUS = {"phase", "observed_generation", "reachable", "as_of", "reason", "versions", "nodes"}
+_PUBLIC_NODE = {"name", "labels", "schedulable", "reachable"}
 _PHASES: dict[str, Phase] = {
     "pending": "Pending",
     "creating": "Creating",
@@ -111,8 +115,8 @@ def replica(intent: Intent, status: Status, instance: Instance, cluster: str) ->
     return body | {"status": {k: plain(v) for k, v in shown.items() if v is not None}}
 
 
-def cluster(record: Cluster, status: ClusterStatus, projects_own: bool = True) -> dict[str, Any]:
-    """A cluster. Credentials are never part of it, only whether there are any."""
+def cluster(record: Cluster, status: ClusterStatus) -> dict[str, Any]:
+    """A cluster as its own project and operators see it. Of credentials only whether there are any is shown."""
     body: dict[str, Any] = plain(record)
     for hidden in ("credentials", "deletion", "request_id", "write_id"):
         body.pop(hidden, None)
@@ -125,7 +129,18 @@ def cluster(record: Cluster, status: ClusterStatus, projects_own: bool = True) -
     if not status.evidence:
         shown.pop("evidence", None)
     if info:
-        shown |= {"versions": info.versions, "nodes": [_node(n, projects_own) for n in plain(info.nodes)]}
+        shown |= {"versions": info.versions, "nodes": plain(info.nodes)}
+    return body | {"status": shown}
+
+
+def public_cluster(record: Cluster, status: ClusterStatus) -> dict[str, Any]:
+    """A public cluster as other projects see it: what they need to use it, and nothing of how it is reached, what
+    its machines are, or who they belong to."""
+    whole = cluster(record, status)
+    body = {k: v for k, v in whole.items() if k in _PUBLIC}
+    shown = {k: v for k, v in whole["status"].items() if k in _PUBLIC_STATUS}
+    if "nodes" in shown:
+        shown["nodes"] = [{k: v for k, v in node.items() if k in _PUBLIC_NODE} for node in shown["nodes"]]
     return body | {"status": shown}
 
 
@@ -215,7 +230,3 @@ def _server_set(intent: Intent, status: Status) -> dict[str, Any]:
     if intent.lost:
         body |= {"accept_loss": list(intent.accept_loss), "lost": plain(intent.lost)}
     return body
-
-
-def _node(node: dict[str, Any], own: bool) -> dict[str, Any]:
-    return node if own else {k: v for k, v in node.items() if k not in ("address", "facts", "message")}

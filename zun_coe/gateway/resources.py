@@ -60,12 +60,16 @@ class Resources:
         project = None if query.all_projects else call.principal.project
         with self._views.lock:
             found, more = self._page(self._candidates(project, query), query)
-            bodies = [self._views.body(r) for r in found]
+            bodies = [self._body(call, r) for r in found]
         return page_answer(PLURALS[self.noun], bodies, found[-1].id if more else None)
 
     def show(self, call: Call, ref: str) -> Answer:
         """One resource, by id or name."""
         return self._shown(self._find(call, ref), 200)
+
+    def _body(self, call: Call, found: Found) -> bytes:
+        """The JSON of a resource as the caller may see it."""
+        return self._views.body(found)
 
     def _candidates(self, project: str | None, query: Query) -> Iterable[Found]:
         ordered: Iterable[Found] = self._views.ordered(self.noun, project)
