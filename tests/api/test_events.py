@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -159,9 +160,74 @@ def test_a_stream_of_a_place_that_is_no_longer_kept(service: Service, api: httpx
         assert next(messages).id == second
 
 
-@pytest.mark.parametrize("id", ["x", "1-x", "-1", "1-2-3", "9" * 40])
-def test_an_id_that_is_none(api: httpx.Client, id: str) -> None:
-    assert api.get("/v1/events", headers=STREAM | {"Last-Event-ID": id}).status_code == 400
+@pytest.mark.parametrize("headers", [{}, STREAM], ids=["list", "stream"])
+class TestResuming:
+    """A list and a stream go on behind an event in the same way."""
+
+    GIVEN = pytest.mark.parametrize("field", ["after", "marker", "Last-Event-ID"])
+
+    def _asked(self, api: httpx.Client, headers: dict[str, str], field: str, id: str) -> httpx.Response:
+        if field == "Last-Event-ID":  # which may be any bytes
+            return api.get("/v1/events", headers=headers | {field: id.encode("latin-1")})
+        return api.get("/v1/events", params={field: id}, headers=headers)
+
+    @GIVEN
+    @pytest.mark.parametrize("id", ["x", "1-x", "-1", "1-2-3", "9" * 40, "²"])
+    def test_behind_an_id_that_is_none(self, api: httpx.Client, headers: dict[str, str], field: str, id: str) -> None:
+        answer = self._asked(api, headers, field, id)
+        assert answer.status_code == 400
+        assert [e["pointer"] for e in answer.json()["errors"]] == [f"/{field}"]
+
+    @GIVEN
+    def test_behind_an_event_that_is_still_to_come(
+        self, service: Service, api: httpx.Client, headers: dict[str, str], field: str
+    ) -> None:
+        answer = self._asked(api, headers, field, f"{service.process.cache.revision + 10_000_000}-0")
+        assert answer.status_code == 400
+        [problem] = answer.json()["errors"]
+        assert problem["pointer"] == f"/{field}"
+        assert "has not happened yet" in problem["detail"]
+
+    @GIVEN
+    def test_behind_what_is_no_longer_kept(
+        self, service: Service, api: httpx.Client, project: str, headers: dict[str, str], field: str
+    ) -> None:
+        happen(api, "a", "b")
+        first, second = (e["id"] for e in api.get("/v1/events").json()["events"])
+        service.process.store.create(floor_key(project), second.encode())
+        service.process.cache.wait_for(service.process.store.list("meta/").revision)
+        answer = self._asked(api, headers, field, first)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (410, "application/problem+json")
+        assert answer.json()["oldest"] == first  # it is still there: only the floor was moved
+
+
+def test_a_process_that_is_behind_asks_the_store(
+    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event was seen at another process, which heard of it first."""
+    happen(api, "a", "b")
+    first = api.get("/v1/events").json()["events"][0]["id"]
+    cache = service.process.cache
+    monkeypatch.setattr(type(cache), "revision", property(lambda self: self._revision if refreshed else 0))
+    refreshed: list[int] = []
+    original = type(service.process.gateway.events._tools).refresh
+    monkeypatch.setattr(
+        type(service.process.gateway.events._tools), "refresh", lambda self: (original(self), refreshed.append(1))
+    )
+    assert [e["subject_name"] for e in api.get("/v1/events", params={"after": first}).json()["events"]] == ["b"]
+    refreshed.clear()
+    with stream(api, after=first) as messages:
+        assert take(messages, 1) == ["b"]
+    assert refreshed
+
+
+def test_newest_first_ends_with_the_oldest_that_is_kept(service: Service, api: httpx.Client, project: str) -> None:
+    happen(api, "a", "b")
+    first, second = (e["id"] for e in api.get("/v1/events").json()["events"])
+    service.process.store.create(floor_key(project), second.encode())
+    service.process.cache.wait_for(service.process.store.list("meta/").revision)
+    page = api.get("/v1/events", params={"sort": "-at", "marker": second}).json()
+    assert [e["id"] for e in page["events"]] == [first]
 
 
 def test_silence_is_broken_by_comments(service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +235,32 @@ def test_silence_is_broken_by_comments(service: Service, api: httpx.Client, monk
     with api.stream("GET", "/v1/events", headers=STREAM) as answer:
         lines = answer.iter_lines()
         assert next(line for line in lines if line.startswith(": heartbeat"))
+
+
+def test_a_stream_without_events_of_its_own_is_not_silent(
+    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a project where something else happens all the time."""
+    monkeypatch.setattr(following, "HEARTBEAT", 0.1)
+    happening = threading.Event()
+
+    def busy() -> None:
+        for n in count():
+            if happening.is_set():
+                return
+            happen(api, f"s{n}")
+
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(busy)
+        with api.stream("GET", "/v1/events", params={"type": "Nothing"}, headers=STREAM) as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == ": following"
+            first = next(lines)
+            beats = ((line, next(lines)) for line in lines if line.startswith(": heartbeat"))
+            places = [place for _, place in islice(beats, 3)]
+        happening.set()
+        writing.result()
+    assert first not in places  # which move on, although nothing of it is to be told
 
 
 def test_a_client_that_does_not_read_holds_nobody_up(service: Service, api: httpx.Client, project: str) -> None:

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import flask
 
-from zun_coe.api.exchange import call, gateway, params, query, respond
+from zun_coe.api.exchange import call, gateway, params, query, respond, resumed_from
 
 
 def list() -> flask.Response:
     """GET /v1/events, but for streams."""
-    given, asked = params(), query()
-    after = asked.marker or given.get("Last-Event-ID") or given.get("after")
-    return respond(gateway().events.list(call(), replace(asked, marker=after)))
+    field, place = resumed_from(params())
+    return respond(gateway().events.list(call(), replace(query(), marker=place), field))

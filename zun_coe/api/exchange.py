@@ -65,6 +65,13 @@ def query_of(params: dict[str, Any]) -> Query:
     return Query(**paging, filters=filters)
 
 
+def resumed_from(params: dict[str, Any]) -> tuple[str, str | None]:
+    """The event behind which to go on, and the parameter that names it. Browsers that reconnect send the header
+    along with the parameters that the stream began with; the next page has a marker along with those of the first."""
+    given = ((name, params[name]) for name in ("Last-Event-ID", "marker", "after") if params.get(name))
+    return next(given, ("after", None))
+
+
 # For handlers, which run in a thread of their own inside Flask:
 
 

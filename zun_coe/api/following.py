@@ -5,13 +5,16 @@ is kept for a client that reads slowly: what it has not read yet is in the store
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator
 
 from zun_coe.api.wakeups import Wakeups, events_of
 from zun_coe.gateway import Call, Gateway, Query, StoredEvent, fits, order_of
 
 HEARTBEAT = 15.0
-"""Seconds of silence after which a comment is sent."""
+"""Seconds in which nothing was sent, whatever happened, after which a comment is. It tells the place as well, so
+that whoever follows few of a project's events does not resume behind one that is no longer kept."""
 RECENT = 1000
 """How many events are kept as they go out, since many clients follow the same ones."""
 MEDIA_TYPE = "text/event-stream; charset=utf-8"
@@ -24,25 +27,36 @@ class Follower:
         self._gateway, self._wakeups = gateway, wakeups
         self._recent: dict[tuple[int, int], bytes] = {}
 
-    async def follow(self, call: Call, query: Query, last_id: str | None) -> AsyncGenerator[bytes, None]:
-        """What happens behind the event `last_id` (None: from now on). The first chunk names the place it
-        begins at. Raises, before anything, `Malformed` for an id that is none, `Gone` where events behind
-        it are no longer kept, `Forbidden`."""
+    async def follow(self, call: Call, query: Query, field: str, last_id: str | None) -> AsyncGenerator[bytes, None]:
+        """What happens behind the event `last_id` (None: from now on), which the parameter `field` names. The
+        first chunk names the place it begins at. Raises, before anything, `Malformed` for an id that is none or
+        of the future, `Gone` where events behind it are no longer kept, `Forbidden`."""
         project = self._gateway.events.project(call, query.all_projects)
-        last = order_of(last_id) if last_id is not None else self._gateway.events.latest(project)
+        last = await self._place(last_id, field) if last_id is not None else self._gateway.events.latest(project)
         with self._wakeups.waiting(events_of(project)) as waiter:
             pending = self._gateway.events.after(project, last)
-            yield f": following\nid: {last[0]}-{last[1]}\n\n".encode()
+            yield b": following\n" + _place(last)
+            sent = time.monotonic()
             while True:
                 for stored in pending:
                     last = stored.order
                     if fits(stored.event, query.filters):
                         yield self._chunk(stored)
+                        sent = time.monotonic()
                 if self._wakeups.closing:
                     return
-                if not await waiter.wait(HEARTBEAT):
-                    yield b": heartbeat\n\n"
+                silence = sent + HEARTBEAT - time.monotonic()
+                if silence <= 0 or not await waiter.wait(silence):
+                    yield b": heartbeat\n" + _place(last)
+                    sent = time.monotonic()
                 pending = self._gateway.events.after(project, last)
+
+    async def _place(self, id: str, field: str) -> tuple[int, int]:
+        """The place of an event; the store is asked, by a thread, where this process has not seen it."""
+        order = order_of(id, field)
+        if order[0] <= self._gateway.cache.revision:
+            return order
+        return await asyncio.get_running_loop().run_in_executor(None, self._gateway.events.place, id, field)
 
     def _chunk(self, stored: StoredEvent) -> bytes:
         """An event as it goes out; written once for all who follow."""
@@ -54,3 +68,8 @@ class Follower:
                 self._recent.clear()
             self._recent[stored.order] = chunk
         return chunk
+
+
+def _place(order: tuple[int, int]) -> bytes:
+    """A message that is nothing but an id: clients keep it and hand nothing on."""
+    return f"id: {order[0]}-{order[1]}\n\n".encode()

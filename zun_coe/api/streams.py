@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zun_coe.api import following, lines
 from zun_coe.api.delivering import deliver
-from zun_coe.api.exchange import call_of, exchange_of, query_of
+from zun_coe.api.exchange import call_of, exchange_of, query_of, resumed_from
 from zun_coe.api.following import Follower
 from zun_coe.api.logs import LogServer
 from zun_coe.api.tailing import Places
@@ -60,8 +60,7 @@ class Streams:
 
     async def _send_events(self, scope: Scope, receive: Receive, send: Send) -> None:
         params = exchange_of(scope).params
-        last_id = params.get("Last-Event-ID") or params.get("after") or params.get("marker")
-        chunks = self._follower.follow(call_of(scope), query_of(params), last_id)
+        chunks = self._follower.follow(call_of(scope), query_of(params), *resumed_from(params))
         self._places.take()
         try:
             await self._send("events", chunks, following.MEDIA_TYPE, scope, receive, send)

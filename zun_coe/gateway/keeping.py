@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar
@@ -16,6 +17,8 @@ from zun_coe.model import Deletion, Event, Secret, Volume
 from zun_coe.store import At, Condition, Delete
 from zun_coe.store.records import intent_key, name_key, new_id, use_key, utc_now
 from zun_coe.store.references import secret_uses, volume_uses
+
+_EVENT_ID = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,9}))?", re.ASCII)
 
 
 class Secrets(Resources):
@@ -119,13 +122,17 @@ class Events:
     def __init__(self, tools: Tools) -> None:
         self._tools, self._views = tools, tools.views
 
-    def list(self, call: Call, query: Query) -> Answer:
-        """A page of events, the oldest first (`sort=-at`: the newest first)."""
+    def list(self, call: Call, query: Query, field: str = "marker") -> Answer:
+        """A page of events, the oldest first (`sort=-at`: the newest first). `field`: the parameter that the
+        marker was given as. Raises `Malformed` for a marker that names no place, `Gone` where events behind
+        it are no longer kept."""
         project = self.project(call, query.all_projects)
         newest_first = query.sort == "-at"
+        place = self.place(query.marker, field) if query.marker is not None else None
         with self._views.lock:
-            events = self._views.events(project)
-            ordered = _from(events, query.marker, newest_first)
+            if place is not None and not newest_first:
+                self._must_be_kept(project, place)
+            ordered = _from(self._views.events(project), place, newest_first)
             fitting = (s for s in ordered if fits(s.event, query.filters))
             page = list(islice(fitting, query.limit + 1))
         more = len(page) > query.limit
@@ -139,16 +146,31 @@ class Events:
             return None
         return call.principal.project
 
+    def place(self, id: str, field: str = "marker") -> tuple[int, int]:
+        """The place in the order that an event's id names. Blocks where this process has not seen it yet and
+        another one may have. Raises `Malformed` for an id that is none, or of an event that is still to come;
+        `StoreUnavailable`."""
+        order = order_of(id, field)
+        if order[0] > self._tools.cache.revision:
+            self._tools.refresh()
+        if order[0] > self._tools.cache.revision:
+            detail = f"{id} is an event that has not happened yet; begin again without it."
+            raise Malformed(detail, [FieldProblem(f"/{field}", detail)])
+        return order
+
     def after(self, project: str | None, last: tuple[int, int]) -> Sequence[StoredEvent]:
         """Every event after a place in the order. Raises `Gone` when some of them are no longer kept."""
         with self._views.lock:
-            if last < self._views.floor(project):
-                oldest = next(iter(self._views.events(project)), None)
-                raise Gone(
-                    "Events after this one are no longer kept; begin again with the oldest there is.",
-                    oldest=oldest.id if oldest else None,
-                )
+            self._must_be_kept(project, last)
             return list(self._views.events(project).irange_key(last, None, inclusive=(False, True)))
+
+    def _must_be_kept(self, project: str | None, last: tuple[int, int]) -> None:
+        if last < self._views.floor(project):
+            oldest = next(iter(self._views.events(project)), None)
+            raise Gone(
+                "Events after this one are no longer kept; begin again with the oldest there is.",
+                oldest=oldest.id if oldest else None,
+            )
 
     def latest(self, project: str | None) -> tuple[int, int]:
         """The place of the newest event; (0, 0) where there is none."""
@@ -174,13 +196,13 @@ class Services:
         return page_answer("services", [rendering.encode(rendering.service(s)) for s in self._views.services()], None)
 
 
-def order_of(id: str) -> tuple[int, int]:
+def order_of(id: str, field: str = "marker") -> tuple[int, int]:
     """The place in the order that an event's id names. Raises `Malformed`."""
-    revision, dash, n = id.partition("-")
-    if not (revision.isdigit() and (n.isdigit() or not dash)) or len(id) > 30:
+    found = _EVENT_ID.fullmatch(id)
+    if found is None:
         detail = f"{id[:40]!r} is no id of an event."
-        raise Malformed(detail, [FieldProblem("/marker", detail)])
-    return int(revision), int(n or 0)
+        raise Malformed(detail, [FieldProblem(f"/{field}", detail)])
+    return int(found[1]), int(found[2] or 0)
 
 
 def fits(event: Event, filters: Mapping[str, str]) -> bool:
@@ -195,10 +217,9 @@ def fits(event: Event, filters: Mapping[str, str]) -> bool:
     return True
 
 
-def _from(events: Any, marker: str | None, newest_first: bool) -> Any:
-    if marker is None:
+def _from(events: Any, place: tuple[int, int] | None, newest_first: bool) -> Any:
+    if place is None:
         return reversed(events) if newest_first else iter(events)
-    order = order_of(marker)
     if newest_first:
-        return events.irange_key(None, order, inclusive=(True, False), reverse=True)
-    return events.irange_key(order, None, inclusive=(False, True))
+        return events.irange_key(None, place, inclusive=(True, False), reverse=True)
+    return events.irange_key(place, None, inclusive=(False, True))
