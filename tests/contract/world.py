@@ -151,7 +151,8 @@ class World:
         gateway = self.process.gateway
         record = cast(Cluster, gateway.views.named("cluster", "default", CLUSTER).intent)
         credentials = self.process.vault.open(record.credentials) if record.credentials else {}
-        adapter = open_adapter(Connection.to(record, self.installation, credentials, self.settings))
+        key = self.process.vault.label_key
+        adapter = open_adapter(Connection.to(record, self.installation, credentials, self.settings, label_key=key))
         try:
             yield adapter
         finally:
