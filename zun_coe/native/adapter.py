@@ -275,7 +275,7 @@ class NativeAdapter(Adapter):
 
     def _removal(self, replica: Replica) -> Future[Wait | None]:
         host = self._hosts[replica.instance.host or ""]
-        return host.submit(lambda: self._acting.remove(host, replica))
+        return host.submit(replica.ref.project, lambda: self._acting.remove(host, replica))
 
     def _tidy(self, ref: WorkloadRef) -> bool:
         """Remove the networks of its project that nothing uses any more. Whether none is left that only

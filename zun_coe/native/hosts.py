@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from zun_coe.native import naming
 from zun_coe.native.placement import Claim, HostView, Ports
 from zun_coe.native.replicas import ended_like
 from zun_coe.native.runtime import Found, Runtime, RuntimeInfo
+from zun_coe.native.shares import SharedPool
 
 T = TypeVar("T")
 
@@ -60,7 +61,8 @@ class NativeHost:
         self._away: BackendError | None = None
         self._hung_until = 0.0
         self._lock = Lock()
-        self._pool = ThreadPoolExecutor(parallelism, thread_name_prefix=f"host {host.name}")
+        threads = ThreadPoolExecutor(2 * parallelism, thread_name_prefix=f"host {host.name}")
+        self._pool = SharedPool(threads, parallelism)
         self._asking = ThreadPoolExecutor(parallelism, thread_name_prefix=f"looks {host.name}")
 
     @cached_property
@@ -96,9 +98,9 @@ class NativeHost:
         """Seconds since it last answered; None: it never did."""
         return None if self.answered_at is None else time.monotonic() - self.answered_at
 
-    def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Run a call in one of the host's threads."""
-        return self._pool.submit(self.call, call)
+    def submit(self, project: str, call: Callable[[], T]) -> Future[T]:
+        """Run a call for a project in one of the host's threads."""
+        return self._pool.submit(project, partial(self.call, call))
 
     def ask(self, call: Callable[[], T]) -> Future[T]:
         """The same for a call that changes nothing, and need not wait for those that do."""
@@ -219,8 +221,8 @@ class NativeHost:
 
     def close(self) -> None:
         """Let go of threads and connections; calls under way end at their deadline. Idempotent."""
-        for pool in (self._pool, self._asking):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown()
+        self._asking.shutdown(wait=False, cancel_futures=True)
         self.runtime.close()
 
 

@@ -76,7 +76,7 @@ class Step:
         return outcome(plan, results)
 
     def _submit(self, action: Action) -> Future[Result]:
-        return self._host(action).submit(lambda: self._carry_out(action))
+        return self._host(action).submit(self._workload.ref.project, lambda: self._carry_out(action))
 
     def _carry_out(self, action: Action) -> Result:
         key = self._image_key(action)
@@ -157,7 +157,7 @@ class Step:
         if key is not None and key not in self._images:
             host_name, hash_ = key
             host = self._hosts[host_name]
-            self._images[key] = host.submit(lambda: self._have(host, hash_))
+            self._images[key] = host.submit(self._workload.ref.project, lambda: self._have(host, hash_))
 
     def _have(self, host: NativeHost, hash_: str) -> Wait | None:
         waits = [self._pulls.want(demand, host.runtime) for demand in self._demands(host.name, hash_)]
