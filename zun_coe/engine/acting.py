@@ -15,6 +15,7 @@ from zun_coe.engine.ownership import Ownership
 from zun_coe.errors import KeyExists
 from zun_coe.metrics import Metrics
 from zun_coe.model import Event, Intent, Secret, Status, Value
+from zun_coe.model.parts import Part, divide
 from zun_coe.store import At, Condition, Delete, Missing, Operation, Present, Put, Store
 from zun_coe.store.cache import Cache, Entry
 from zun_coe.store.records import (
@@ -23,10 +24,12 @@ from zun_coe.store.records import (
     intent_key,
     name_key,
     new_id,
+    part_key,
     status_key,
     tombstone_key,
     use_key,
 )
+from zun_coe.store.rules import packs
 from zun_coe.vault import Vault
 
 V = TypeVar("V", bound=Value)
@@ -84,14 +87,20 @@ class Ledger:
         the cluster is still ours. Raises `RevisionConflict`, `KeyNotFound`, `Fenced`, `StoreUnavailable`."""
         write = new_id()
         target = status_key(*key)
-        conditions: list[Condition] = [
-            self._tools.ownership.guard(self._cluster),
-            Missing(target) if expected is None else At(target, expected),
-            Present(intent_key(*key)),
-        ]
+        conditions: list[Condition] = [self._tools.ownership.guard(self._cluster), Present(intent_key(*key))]
+        unchanged = Missing(target) if expected is None else At(target, expected)
         marked = msgspec.structs.replace(status, write_id=write)
-        operations: list[Operation] = [Put(target, encode(marked)), *self._told(events, write)]
-        self._commit(conditions, operations)
+        kept = {e.key: cast(Part, e.value) for e in self._cache.list(part_key(*key, ""))}
+        divided = divide(marked, write, lambda name: kept.get(part_key(*key, name)))
+        new = [Put(part_key(*key, name), encode(part)) for name, part in divided.new.items()]
+        used = {part_key(*key, name) for name in getattr(divided.status, "parts", ())}
+        stale: list[Operation] = [Delete(name) for name in kept if name not in used]
+        operations: list[Operation] = [Put(target, encode(divided.status)), *self._told(events, write)]
+        for some in packs(new):
+            self._commit(conditions, some)
+        self._commit([*conditions[:1], unchanged, *conditions[1:]], operations)
+        for some in packs(stale):
+            self._commit(conditions, some)
 
     def tell_once(self, event: Event, about: str) -> None:
         """An event alone, unless the same was told about this before and is kept: by a former process, or by
@@ -109,7 +118,8 @@ class Ledger:
         repeatable. Raises `RevisionConflict` also where a condition of `extra` does not hold."""
         record = cast(Intent, entry.value)
         revisions = self._cache.list(f"revision/{key.project}/{key.id}/")
-        more = [*extra, *(Conditional(Delete(e.key)) for e in revisions)]
+        parts = self._cache.list(part_key(*key, ""))
+        more = [*extra, *(Conditional(Delete(e.key)) for e in (*revisions, *parts))]
         gone = [intent_key(*key), status_key(*key), name_key(key.noun, key.project, record.name)]
         gone += [e.key for e in [self._cache.get(use_key(key.noun, key.id))] if e]
         operations: list[Operation] = [Delete(k) for k in gone]

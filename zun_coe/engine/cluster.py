@@ -13,6 +13,7 @@ from zun_coe.engine.acting import Conditional, Key, Ledger, Tools
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.errors import BackendError
 from zun_coe.model import Cluster, ClusterInfo, ClusterStatus, Event, Intent
+from zun_coe.model.evidence import capped, cut
 from zun_coe.store import Delete
 from zun_coe.store.cache import Entry
 from zun_coe.store.records import utc_now
@@ -98,7 +99,7 @@ class ClusterKeeper:
         known = before.phase, before.reason, before.evidence.get("machine")
         if known != ("Unreachable", error.reason, error.evidence.get("machine")):  # else only the wording differs
             after = msgspec.structs.replace(
-                after, reason=error.reason, message=str(error), evidence=dict(error.evidence)
+                after, reason=error.reason, message=cut(str(error)), evidence=capped(error.evidence)
             )
         self._write(after)
 

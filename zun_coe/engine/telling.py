@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from zun_coe.model import Drift, Event, Instance, Intent, Rollout, Status, plain
+from zun_coe.model.evidence import ITEMS, capped
 
 # So many fit into one transaction with everything else in it; more are told as one event of each type.
 MOST = 90
@@ -53,7 +54,7 @@ def corrected(intent: Intent, drift: Sequence[Drift], now: datetime) -> Event:
     """What somebody has changed behind the gateway's back, told before it is put right."""
     named = ", ".join(d.pointer for d in drift[:3]) + (f" and {len(drift) - 3} more" if len(drift) > 3 else "")
     message = f"Somebody changed {named} past the gateway; it is put right."
-    data = {"differences": [plain(d) for d in drift[:MOST]]}
+    data = {"differences": [capped(plain(d)) for d in drift[:ITEMS]]}
     return event(intent, intent.noun, "DriftCorrected", message, now, level="warning", data=data)
 
 

@@ -2,6 +2,7 @@
 
 from zun_coe.model.assembly import assemble, ref_of, without
 from zun_coe.model.observation import Drift, Endpoint, Instance, InstanceState, Observation
+from zun_coe.model.parts import InstancePart, NodePart
 from zun_coe.model.records import (
     Cluster,
     ClusterStatus,
@@ -69,11 +70,13 @@ __all__ = [
     "HttpGet",
     "IdempotentAnswer",
     "Instance",
+    "InstancePart",
     "InstanceState",
     "Intent",
     "Loss",
     "Mount",
     "Node",
+    "NodePart",
     "Noun",
     "Observation",
     "OperationSupport",

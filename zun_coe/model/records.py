@@ -119,7 +119,7 @@ class Cluster(Value, frozen=True, kw_only=True):
 
 class ClusterStatus(Value, frozen=True, kw_only=True):
     """A cluster as it was last described. `identity` is what was pinned when it was first seen; `as_of`
-    is when it last answered; `info` None: never described."""
+    is when it last answered; `info` None: never described; `parts`: what many nodes are kept in (`model.parts`)."""
 
     phase: Literal["Pending", "Ready", "Unreachable", "Failed", "Deleting"] = "Pending"
     observed_generation: int = 0
@@ -130,6 +130,7 @@ class ClusterStatus(Value, frozen=True, kw_only=True):
     evidence: dict[str, Any] = msgspec.field(default_factory=dict)
     identity: str | None = None
     info: ClusterInfo | None = None
+    parts: tuple[str, ...] = ()
     write_id: str = ""
 
 

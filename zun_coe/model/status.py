@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from zun_coe.model.evidence import capped_observation
 from zun_coe.model.observation import Endpoint, Instance, Observation
 from zun_coe.model.records import Intent
 from zun_coe.model.spec import template_hash
@@ -102,8 +103,8 @@ class Status(Value, frozen=True, kw_only=True):
     """The state of an app or a container. The fields from `settled` on are the engine's memory and are
     not shown: the generation that was fully ready last, what is worked towards (`goal`) and how near it
     came (`best`, `progressed_at`), the restarts carried out and the one that was last begun (`restarting`), the
-    template last reached in full (`hash`, of `revision`), the instances, and since when this reason has been
-    given for this generation (`reason_since`)."""
+    template last reached in full (`hash`, of `revision`), the instances, since when this reason has been
+    given for this generation (`reason_since`), and where many instances are kept (`parts`, of `model.parts`)."""
 
     phase: Phase = "Pending"
     observed_generation: int = 0
@@ -125,6 +126,7 @@ class Status(Value, frozen=True, kw_only=True):
     hash: str = ""
     instances: tuple[Instance, ...] = ()
     reason_since: datetime | None = None
+    parts: tuple[str, ...] = ()
     write_id: str = ""
 
 
@@ -133,6 +135,7 @@ def derive_status(intent: Intent, observation: Observation | None, previous: Sta
 
     `previous.rollout` is already judged for this observation (`engine.rollout`). Pure; the same
     arguments give the same status, and a status that is derived again from itself does not change."""
+    observation = capped_observation(observation) if observation else None
     if intent.noun == "app":
         derived = _derive_app(intent, observation, previous, now)
     else:

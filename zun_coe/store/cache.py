@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from sys import intern
+from typing import Any
 
 import msgspec
 import structlog
 from sortedcontainers import SortedDict
 
 from zun_coe.errors import Compacted, StoreUnavailable
-from zun_coe.model import Event, Status, Value
+from zun_coe.model import ClusterStatus, Event, InstancePart, Status, Value
+from zun_coe.model.parts import unpacked, whole
 from zun_coe.store import Batch, Record, Store, records
 
 PAGE = 1000
@@ -66,6 +68,7 @@ class Cache:
         self._waiting: list[tuple[int, int, threading.Event]] = []  # a heap: who waits for which revision
         self._numbers = count()
         self._listeners: tuple[Listener, ...] = ()
+        self._parts: dict[str, Any] = {}  # of statuses, by key; of the watch's thread
         self._undecodable: set[str] = set()
         self._stop = threading.Event()
         self._loaded = threading.Event()
@@ -191,6 +194,8 @@ class Cache:
 
     def _update(self, key: str, record: Record | None) -> Update | None:
         before = self._entries.get(key)
+        if record is None:
+            self._parts.pop(key, None)
         after = self._decoded(record) if record else None
         if after is None and (record or before is None):
             return None
@@ -199,14 +204,24 @@ class Cache:
     def _decoded(self, record: Record) -> Entry | None:
         type_ = records.type_of(record.key)
         try:
-            value = record.value.decode() if type_ is None else _shared(records.decode(record.value, type_))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            value = record.value.decode() if type_ is None else self._whole(record, type_)
+        except (msgspec.MsgspecError, UnicodeDecodeError, LookupError) as error:
             if record.key not in self._undecodable:
                 self._undecodable.add(record.key)
                 _logger.error("store.undecodable", key=record.key, error=str(error))
             return None
         self._undecodable.discard(record.key)
         return Entry(record.key, value, record.revision, record.created)
+
+    def _whole(self, record: Record, type_: type[Value]) -> Value:
+        """The value; a status with what is in its parts, which are written before it and with it."""
+        value = unpacked(_shared(records.decode(record.value, type_)))
+        if record.key.startswith("part/"):
+            self._parts[record.key] = value
+        elif isinstance(value, Status | ClusterStatus):
+            below = record.key.replace("status/", "part/", 1)
+            value = whole(value, lambda name: self._parts[f"{below}/{name}"])
+        return value
 
     def _take_over(self, updates: Sequence[Update]) -> None:
         if not self._entries:  # all at once, which is quicker: at a start there are very many
@@ -239,7 +254,7 @@ def _shared(value: Value) -> Value:
     if isinstance(value, Event):
         _share(value, _OF_EVENTS)
         value.data.update({name: intern(text) for name, text in value.data.items() if isinstance(text, str)})
-    elif isinstance(value, Status):
+    elif isinstance(value, Status | InstancePart):
         for instance in value.instances:
             _share(instance, _OF_INSTANCES)
     return value

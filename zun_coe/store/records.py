@@ -2,6 +2,7 @@
 
 meta/installation, meta/schema, meta/floor/<project>   the first event still kept
 intent/<noun>/<project>/<id>     status/<noun>/<project>/<id>     noun: app container cluster volume
+part/<noun>/<project>/<id>/<name>   instances or nodes of a status with many of them (`model/parts.py`)
 secret/<project>/<id>
 name/<noun>/<project>/<name>     the id
 revision/<project>/<app>/<number, 8 digits>
@@ -25,7 +26,9 @@ from zun_coe.model import (
     ClusterStatus,
     Event,
     IdempotentAnswer,
+    InstancePart,
     Intent,
+    NodePart,
     Revision,
     Secret,
     Service,
@@ -48,6 +51,8 @@ TYPES: dict[str, type[Value]] = {
     "status/container": Status,
     "status/cluster": ClusterStatus,
     "status/volume": VolumeStatus,
+    "part/app": InstancePart,
+    "part/cluster": NodePart,
     "secret": Secret,
     "revision": Revision,
     "event": Event,
@@ -65,6 +70,11 @@ def intent_key(noun: str, project: str, id: str) -> str:
 def status_key(noun: str, project: str, id: str) -> str:
     """Where the status of a resource is."""
     return f"status/{noun}/{project}/{id}"
+
+
+def part_key(noun: str, project: str, id: str, name: str) -> str:
+    """Where a part of a status is; with an empty name, what all of them are below."""
+    return f"part/{noun}/{project}/{id}/{name}"
 
 
 def name_key(noun: str, project: str, name: str) -> str:

@@ -3,11 +3,14 @@ conditions fail."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from zun_coe.errors import Fenced, KeyExists, KeyNotFound, RevisionConflict, StoreError
 from zun_coe.store import MAX_BYTES, MAX_OPERATIONS, At, Condition, Held, Missing, Operation, Present, Put
+
+_ROOM = MAX_BYTES - 50_000
+_MOST = MAX_OPERATIONS - 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,21 @@ def check(conditions: Sequence[Condition], operations: Sequence[Operation]) -> N
     size += 2 * sum(len(encoded(condition.key)) for condition in conditions)
     if size > MAX_BYTES:
         raise ValueError(f"a transaction has at most {MAX_BYTES} bytes, this one has {size}")
+
+
+def packs(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
+    """The operations, as many at once as a transaction with a few conditions has room for."""
+    pack: list[Operation] = []
+    room = _ROOM
+    for operation in operations:
+        size = len(encoded(operation.key)) + (len(operation.value) if isinstance(operation, Put) else 0)
+        if pack and (size > room or len(pack) == _MOST):
+            yield pack
+            pack, room = [], _ROOM
+        pack.append(operation)
+        room -= size
+    if pack:
+        yield pack
 
 
 def encoded(key: str) -> bytes:

@@ -1,0 +1,77 @@
+"""How much is kept of what a backend says: enough to see what is wrong, and never more than a status has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from zun_coe.model.observation import Instance, Observation
+from zun_coe.model.value import timestamp
+
+TEXT = 1000
+"""So many characters of a text are kept."""
+ITEMS = 20
+"""So many entries of a list or an object are kept."""
+DEPTH = 6
+"""Objects within objects are kept down to this level."""
+BYTES = 4000
+"""The JSON of one piece of evidence is never longer."""
+
+
+def cut(text: str, most: int = TEXT) -> str:
+    """A text that is not too long; it says how much is missing. What was cut once stays as it is."""
+    if len(text) <= most:
+        return text
+    told = f" … ({len(text)} characters)"
+    return text[: most - len(told)] + told
+
+
+def capped(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Evidence that is not too large. What was capped once stays as it is."""
+    if not evidence:
+        return {}
+    kept: dict[str, Any] = _capped(evidence, DEPTH)
+    size = {name: len(msgspec.json.encode(value)) + len(name.encode()) + 4 for name, value in kept.items()}
+    while sum(size.values()) > BYTES:
+        largest = max(size, key=lambda name: size[name])
+        if len(size) == 1:
+            return {largest: cut(msgspec.json.encode(kept[largest]).decode(), BYTES // 8)}
+        del kept[largest], size[largest]
+    return kept
+
+
+def capped_observation(seen: Observation) -> Observation:
+    """An observation of which a status can be derived that is not too large."""
+    instances = tuple(map(_instance, seen.instances))
+    if all(new is old for new, old in zip(instances, seen.instances, strict=True)):
+        instances = seen.instances
+    elif not (seen.evidence or seen.message):
+        return msgspec.structs.replace(seen, instances=instances)
+    message = cut(seen.message) if seen.message else seen.message
+    return msgspec.structs.replace(seen, instances=instances, message=message, evidence=capped(seen.evidence))
+
+
+def _instance(instance: Instance) -> Instance:
+    if not instance.evidence and len(instance.message or "") <= TEXT:
+        return instance
+    message = cut(instance.message) if instance.message else instance.message
+    return msgspec.structs.replace(instance, message=message, evidence=capped(instance.evidence))
+
+
+def _capped(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return cut(value)
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.to_builtins(value)
+    if isinstance(value, Mapping | list | tuple) and depth == 0:
+        return cut(msgspec.json.encode(value).decode(), TEXT // 10)
+    if isinstance(value, Mapping):
+        return {cut(str(name), 100): _capped(inner, depth - 1) for name, inner in list(value.items())[:ITEMS]}
+    if isinstance(value, list | tuple):
+        return [_capped(inner, depth - 1) for inner in value[:ITEMS]]
+    if isinstance(value, datetime):
+        return timestamp(value)
+    return value
