@@ -109,15 +109,15 @@ def test_what_runs_there_is_listed_a_page_at_a_time(api: httpx.Client) -> None:
 @pytest.mark.usefixtures("others")
 def test_what_others_run_is_not_for_everybody(other: httpx.Client, service: Service) -> None:
     assert other.get("/v1/clusters/crowd/workloads").status_code == 403
-    assert other.post("/v1/apps", json=body()).status_code == 403
+    assert other.post("/v1/apps/adopt", json=body()).status_code == 403
     with service.client("operators", roles="reader") as reader:
         assert reader.get("/v1/clusters/crowd/workloads").status_code == 200
-        assert reader.post("/v1/apps", json=body()).status_code == 403
+        assert reader.post("/v1/apps/adopt", json=body()).status_code == 403
 
 
 @pytest.mark.usefixtures("others")
 def test_an_app_takes_it_over(api: httpx.Client) -> None:
-    answer = api.post("/v1/apps", json=body(), params={"wait": 20})
+    answer = api.post("/v1/apps/adopt", json=body(), params={"wait": 20})
     assert answer.status_code == 200, answer.text
     app = answer.json()
     assert (app["name"], app["image"], app["env"], app["replicas"]) == ("web", "web:1", {"A": "1"}, 2)
@@ -129,7 +129,7 @@ def test_an_app_takes_it_over(api: httpx.Client) -> None:
     again = api.put("/v1/apps/web", json=app | {"replicas": 3})
     assert again.status_code == 202
     assert again.json()["adopted"] == {"namespace": "shop", "name": "web"}
-    taken = api.post("/v1/apps", json=body() | {"name": "b"})
+    taken = api.post("/v1/apps/adopt", json=body() | {"name": "b"})
     assert (taken.status_code, taken.json()["errors"][0]["pointer"]) == (422, "/adopt")
     assert api.delete("/v1/apps/web", params={"wait": 20}).status_code == 204
 
@@ -137,13 +137,13 @@ def test_an_app_takes_it_over(api: httpx.Client) -> None:
 @pytest.mark.usefixtures("others")
 def test_it_is_as_any_other_request(api: httpx.Client, app_of: Callable[..., Any]) -> None:
     keyed = {"Idempotency-Key": "k-1"}
-    first = api.post("/v1/apps", json=body() | {"name": "one"}, headers=keyed)
-    again = api.post("/v1/apps", json=body() | {"name": "one"}, headers=keyed)
+    first = api.post("/v1/apps/adopt", json=body() | {"name": "one"}, headers=keyed)
+    again = api.post("/v1/apps/adopt", json=body() | {"name": "one"}, headers=keyed)
     assert (first.status_code, again.status_code) == (202, 202)
     assert (again.json()["id"], again.headers["Idempotency-Replayed"]) == (first.json()["id"], "true")
     app_of("web")
-    assert api.post("/v1/apps", json=body()).json()["type"].endswith("/name-taken")
-    assert api.post("/v1/apps", json=body(), headers={"If-None-Match": "*"}).status_code == 412
+    assert api.post("/v1/apps/adopt", json=body()).json()["type"].endswith("/name-taken")
+    assert api.post("/v1/apps/adopt", json=body(), headers={"If-None-Match": "*"}).status_code == 412
     assert api.delete("/v1/apps/one", params={"wait": 20}).status_code == 204
 
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_taken_over(
     api: httpx.Client, others: dict[tuple[str, str], Any], name: str, why: Any, status: int, pointer: str
 ) -> None:
     others["shop", name] = why
-    answer = api.post("/v1/apps", json=body(name))
+    answer = api.post("/v1/apps/adopt", json=body(name))
     told = answer.json()
     assert (answer.status_code, [e["pointer"] for e in told["errors"]]) == (status, [pointer])
     assert told.get("differences") == (why.evidence.get("differences") if isinstance(why, Invalid) else None)
@@ -172,8 +172,8 @@ def test_what_cannot_be_taken_over(
 def test_a_cluster_that_does_not_answer(api: httpx.Client, others: dict[tuple[str, str], Any]) -> None:
     others["shop", "slow"] = TimedOut("It took too long.")
     others["shop", "key"] = Denied("Who are you?")
-    assert api.post("/v1/apps", json=body("slow")).status_code == 504
-    assert api.post("/v1/apps", json=body("key")).status_code == 502
+    assert api.post("/v1/apps/adopt", json=body("slow")).status_code == 504
+    assert api.post("/v1/apps/adopt", json=body("key")).status_code == 502
     assert api.get("/v1/clusters/crowd/workloads").status_code == 504
 
 
@@ -200,25 +200,27 @@ def test_a_cluster_that_is_known_to_be_away_is_not_asked(api: httpx.Client, monk
         ({"adopt": {"namespace": "shop", "name": "UPPER"}}, ["/adopt/name"]),
         ({"adopt": "shop/web"}, ["/adopt"]),
         (body() | {"image": "web:2"}, ["/image"]),
-        ({"cluster": "crowd"}, ["/name", "/image"]),
+        ({"cluster": "crowd"}, ["/adopt"]),
     ],
 )
 def test_bodies_that_are_wrong(api: httpx.Client, given: Any, pointers: list[str]) -> None:
-    answer = api.post("/v1/apps", json=given)
+    answer = api.post("/v1/apps/adopt", json=given)
     assert (answer.status_code, [e["pointer"] for e in answer.json()["errors"]]) == (400, pointers)
 
 
 @pytest.mark.usefixtures("others")
 def test_its_name_has_to_be_a_name(api: httpx.Client) -> None:
-    refused = api.post("/v1/apps", json=body("x-1.y", "bank"))
+    refused = api.post("/v1/apps/adopt", json=body("x-1.y", "bank"))
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/name")
-    assert api.post("/v1/apps", json=body("x-1.y", "bank") | {"name": "xy"}, params={"wait": 20}).status_code == 200
+    assert (
+        api.post("/v1/apps/adopt", json=body("x-1.y", "bank") | {"name": "xy"}, params={"wait": 20}).status_code == 200
+    )
     assert api.delete("/v1/apps/xy", params={"wait": 20}).status_code == 204
 
 
 def test_clusters_that_cannot_tell(api: httpx.Client) -> None:
     assert api.get("/v1/clusters/here/workloads").status_code == 409
-    refused = api.post("/v1/apps", json=body() | {"cluster": "here"})
+    refused = api.post("/v1/apps/adopt", json=body() | {"cluster": "here"})
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/adopt")
     operations = api.get("/v1/clusters/here/capabilities").json()["operations"]
     assert {o["name"]: o["support"] for o in operations}["adopt"] == "none"
@@ -251,3 +253,13 @@ def test_on_the_command_line(service: Service, project: str) -> None:
     run("app", "adopt", "crowd", "shop", code=2)
     assert "Running" in run("app", "adopt", "crowd", "shop/web", "--name", "mine", "--wait=20").stdout
     run("app", "delete", "mine", "-y", "--wait=20")
+
+
+def test_an_app_may_have_the_name_of_the_operation(api: httpx.Client, app_of: Callable[..., Any]) -> None:
+    app_of("adopt")
+    assert api.get("/v1/apps/adopt").json()["name"] == "adopt"
+    assert api.put("/v1/apps/adopt", json={"cluster": "here", "image": "web:2"}).status_code == 202
+    assert api.patch("/v1/apps/adopt", json={"replicas": 2}).status_code == 202
+    assert api.delete("/v1/apps/adopt", params={"wait": 20}).status_code == 204
+    refused = api.request("OPTIONS", "/v1/apps/adopt")
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "DELETE, GET, HEAD, PATCH, POST, PUT")

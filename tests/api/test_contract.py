@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from copy import deepcopy
 from importlib import import_module
@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
-from zun_coe.api.contract import METHODS, Check, check, document, methods_at
+from zun_coe.api import contract, problems
+from zun_coe.api.contract import METHODS, check, document, methods_at
 from zun_coe.api.parsing import parse
 from zun_coe.errors import Malformed
+from zun_coe.gateway import specs
 from zun_coe.gateway.rendering import encode
 from zun_coe.gateway.specs import READ_ONLY
-from zun_coe.model import Intent, Template
+from zun_coe.model import Health, Host, HttpGet, Intent, Template, Update
 
 DOCUMENT = document()
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
@@ -34,15 +36,46 @@ OPERATIONS = [
 MERGED = frozenset({"Env", "EnvSecrets", "Labels", "Health", "HttpGet", "TcpConnect", "Exec"})
 MERGED |= {"Update", "Placement", "Credentials", "Constraints"}
 PATCHES = sorted(name for name in SCHEMAS if name.endswith("Patch"))
-BODIES = ["App", "AppReplacement", "AppPatch", "Container", "ContainerPatch", "Cluster", "ClusterPatch"]
-BODIES += ["Secret", "Rollback"]
+BODIES = ["AppCreate", "AppReplace", "AppPatch", "AppAdopt", "ContainerCreate", "ContainerPatch", "ClusterCreate"]
+BODIES += ["ClusterPatch", "SecretCreate", "Rollback"]
+WHOLE = {"AppCreate": "App", "AppReplace": "App", "ContainerCreate": "Container", "ClusterCreate": "Cluster"}
+"""The requests that hold a whole resource, and what is shown of it."""
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     """What a reference refers to."""
-    while "$ref" in schema:
-        schema = SCHEMAS[schema["$ref"].rpartition("/")[2]]
-    return schema
+    return contract.resolved(schema, SCHEMAS)
+
+
+def target(schema: dict[str, Any]) -> str | None:
+    """The name of the schema that a reference leads to, whatever stands beside it."""
+    [reference] = schema.get("allOf", [schema])
+    return str(reference["$ref"]).rpartition("/")[2] if "$ref" in reference else None
+
+
+def below(schema: Any) -> Iterator[dict[str, Any]]:
+    """Everything in a document that looks like a schema, itself included."""
+    if isinstance(schema, dict):
+        yield schema
+    for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from below(inner)
+
+
+def reachable(names: Iterable[str]) -> set[str]:
+    """The schemas that are part of these."""
+    found, new = set[str](), set(names)
+    while new:
+        found |= new
+        told = [s["$ref"] for name in new for s in below(SCHEMAS[name]) if isinstance(s.get("$ref"), str)]
+        new = {ref.rpartition("/")[2] for ref in told} - found
+    return found
+
+
+def shown() -> set[str]:
+    """The schemas that are part of a response."""
+    answers = [*DOCUMENT["components"]["responses"].values(), *(o["responses"] for _, o in OPERATIONS)]
+    told = [s["$ref"] for s in below(answers) if "/schemas/" in str(s.get("$ref"))]
+    return reachable(ref.rpartition("/")[2] for ref in told)
 
 
 def fields(schema: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -65,8 +98,11 @@ def test_every_operation(name: str, operation: dict[str, Any]) -> None:
         assert {"400", "401", "403", "503"} <= set(operation["responses"]), "it lists its errors"
     if "{" in name:
         assert "404" in operation["responses"]
+    assert operation["responses"]["default"] == {"$ref": "#/components/responses/Failed"}
     if "requestBody" in operation:
         assert {"413", "415", "422"} <= set(operation["responses"])
+        for media in operation["requestBody"]["content"].values():
+            assert target(media["schema"]) in BODIES
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
@@ -77,18 +113,72 @@ def test_every_schema_and_field_is_told_of(name: str) -> None:
     for where, field in fields(schema, name):
         told = resolved(field)
         assert told["description"], where
-        assert "example" in told or told.get("type") in ("object", "array"), where
-    if schema.get("type") == "object" and "properties" in schema:
-        assert "additionalProperties" in schema
+        assert "example" in told or "enum" in told or told.get("type") in ("object", "array"), where
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_requests_are_closed_and_have_schemas_of_their_own(name: str) -> None:
+    assert name not in shown()
+    for part in reachable([name]) - shown():
+        assert SCHEMAS[part].get("additionalProperties") is False or "properties" not in SCHEMAS[part], part
+
+
+@pytest.mark.parametrize("name", sorted(shown()))
+def test_responses_are_open_to_new_fields_and_hold_nothing_confidential(name: str) -> None:
+    assert SCHEMAS[name].get("additionalProperties") is not False
+    assert not any(s.get("writeOnly") for s in below(SCHEMAS[name]))
+
+
+@pytest.mark.parametrize("name", sorted(WHOLE))
+def test_what_is_shown_can_be_sent_back(name: str) -> None:
+    """Get, edit, put: a request has all fields of what is shown, and of the same types."""
+    request, whole = SCHEMAS[name], SCHEMAS[WHOLE[name]]
+    properties = {field: each for field, each in request["properties"].items() if field in whole["properties"]}
+    assert {f: target(each) for f, each in properties.items()} == {f: target(e) for f, e in whole["properties"].items()}
+    only_sent = set(request["properties"]) - set(whole["properties"])
+    assert all(resolved(request["properties"][field])["writeOnly"] for field in only_sent)
+    assert not any(resolved(request["properties"][field]).get("readOnly") for field in request["required"])
+
+
+def test_generators_can_cope() -> None:
+    """What generated clients lose fields or fail at is nowhere in the document."""
+    for schema in below(SCHEMAS):
+        assert not any(set(each) == {"required"} for each in schema.get("oneOf", ()) if isinstance(each, dict))
+        assert not (isinstance(schema.get("enum"), list) and None in schema["enum"])
+        assert "anyOf" not in schema
+        if isinstance(parts := schema.get("allOf"), list):
+            assert len(parts) == 1
+            assert "$ref" in parts[0]
+
+
+def inline(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """The parts of a schema for which a generator has to make up a name."""
+    return [s for s in below(schema) if s is not schema and ("enum" in s or isinstance(s.get("properties"), dict))]
+
+
+def test_few_schemas_are_made_up_or_trivial() -> None:
+    made_up = {name: inline(schema) for name, schema in SCHEMAS.items() if "example" not in name}
+    assert {name for name, found in made_up.items() if found} == set()
+    parameters = DOCUMENT["components"]["parameters"]
+    assert [name for name, p in parameters.items() if "enum" in p["schema"]] == ["IfNoneMatch"]
+    assert len(PATCHES) <= 12
+    uses = Counter(str(s["$ref"]).rpartition("/")[2] for s in below(DOCUMENT) if "$ref" in s)
+    assert [name for name in SCHEMAS if not uses[name]] == [], "nobody uses them"
+    trivial = {name for name, schema in SCHEMAS.items() if set(schema) <= {"title", "type", "description", "example"}}
+    assert {name for name in trivial if uses[name] < 2} == set(), "they are better said where they are used"
+
+
+def test_problems_are_of_types_that_are_told() -> None:
+    assert set(SCHEMAS["ProblemType"]["enum"]) == problems.types()
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENT["components"]["parameters"]))
 def test_every_parameter_is_told_of(name: str) -> None:
     parameter = DOCUMENT["components"]["parameters"][name]
     assert parameter["description"]
-    assert "example" in parameter
-    schema = resolved(parameter["schema"])
-    assert Check(schema).problems(parameter["example"]) == []
+    # The page for people fills examples in, and sends them with the first click.
+    assert "example" not in parameter
+    assert "example" not in resolved(parameter["schema"])
 
 
 @pytest.mark.parametrize("name", sorted(n for n in SCHEMAS if "example" in SCHEMAS[n]))
@@ -102,42 +192,47 @@ def test_a_patch_has_the_same_fields_and_all_nullable(name: str) -> None:
     """Nothing required, no defaults, null everywhere; lists are those of the whole resource."""
     patch, whole = SCHEMAS[name], SCHEMAS[name.removesuffix("Patch")]
     resource = name in ("AppPatch", "ContainerPatch", "ClusterPatch")
+    whole = SCHEMAS[f"{name.removesuffix('Patch')}Create"] if resource else whole
     assert "required" not in patch or name.removesuffix("Patch") not in MERGED
-    assert "default" not in json.dumps(patch.get("default", ""))
-    if resource or name.removesuffix("Patch") in MERGED:
-        assert set(patch.get("properties", {})) == set(whole.get("properties", {}))
-        for where, field in fields(patch, name):
-            told = resolved(field)
-            assert told.get("readOnly") or _nullable(told), where
-    else:
-        assert _without_null(patch) == _plain(whole)
-
-
-def _nullable(schema: dict[str, Any]) -> bool:
-    return bool(schema.get("nullable") or any(each.get("nullable") for each in schema.get("oneOf", ())))
+    assert resource or name.removesuffix("Patch") in MERGED
+    wholes = dict(fields(whole, name))
+    for where, field in fields(patch, name):
+        told = resolved(field)
+        assert told.get("readOnly") or told.get("nullable"), where
+        assert "default" not in told, where
+        of_whole = wholes.pop(where)
+        expected = target(of_whole)
+        if target(field) == f"{expected}Patch":
+            continue
+        assert target(field) == expected, where
+        assert _plain(field) == _plain(of_whole), where
+    assert wholes == {}
 
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in schema.items() if k not in ("title", "default", "nullable")}
+    return {k: v for k, v in schema.items() if k not in ("title", "default", "nullable", "allOf", "$ref")}
 
 
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    plain = _plain(deepcopy(schema))
-    if "enum" in plain:
-        plain["enum"] = [v for v in plain["enum"] if v is not None]
-    for each in plain.get("oneOf", ()):
-        each.pop("nullable", None)
-    return plain
+def test_a_replacement_has_the_fields_of_a_new_app() -> None:
+    assert SCHEMAS["AppReplace"]["properties"] == SCHEMAS["AppCreate"]["properties"]
 
 
-def test_a_replacement_has_the_fields_of_an_app() -> None:
-    assert SCHEMAS["AppReplacement"]["properties"] == SCHEMAS["App"]["properties"]
+def test_defaults_are_those_of_the_model() -> None:
+    """What the contract says of a field that is left out is what becomes of it."""
+    app = specs.parse("app", {"name": "x", "image": "x"})
+    update, health, http = Update(), Health(http=HttpGet(port=1)), HttpGet(port=1)
+    found = {"AppCreate": app, "Update": update, "Health": health, "HttpGet": http, "Host": Host(name="x")}
+    for name, value in found.items():
+        for field, schema in SCHEMAS[name]["properties"].items():
+            if "default" in resolved(schema):
+                holder = value if hasattr(value, field) else app.template
+                assert getattr(holder, field) == resolved(schema)["default"], (name, field)
 
 
 def test_what_the_server_sets_is_what_the_use_cases_ignore() -> None:
     told = {
         name
-        for resource in ("App", "Container", "Cluster")
+        for resource in ("AppCreate", "ContainerCreate", "ClusterCreate")
         for name, field in SCHEMAS[resource]["properties"].items()
         if resolved(field).get("readOnly")
     }
@@ -146,8 +241,8 @@ def test_what_the_server_sets_is_what_the_use_cases_ignore() -> None:
 
 def test_every_field_of_the_model_is_in_the_contract() -> None:
     names = set(Template.__struct_encode_fields__) | {"replicas", "update", "placement", "labels", "desired_state"}
-    assert names <= set(SCHEMAS["App"]["properties"])
-    assert names - {"replicas", "update", "placement", "sidecars"} <= set(SCHEMAS["Container"]["properties"])
+    assert names <= set(SCHEMAS["AppCreate"]["properties"])
+    assert names - {"replicas", "update", "placement", "sidecars"} <= set(SCHEMAS["ContainerCreate"]["properties"])
     assert {"name", "generation", "created_at", "accept_loss"} <= set(Intent.__struct_fields__)
 
 

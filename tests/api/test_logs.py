@@ -70,11 +70,42 @@ def test_timestamps(api: httpx.Client, container_of: Make) -> None:
     assert abs(datetime.fromisoformat(at) - datetime.now(UTC)) < timedelta(minutes=1)
 
 
+FORMS = [
+    ("*/*", "text/plain"),
+    ("text/html,application/xhtml+xml,*/*;q=0.8", "text/plain"),
+    ("image/png", "text/plain"),
+    ("application/json", "application/json"),
+    ("application/json, text/plain;q=0.5", "application/json"),
+    ("application/x-ndjson", "application/x-ndjson"),
+    ("application/*;q=0.1, text/plain", "text/plain"),
+]
+
+
+@pytest.mark.parametrize(("accept", "expected"), FORMS)
+def test_a_client_gets_what_it_would_rather_have(
+    api: httpx.Client, container_of: Make, accept: str, expected: str
+) -> None:
+    container_of(**HELLO)
+    answer = api.get("/v1/containers/job/logs", headers={"Accept": accept})
+    assert answer.headers["Content-Type"].partition(";")[0] == expected
+    empty = api.get("/v1/containers/job/logs", params={"tail": 0}, headers={"Accept": accept})
+    assert empty.text.strip() == ("[]" if expected == "application/json" else "")
+
+
+def test_a_list_cannot_be_followed(api: httpx.Client, container_of: Make) -> None:
+    container_of(**HELLO)
+    refused = api.get("/v1/containers/job/logs?follow=true", headers={"Accept": "application/json"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "/follow")
+    with followed(api, "/v1/containers/job/logs") as objects:
+        assert next(objects)["text"] == "one"
+
+
 def test_an_app_as_text_and_as_json(api: httpx.Client, app_of: Make) -> None:
     app_of(replicas=3, **HELLO)
     lines = text(api, "/v1/apps/hello/logs")
     assert sorted(lines) == [f"hello-{n} {word}" for n in (1, 2, 3) for word in ("one", "two")]
     objects = [json.loads(line) for line in api.get("/v1/apps/hello/logs", headers=NDJSON).text.splitlines()]
+    assert api.get("/v1/apps/hello/logs", headers={"Accept": "application/json"}).json() == objects
     assert [o["time"] for o in objects] == sorted(o["time"] for o in objects)
     assert {(o["container"], o["stream"]) for o in objects} == {(f"hello-{n}", "stdout") for n in (1, 2, 3)}
 

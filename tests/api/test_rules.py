@@ -31,7 +31,7 @@ def test_those_who_look_after_it_are_answered(api: httpx.Client, path: str) -> N
 def test_the_document_keeps_the_names_of_schemas(api: httpx.Client) -> None:
     paths = api.get("/v1/openapi.json").json()["paths"]
     schema = paths["/v1/apps"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert schema == {"$ref": "#/components/schemas/AppCreation"}
+    assert schema == {"$ref": "#/components/schemas/AppCreate"}
 
 
 def test_metrics_tell_of_the_store_and_of_what_there_is(api: httpx.Client, app_of: Make) -> None:
@@ -69,6 +69,17 @@ def test_metrics_tell_of_clusters_queues_and_the_store(api: httpx.Client, app_of
 @pytest.mark.parametrize("path", ["/", "/v1/apps", "/v1/apps/none", "/v1/nothing", "/v1/ui/", "/v1/apps?limit=x"])
 def test_every_response_has_a_request_id(api: httpx.Client, path: str) -> None:
     assert re.fullmatch(r"req-[0-9a-f-]{36}", api.get(path).headers["X-Openstack-Request-Id"])
+
+
+ERRORS = [("GET", "/v1/apps/nowhere", {}), ("GET", "/nowhere", {}), ("PUT", "/v1/apps", {})]
+ERRORS += [("GET", "/v1/apps", {"params": {"limit": "x"}}), ("POST", "/v1/apps", {"content": "a" * 300_000})]
+
+
+@pytest.mark.parametrize(("method", "path", "more"), ERRORS, ids=[f"{m} {p}" for m, p, _ in ERRORS])
+def test_errors_tell_their_request_id(api: httpx.Client, method: str, path: str, more: Any) -> None:
+    answer = api.request(method, path, **more)
+    assert answer.is_client_error
+    assert answer.json()["request_id"] == answer.headers["X-Openstack-Request-Id"]
 
 
 def test_a_valid_request_id_is_kept_and_is_told_by_events(api: httpx.Client) -> None:

@@ -28,7 +28,7 @@ def of_the_contract() -> set[str]:
     """The patterns of all leaves, from the OpenAPI document's schema of an app."""
     document = yaml.safe_load(files("zun_coe").joinpath("openapi.yaml").read_text())
     schemas = document["components"]["schemas"]
-    found = set(_schema(schemas, schemas["App"], ""))
+    found = set(_schema(schemas, schemas["AppCreate"], ""))
     return {p for p in found if p.split("/")[1] not in _ABOUT}
 
 

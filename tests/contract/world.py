@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from tests.real.waiting import POLL, wait_until
 from zun_coe.adapters import Adapter, Connection, Done, LogOptions, open_adapter
+from zun_coe.api.contract import check
 from zun_coe.auth import Principal
 from zun_coe.config import Settings
 from zun_coe.gateway import Answer, Call, Query, Settle
@@ -72,6 +73,10 @@ class World:
     def create(self, noun: Noun, body: Body, project: str = "default") -> Any:
         """Create an app or a container; it, as the answer shows it."""
         return shown(self._cases(noun).create(call(project), body))
+
+    def adopt(self, body: Body, project: str = "default") -> Any:
+        """Take over what runs in the cluster; the app, as the answer shows it."""
+        return shown(self.process.gateway.apps.adopt(call(project), body, check("AppCreate").problems))
 
     def patch(self, noun: Noun, name: str, body: Body, project: str = "default") -> Any:
         """Change some of it; it, as the answer shows it."""

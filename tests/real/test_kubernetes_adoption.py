@@ -115,7 +115,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, kubernetes: ControlPlane) ->
 
 
 def adopt(world: World, namespace: str, native: str = "web", **fields: Any) -> Any:
-    return world.create("app", {"adopt": {"namespace": namespace, "name": native}, "cluster": "here"} | fields)
+    return world.adopt({"adopt": {"namespace": namespace, "name": native}, "cluster": "here"} | fields)
 
 
 def workloads(world: World, namespace: str) -> list[Any]:

@@ -17,7 +17,12 @@ def list() -> flask.Response:
 
 def create() -> flask.Response:
     """POST /v1/apps."""
-    return respond(gateway().apps.create(call(), body(), check("App").problems))
+    return respond(gateway().apps.create(call(), body()))
+
+
+def adopt() -> flask.Response:
+    """POST /v1/apps/adopt."""
+    return respond(gateway().apps.adopt(call(), body(), check("AppCreate").problems))
 
 
 def show(app: str) -> flask.Response:

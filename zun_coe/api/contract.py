@@ -77,18 +77,30 @@ def check(name: str, direction: Direction = "request") -> Check:
 
 def methods_at(path: str) -> list[str]:
     """What can be done at a path: the router itself knows of one method at a time."""
-    for template, operations in _document()["paths"].items():
-        if re.fullmatch(re.sub(r"{[^}]*}", "[^/]+", template), path):
-            named = {method.upper() for method in operations if method in METHODS}
-            return sorted(named | ({"HEAD"} if "GET" in named else set()))
-    return []
+    fitting = (
+        operations
+        for template, operations in _document()["paths"].items()
+        if re.fullmatch(re.sub(r"{[^}]*}", "[^/]+", template), path)
+    )
+    named = {method.upper() for operations in fitting for method in operations if method in METHODS}
+    return sorted(named | ({"HEAD"} if "GET" in named else set()))
+
+
+def resolved(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
+    """The schema that a reference leads to. `allOf` of one reference is that schema with what stands beside it,
+    since OpenAPI 3.0 ignores everything beside a `$ref`. Pure."""
+    while "$ref" in schema or "allOf" in schema:
+        [target] = schema.get("allOf", [schema])
+        beside = {k: v for k, v in schema.items() if k not in ("allOf", "$ref")}
+        schema = schemas[target["$ref"].rpartition("/")[2]] | beside
+    return schema
 
 
 def prepared(schema: Schema, schemas: Mapping[str, Schema], direction: Direction) -> Schema:
-    """A schema of OpenAPI 3.0 as one of JSON Schema draft 4. What only the server sets is anything at
-    all in a request; what only clients send is not there in a response. Pure."""
-    while "$ref" in schema:
-        schema = schemas[schema["$ref"].rpartition("/")[2]]
+    """A schema of OpenAPI 3.0 as one of JSON Schema draft 4. What only the server sets is anything at all in a
+    request. Objects are closed here where the document leaves it open whether there are other fields: clients have
+    to expect new ones in a response, while a request with an unknown one is refused. Pure."""
+    schema = resolved(schema, schemas)
     if direction == "request" and schema.get("readOnly"):
         return {}
     out: Schema = {k: v for k, v in schema.items() if k not in _WORDS_ONLY}
@@ -97,6 +109,8 @@ def prepared(schema: Schema, schemas: Mapping[str, Schema], direction: Direction
             out[keyword] = prepared(out[keyword], schemas, direction)
     if "oneOf" in out:
         out["oneOf"] = [prepared(each, schemas, direction) for each in out["oneOf"]]
+    if alternatives := out.get("x-exactly-one"):
+        out["oneOf"] = [{"required": [name]} for name in alternatives]
     if "properties" in out:
         _prepare_properties(out, schemas, direction)
     if "pattern" in out:
@@ -107,28 +121,15 @@ def prepared(schema: Schema, schemas: Mapping[str, Schema], direction: Direction
 
 
 def _prepare_properties(out: Schema, schemas: Mapping[str, Schema], direction: Direction) -> None:
-    hidden = "readOnly" if direction == "request" else "writeOnly"
-    resolved = {name: _resolved(each, schemas) for name, each in out["properties"].items()}
-    not_asked = {name for name, each in resolved.items() if each.get(hidden)}
-    if direction == "response":
-        resolved = {name: each for name, each in resolved.items() if name not in not_asked}
-    out["properties"] = {name: prepared(each, schemas, direction) for name, each in resolved.items()}
-    required = [name for name in out.get("required", ()) if name not in not_asked]
-    out.pop("required", None)
-    if required:
-        out["required"] = required
-
-
-def _resolved(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
-    while "$ref" in schema:
-        schema = schemas[schema["$ref"].rpartition("/")[2]]
-    return schema
+    out["properties"] = {name: prepared(each, schemas, direction) for name, each in out["properties"].items()}
+    out.setdefault("additionalProperties", False)
 
 
 def _nullable(out: Schema) -> Schema:
     if out.pop("nullable", False):
-        out["type"] = [out["type"], "null"]
-        if "enum" in out and None not in out["enum"]:
+        if "type" in out:
+            out["type"] = [out["type"], "null"]
+        if "enum" in out:
             out["enum"] = [*out["enum"], None]
         if "oneOf" in out:
             out["oneOf"] = [*out["oneOf"], {"type": "null"}]

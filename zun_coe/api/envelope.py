@@ -14,7 +14,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zun_coe.api.exchange import KEY, Exchange
+from zun_coe.api.exchange import KEY, Exchange, exchange_of
 from zun_coe.api.problems import BodyTooLarge, encode, headers_of, problem_of
 from zun_coe.errors import Malformed, RequestError
 
@@ -53,7 +53,7 @@ class Envelope:
             _must_fit(scope, self._max_body)
             _normalise(scope)
         except RequestError as error:
-            await refuse(error, send)
+            await refuse(error, exchange_of(scope).request_id, send)
             return
         await self._app(scope, _Incoming(receive, self._max_body), send)
 
@@ -97,9 +97,9 @@ class _Outgoing:
         await self._send(message)
 
 
-async def refuse(error: RequestError, send: Send) -> None:
+async def refuse(error: RequestError, request_id: str, send: Send) -> None:
     """Answer with a problem."""
-    body = problem_of(error)
+    body = problem_of(error) | {"request_id": request_id}
     content = encode(body)
     headers = {"content-type": "application/problem+json", "content-length": str(len(content))}
     headers |= headers_of(body["status"])

@@ -131,8 +131,6 @@ def kind_of(value: Any) -> str:
 def _problems(error: ValidationError) -> Iterable[FieldProblem]:
     path, schema = list(error.absolute_path), cast("dict[str, Any]", error.schema)
     value, wanted = cast(Any, error.instance), cast(Any, error.validator_value)
-    if error.validator == "oneOf" and "x-chosen-by" in schema:
-        return explain(explainer(_chosen(value, schema)), value)
     if error.validator == "required":
         missing = [name for name in wanted if name not in value]
         return [FieldProblem(pointer([*path, name]), "is required") for name in missing]
@@ -144,13 +142,6 @@ def _problems(error: ValidationError) -> Iterable[FieldProblem]:
         # What stands in the wrong place there is a secret all the same.
         return [FieldProblem(pointer(path), (sentence or "is wrong").replace(_shown(value), kind_of(value)))]
     return [FieldProblem(pointer(path), sentence or error.message)]
-
-
-def _chosen(value: Any, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Of alternatives the one that is meant: the second, where the field that tells it is there."""
-    usual, other = schema["oneOf"]
-    chosen: dict[str, Any] = other if isinstance(value, Mapping) and schema["x-chosen-by"] in value else usual
-    return chosen
 
 
 def _extra(value: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:

@@ -1,13 +1,18 @@
-"""Log lines as they go out, and what a client may ask of them. Pure."""
+"""Log lines as they go out, and what a client may ask of them. Pure.
+
+They are text, a JSON object for each line, or (which ends, so it cannot be followed) one JSON list, for clients that
+are generated and know of nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from zun_coe.adapters import LogLine, LogOptions
 from zun_coe.api.tailing import Ended, Item, Line
@@ -18,6 +23,10 @@ from zun_coe.model.value import timestamp
 
 TEXT = "text/plain; charset=utf-8"
 NDJSON = "application/x-ndjson"
+JSON = "application/json"
+Form = Literal["text", "lines", "list"]
+_FORMS: Mapping[str, Form] = {"text/plain": "text", NDJSON: "lines", JSON: "list"}
+_MEDIA_TYPES: Mapping[Form, str] = {"text": TEXT, "lines": NDJSON, "list": JSON}
 EPOCH = datetime.fromtimestamp(0, UTC)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -31,16 +40,16 @@ class Wanted:
     options: LogOptions
     merged: bool
     timestamps: bool
-    ndjson: bool
+    form: Form
 
     @property
     def media_type(self) -> str:
         """The content type of the answer."""
-        return NDJSON if self.ndjson else TEXT
+        return _MEDIA_TYPES[self.form]
 
 
 def wanted_of(noun: str, ref: str, params: Mapping[str, Any], accept: str, now: datetime) -> Wanted:
-    """What the parameters ask for. Raises `Malformed` for a time that is none."""
+    """What the parameters ask for. Raises `Malformed` for a time that is none, and for a list to be followed."""
     container = params.get("container")
     options = LogOptions(
         follow=params["follow"],
@@ -55,8 +64,19 @@ def wanted_of(noun: str, ref: str, params: Mapping[str, Any], accept: str, now: 
         options=options,
         merged=noun == "app",
         timestamps=params["timestamps"],
-        ndjson=NDJSON in accept,
+        form=_form_of(accept, follow=params["follow"]),
     )
+
+
+def _form_of(accept: str, *, follow: bool) -> Form:
+    """What the client would rather have; text where it says nothing that could be had."""
+    accepted = parse_accept_header(accept, MIMEAccept)
+    lasting = [media_type for media_type in _FORMS if not (follow and media_type == JSON)]
+    best = accepted.best_match(lasting)
+    if best is None and follow and accepted.quality(JSON):
+        detail = f"a list in JSON has an end; to follow accept {NDJSON} or text/plain"
+        raise Malformed(f"/follow: {detail}.", [FieldProblem("/follow", detail)])
+    return _FORMS[best or "text/plain"]
 
 
 def since_of(text: str, now: datetime) -> datetime:
@@ -78,11 +98,12 @@ class Writer:
 
     def __init__(self, wanted: Wanted, sources: LogSources) -> None:
         self._wanted, self._sources = wanted, sources
+        self._written = False
 
     def line(self, instance: Instance, line: LogLine) -> bytes:
         """One line of a container."""
-        if self._wanted.ndjson:
-            return self._json(instance, line)
+        if self._wanted.form != "text":
+            return self._json(self._told(instance, line))
         before = f"{self._name(instance)} " if self._wanted.merged else ""
         if self._wanted.timestamps and line.at is not None:
             before += f"{timestamp(line.at.astimezone(UTC))} "
@@ -90,16 +111,29 @@ class Writer:
 
     def failure(self, instance: Instance, error: BackendError) -> bytes:
         """That a container can't be read, in the place of its lines."""
-        if self._wanted.ndjson:
-            return msgspec.json.encode({"container": self._name(instance), "error": error.message}) + b"\n"
+        if self._wanted.form != "text":
+            return self._json({"container": self._name(instance), "error": error.message})
         return f"[{self._name(instance)} can't be read: {error.message}]\n".encode()
 
-    def _json(self, instance: Instance, line: LogLine) -> bytes:
+    def end(self) -> bytes:
+        """What belongs behind the last line."""
+        if self._wanted.form != "list":
+            return b""
+        return b"]\n" if self._written else b"[]\n"
+
+    def _json(self, told: Mapping[str, Any]) -> bytes:
+        text = msgspec.json.encode(told)
+        if self._wanted.form == "lines":
+            return text + b"\n"
+        before, self._written = b",\n" if self._written else b"[", True
+        return before + text
+
+    def _told(self, instance: Instance, line: LogLine) -> dict[str, Any]:
         told: dict[str, Any] = {"container": self._name(instance), "stream": line.stream}
         if line.at is not None:
             told["time"] = timestamp(line.at.astimezone(UTC))
         told["text"] = line.text.decode("utf-8", "replace")
-        return msgspec.json.encode(told | ({"partial": True} if line.partial else {})) + b"\n"
+        return told | ({"partial": True} if line.partial else {})
 
     def _name(self, instance: Instance) -> str:
         ref = self._sources.ref

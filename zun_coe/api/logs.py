@@ -35,3 +35,4 @@ class LogServer:
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
+            yield writer.end()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from zun_coe import errors
 from zun_coe.api.contract import methods_at
+from zun_coe.api.exchange import exchange_of
 
 BASE = "https://zun-coe.dev/problems/"
 """What the types of problems begin with. They are names; nothing need be there."""
@@ -73,8 +73,27 @@ _WORDS: tuple[tuple[type[errors.ZunCoeError], str, str], ...] = (
     (errors.Absent, "instance-gone", "Nothing of it is there now"),
     (errors.BackendError, "cluster-failed", "The cluster failed"),
 )
+INTERNAL = ("internal", "Internal error")
+_PLAIN: Mapping[int, tuple[str, str]] = {
+    400: (errors.RequestError.slug, errors.RequestError.title),
+    401: (errors.Unauthenticated.slug, errors.Unauthenticated.title),
+    403: (errors.Forbidden.slug, errors.Forbidden.title),
+    404: (errors.NotFound.slug, errors.NotFound.title),
+    405: ("method-not-allowed", "Method not allowed"),
+    413: (BodyTooLarge.slug, BodyTooLarge.title),
+    415: (UnsupportedMediaType.slug, UnsupportedMediaType.title),
+}
 RETRY_AFTER = 2
 """Seconds after which something that is away for now is worth another try."""
+
+
+def types() -> set[str]:
+    """Every type that a problem may have."""
+    kinds: list[type[errors.RequestError]] = [errors.RequestError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    slugs = {kind.slug for kind in kinds} | {slug for _, slug, _ in _WORDS} | {slug for slug, _ in _PLAIN.values()}
+    return {BASE + slug for slug in slugs | {INTERNAL[0]}}
 
 
 def status_of(error: errors.ZunCoeError) -> int:
@@ -89,7 +108,7 @@ def problem_of(error: errors.ZunCoeError) -> dict[str, Any]:
         if error.problems:
             body["errors"] = [{"pointer": p.pointer, "detail": p.detail} for p in error.problems]
         return body | {k: v for k, v in error.extra.items() if v is not None}
-    slug, title = next(((s, t) for kind, s, t in _WORDS if isinstance(error, kind)), ("internal", "Internal error"))
+    slug, title = next(((s, t) for kind, s, t in _WORDS if isinstance(error, kind)), INTERNAL)
     if isinstance(error, errors.BackendError):
         body = _body(slug, title, status_of(error), error.message) | {"reason": error.reason}
         return body | ({"evidence": dict(error.evidence)} if error.evidence else {})
@@ -116,20 +135,20 @@ def handlers() -> Mapping[type[Exception], Any]:
     }
 
 
-def response(body: Mapping[str, Any], headers: Mapping[str, str]) -> ConnexionResponse:
-    """A response that tells of a problem."""
-    return ConnexionResponse(status_code=body["status"], mimetype=MEDIA_TYPE, body=encode(body), headers=dict(headers))
+def _response(request: ConnexionRequest, body: dict[str, Any], headers: Mapping[str, str]) -> ConnexionResponse:
+    told = body | {"request_id": exchange_of(request.scope).request_id}
+    return ConnexionResponse(status_code=body["status"], mimetype=MEDIA_TYPE, body=encode(told), headers=dict(headers))
 
 
 async def _ours(request: ConnexionRequest, error: errors.ZunCoeError) -> ConnexionResponse:
     if status_of(error) >= 500:
         _logger.warning("request.failed", error=str(error), kind=type(error).__name__)
     body = problem_of(error)
-    return response(body, headers_of(body["status"]))
+    return _response(request, body, headers_of(body["status"]))
 
 
 async def _connexions(request: ConnexionRequest, error: ProblemException) -> ConnexionResponse:
-    return response(_plain(error.status, error.detail), error.headers or {})
+    return _response(request, _plain(error.status, error.detail), error.headers or {})
 
 
 async def _starlettes(request: ConnexionRequest, error: HTTPException) -> ConnexionResponse:
@@ -140,18 +159,19 @@ async def _starlettes(request: ConnexionRequest, error: HTTPException) -> Connex
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(methods_at(request.scope["path"]))
-    return response(_plain(error.status_code, told.get(error.status_code, error.detail)), headers)
+    return _response(request, _plain(error.status_code, told.get(error.status_code, error.detail)), headers)
 
 
 async def _unexpected(request: ConnexionRequest, error: Exception) -> ConnexionResponse:
     # without the values of variables, which a logger may print with a traceback: there are secrets among them
     _logger.error("request.crashed", error=repr(error), traceback="".join(traceback.format_exception(error)))
-    return response(_body("internal", "Internal error", 500, "The gateway failed; its log tells more."), {})
+    return _response(request, _body(*INTERNAL, 500, "The gateway failed; its log tells more."), {})
 
 
 def _plain(status: int, detail: str) -> dict[str, Any]:
-    phrase = HTTPStatus(status).phrase
-    return _body(phrase.lower().replace(" ", "-"), phrase, status, detail)
+    """What connexion and Starlette refuse, under the same types as our own refusals."""
+    slug, title = _PLAIN.get(status, _PLAIN[400] if status < 500 else INTERNAL)
+    return _body(slug, title, status, detail)
 
 
 def _body(slug: str, title: str, status: int, detail: str) -> dict[str, Any]:

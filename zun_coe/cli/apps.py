@@ -95,7 +95,7 @@ def adopt(session: Session, cluster: str, place: str, name: str | None, wait: fl
     if not namespace or not native:
         raise Misuse(f"{place} is no NAMESPACE/NAME.")
     body = {"adopt": {"namespace": namespace, "name": native}, "cluster": cluster}
-    write(session, APP, "POST", body=body | ({"name": name} if name else {}), wait=wait)
+    write(session, APP, "POST", "adopt", body=body | ({"name": name} if name else {}), wait=wait)
 
 
 @click.command("scale", cls=Verb)

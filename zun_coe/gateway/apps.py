@@ -27,13 +27,11 @@ class Apps(Workloads):
         super().__init__(tools)
         self._adopting = adopting
 
-    def create(self, call: Call, body: Mapping[str, Any], valid: Valid | None = None) -> Answer:
-        """A new one, or one that takes over what runs in a cluster, which is asked for it then. `valid`: what the
-        contract says of the whole body that this would have been."""
-        if "adopt" not in body:
-            return super().create(call, body)
+    def adopt(self, call: Call, body: Mapping[str, Any], valid: Valid) -> Answer:
+        """A new one that takes over what runs in a cluster, which is asked for it. `valid`: what the contract says of
+        the whole body that would have created it."""
         call.principal.must_write()
-        return self._once(call, "app.create", body, lambda once: self._adopt(call, body, once, valid))
+        return self._once(call, "app.adopt", body, lambda once: self._adopt(call, body, once, valid))
 
     def replace(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
         """Create the app with this name, or make the one there is what the body says."""
@@ -101,7 +99,7 @@ class Apps(Workloads):
         found = self._find(call, ref)
         return Answer(200, rendering.encode(diagnose(found, self._views)))
 
-    def _adopt(self, call: Call, body: Mapping[str, Any], once: Once, valid: Valid | None) -> Answer:
+    def _adopt(self, call: Call, body: Mapping[str, Any], once: Once, valid: Valid) -> Answer:
         wanted = body["adopt"]
         name = body.get("name", wanted["name"])
         if not specs.is_name(name):
@@ -110,7 +108,7 @@ class Apps(Workloads):
             raise name_taken("app", name)
         cluster = self._cluster(call, body.get("cluster"))
         told, adopted = self._adopting.understood(call, cluster, wanted["namespace"], wanted["name"])
-        if problems := valid(told | {"name": name}) if valid else ():
+        if problems := valid(told | {"name": name}):
             raise Unprocessable("An app cannot be as it is.", problems)
         return self._create(call, told | {"name": name, "cluster": cluster.id}, once, adopted)
 
