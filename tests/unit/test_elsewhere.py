@@ -27,7 +27,7 @@ def opened(here: str, *, endpoint: str = SOCKET, machine: str | None = "one", st
     now = utc_now()
     fields = {"project": "p", "name": "here", "kind": "native", "created_at": now, "updated_at": now}
     cluster = Cluster(id="c", hosts=(Host(name="a", endpoint=endpoint),), machine=machine, **fields)
-    return open_adapter(Connection.to(cluster, "i", {}, Settings(store=store, machine=here)))
+    return open_adapter(Connection.to(cluster, "i", {}, Settings(store=store, machine=here), label_key=b""))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from zun_coe.adapters import Adapter
 from zun_coe.engine import telling
 from zun_coe.engine.acting import Conditional, Key, Ledger, Tools
 from zun_coe.engine.measuring import MeasuredAdapter
-from zun_coe.errors import BackendError
+from zun_coe.errors import BackendError, Unavailable
 from zun_coe.model import Cluster, ClusterInfo, ClusterStatus, Event, Intent
 from zun_coe.model.evidence import capped, cut
 from zun_coe.store import Delete
@@ -49,6 +49,14 @@ class ClusterKeeper:
         return self._status()[0].reason == "BackendChanged"
 
     @property
+    def trouble(self) -> BackendError | None:
+        """Why the cluster's backend may not be asked now, None where nothing is known against it."""
+        status = self._status()[0]
+        if status.phase not in ("Unreachable", "Failed") or status.reason is None:
+            return None
+        return Unavailable(f"The cluster: {status.message or status.phase}", status.reason)
+
+    @property
     def unseen(self) -> timedelta:
         """For how long the cluster has told nothing, give or take 20 seconds; none where it never has."""
         as_of = self._status()[0].as_of
@@ -71,7 +79,7 @@ class ClusterKeeper:
         )
         if wrong:
             status = _reached(status, utc_now(), "Failed", *wrong)
-        elif before.phase != "Unreachable":  # else it proves itself by telling what runs there, too
+        elif not _has_to_prove_itself(before):
             status = _reached(status, utc_now(), "Ready")
         self._write(status)
 
@@ -80,7 +88,7 @@ class ClusterKeeper:
         before, _ = self._status()
         now = self._answered = utc_now()
         after = msgspec.structs.replace(before, observed_generation=self._generation)
-        if before.phase == "Unreachable":
+        if _has_to_prove_itself(before):
             after = _reached(after, now, "Ready")
         elif not before.reachable or before.as_of is None or now - before.as_of > _STALE:
             after = msgspec.structs.replace(after, reachable=True, as_of=now)
@@ -102,6 +110,20 @@ class ClusterKeeper:
                 after, reason=error.reason, message=cut(str(error)), evidence=capped(error.evidence)
             )
         self._write(after)
+
+    def broken(self, error: BackendError) -> None:
+        """The gateway failed over what the cluster told. What was known of it stays."""
+        before, _ = self._status()
+        self._write(
+            msgspec.structs.replace(
+                before,
+                phase="Failed" if before.phase == "Pending" else before.phase,
+                observed_generation=self._generation,
+                reason=error.reason,
+                message=str(error),
+                evidence=dict(error.evidence),
+            )
+        )
 
     def forget(self) -> bool:
         """Forget a cluster that is marked for deletion, if it carries nothing; with force what it carries is
@@ -180,6 +202,11 @@ class ClusterKeeper:
         return "\n".join(f"{n}={i}" for n, i in sorted((old | parts(found)).items()))
 
 
+def _has_to_prove_itself(status: ClusterStatus) -> bool:
+    """Whether a cluster is not well before it has told what runs there: that it answers is not enough."""
+    return status.phase == "Unreachable" or status.reason == "Error"
+
+
 def _reached(
     before: ClusterStatus,
     now: datetime,
@@ -202,7 +229,8 @@ def parts(identity: str | None) -> dict[str, str]:
 
 def _told(cluster: Cluster, before: ClusterStatus, after: ClusterStatus, now: datetime) -> list[Event]:
     same = (before.phase, before.reachable) == (after.phase, after.reachable)
-    if same and (before.reason == after.reason or after.reason in _AWAY):
+    wavers = after.phase == "Unreachable" and after.reason in _AWAY
+    if same and (before.reason == after.reason or wavers):
         return []
     level = "info" if after.phase == "Ready" else "warning"
     message = f"It is {after.phase}." + (f" {after.message}" if after.message else "")

@@ -11,14 +11,16 @@ from datetime import datetime
 from typing import Any, cast
 
 import msgspec
+import structlog
 
 from zun_coe.adapters import Adapter, Again, Done, Outcome, Wait
 from zun_coe.engine import telling
 from zun_coe.engine.acting import Conditional, Key, Ledger, Tools
+from zun_coe.engine.explaining import Explainer, logged_as, unexpected
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.rollout import excused, judge, next_look
 from zun_coe.engine.tenure import Tenure
-from zun_coe.errors import BackendError, Invalid
+from zun_coe.errors import BackendError, Invalid, StoreError
 from zun_coe.model import (
     Deletion,
     Drift,
@@ -36,10 +38,13 @@ from zun_coe.model import (
     is_finished,
     ref_of,
 )
+from zun_coe.model.status import reasoned
 from zun_coe.store import At, Put
 from zun_coe.store.cache import Entry
 from zun_coe.store.records import encode, intent_key, new_id, revision_key, utc_now
 from zun_coe.store.references import volume_uses
+
+log = structlog.get_logger()
 
 _STEPS = 200
 
@@ -68,6 +73,7 @@ class Reconciler:
     ) -> None:
         self._tools, self._ledger, self._adapter, self._clock = tools, ledger, adapter, clock
         self._tenure = tenure
+        self._explainer = Explainer(ledger, clock)
         self._drift: dict[str, Sequence[Drift]] = {}
         self._since: datetime | None = None
 
@@ -92,13 +98,22 @@ class Reconciler:
         """The cluster can be asked again after nobody could for a while."""
         self._since = self._clock()
 
-    def forget(self, key: Key) -> Result:
-        """Finish a deletion that needs no backend, which may not be asked now. Anything else is left as it is."""
+    def forget(self, key: Key, why: BackendError | None = None) -> Result:
+        """Finish a deletion that needs no backend, which may not be asked now; any other deletion says `why` it
+        can't go on. Anything else is left as it is."""
         entry = self._ledger.intent(key)
         mark = cast(Intent, entry.value).deletion if entry else None
-        if mark is None or not (mark.force or (mark.keep and key.noun != "volume")):
+        if mark is None:
             return Result()
-        return self.reconcile(key)
+        if mark.force or (mark.keep and key.noun != "volume"):
+            return self.reconcile(key)
+        if why is not None:
+            self.explain(key, why)
+        return Result()
+
+    def explain(self, key: Key, error: BackendError) -> None:
+        """Write into a key's status why working on it has failed. Raises `StoreError`."""
+        self._explainer.explain(key, error)
 
     def _converge(self, key: Key, entry: Entry, intent: Intent, seen: Observation | None) -> Result | None:
         """One step towards what is wanted; None when another can follow at once."""
@@ -139,14 +154,21 @@ class Reconciler:
             self._ledger.write_status(key, after, expected, telling.tell(intent, before, after, now))
 
     def _apply(self, intent: Intent, status: Status, seen: Observation) -> tuple[Outcome, BackendError | None]:
-        """A backend that refuses one workload is that workload's trouble, and shown in its status."""
+        """A backend that refuses one workload is that workload's trouble, and shown in its status; so is the
+        gateway's own failure, beside what was seen."""
         if is_finished(intent, status) and not seen.instances:
             return Done(), None
         self._tenure.check()
         try:
             return self._adapter.apply(self._workload(intent, status), seen), None
         except BackendError as error:
-            return Wait(0.0, error.reason, str(error), error.evidence), error
+            trouble = error
+        except StoreError:
+            raise
+        except Exception as error:
+            log.exception("step failed", noun=intent.noun, name=intent.name, request_id=logged_as(intent))
+            trouble = unexpected(error, intent)
+        return Wait(0.0, trouble.reason, str(trouble), trouble.evidence), trouble
 
     def _derived(self, intent: Intent, judged: Status, seen: Observation, outcome: Outcome, now: datetime) -> Status:
         if isinstance(outcome, Done):
@@ -169,16 +191,24 @@ class Reconciler:
         outcome = self._adapter.remove(reference, seen)
         if isinstance(outcome, Done):
             if self._ledger.status(key, Status())[0].instances:
-                self._show_leaving(key, intent, Observation(ref=reference))
+                self._show_leaving(key, intent, Observation(ref=reference), outcome)
             return self._finalise(key, entry, intent)
-        self._show_leaving(key, intent, seen)
+        self._show_leaving(key, intent, seen, outcome)
         return None if isinstance(outcome, Again) else Result(after=_seconds(outcome))
 
-    def _show_leaving(self, key: Key, intent: Intent, seen: Observation) -> None:
-        """Tell what is gone of something that is being deleted, of each instance once."""
+    def _show_leaving(self, key: Key, intent: Intent, seen: Observation, outcome: Outcome) -> None:
+        """Tell what is gone of something that is being deleted, of each instance once, and what keeps the rest: how
+        its process did before is no matter any more."""
         before, expected = self._ledger.status(key, Status())
         now = self._clock()
-        self._write(key, intent, before, expected, derive_status(intent, seen, before, now), now)
+        told = outcome if isinstance(outcome, Wait) and outcome.reason else Wait(0.0)
+        after = msgspec.structs.replace(
+            derive_status(intent, seen, before, now),
+            reason=told.reason,
+            message=told.message,
+            evidence=dict(told.evidence),
+        )
+        self._write(key, intent, before, expected, reasoned(after, before, now), now)
 
     def _finalise(self, key: Key, entry: Entry, intent: Intent) -> Result:
         now, mark = self._clock(), cast(Deletion, intent.deletion)
@@ -241,10 +271,10 @@ class Reconciler:
             if (entry := self._tools.cache.get(f"status/{noun}/{key.project}/{id}"))
             for i in cast(Status, entry.value).instances
         }
-        if not hosts:
-            return Result()
-        host = next(iter(hosts)) if len(hosts) == 1 else None
-        after = msgspec.structs.replace(before, phase="Ready", host=host)
+        after = msgspec.structs.replace(before, reason=None, message=None)
+        if hosts:
+            host = next(iter(hosts)) if len(hosts) == 1 else None
+            after = msgspec.structs.replace(after, phase="Ready", host=host)
         if after != before:
             self._ledger.write_status(key, after, expected)
         return Result()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +58,22 @@ def corrected(intent: Intent, drift: Sequence[Drift], now: datetime) -> Event:
     return event(intent, intent.noun, "DriftCorrected", message, now, level="warning", data=data)
 
 
+def held_up(record: Any, reason: str, message: str, now: datetime) -> Event:
+    """Why a volume gets no further."""
+    draft = _held_up("volume", reason, message, {}, deleting=record.deletion is not None)
+    return event(record, "volume", draft.pop("type"), draft.pop("message"), now, **draft)
+
+
+def _held_up(
+    noun: str, reason: str, message: str | None, evidence: Mapping[str, Any], *, deleting: bool
+) -> dict[str, Any]:
+    told = f"{reason}: {message}" if message else reason
+    data = {"evidence": dict(evidence)} if evidence else {}
+    type = f"{noun.title()}DeletionBlocked" if deleting else f"{noun.title()}{reason}"
+    told = f"Its deletion can't go on. {told}" if deleting else told
+    return {"type": type, "message": told, "level": "warning", "reason": reason, "data": data}
+
+
 def _event(intent: Intent, draft: dict[str, Any], now: datetime) -> Event:
     return event(intent, intent.noun, draft.pop("type"), draft.pop("message"), now, **draft)
 
@@ -65,7 +81,11 @@ def _event(intent: Intent, draft: dict[str, Any], now: datetime) -> Event:
 def _phase(intent: Intent, before: Status, after: Status) -> Iterator[dict[str, Any]]:
     moved = before.phase != after.phase
     why = after.reason is not None and (before.reason, before.message) != (after.reason, after.message)
-    if not (moved or why) or after.phase == "Deleting":  # whoever marked it told of that
+    if after.phase == "Deleting":  # whoever marked it told of that
+        if after.reason and (moved or before.reason != after.reason):
+            yield _held_up(intent.noun, after.reason, after.message, after.evidence, deleting=True)
+        return
+    if not (moved or why):
         return
     noun = intent.noun.title()
     told = f"{after.reason}: {after.message}" if after.message else after.reason

@@ -17,6 +17,7 @@ from zun_coe.adapters import Again
 from zun_coe.engine import telling
 from zun_coe.engine.acting import Key, Ledger, Tools
 from zun_coe.engine.cluster import ClusterKeeper
+from zun_coe.engine.explaining import logged_as, unexpected
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.reconciler import Reconciler, Result
 from zun_coe.engine.sightings import Records, Sightings
@@ -50,6 +51,7 @@ class ClusterRunner:
         self._tenure, self._stop, self._wake = tenure, tenure.over, StopEvent()
         self._sightings = Sightings()
         self._told: set[str] = set()
+        self._failing: set[Key] = set()
         self._reachable, self._described = False, float("-inf")
         self._first_probe = tools.settings.backoff
         self._threads: list[Thread] = []
@@ -118,8 +120,11 @@ class ClusterRunner:
         it was asked who it is: then every key is due again."""
         try:
             if self._keeper.blocked or not self._reachable:
-                return self._reconciler.forget(key)
-            return self._reconciler.reconcile(key, self._sightings.take(key))
+                self._failing.discard(key)
+                return self._reconciler.forget(key, self._keeper.trouble)
+            result = self._reconciler.reconcile(key, self._sightings.take(key))
+            self._failing.discard(key)
+            return result
         except (RevisionConflict, KeyNotFound):
             return Result(after=0.0)  # the copy was behind; by now it is not
         except Fenced:
@@ -130,10 +135,24 @@ class ClusterRunner:
         except BackendError as error:
             self.look()
             log.info("backend failed", cluster=self.cluster.name, key=key, reason=error.reason, error=str(error))
-            return Result(after=0.0, failed=True)
-        except Exception:  # one workload's bug must not end the worker of all the others
-            log.exception("reconcile failed", cluster=self.cluster.name, key=key)
-            return Result(after=0.0, failed=True)
+            return self._failed(key, error)
+        except Exception as error:  # one workload's bug must not end the worker of all the others
+            entry = self._ledger.intent(key)
+            record = entry.value if entry else self.cluster
+            log.exception("reconcile failed", cluster=self.cluster.name, key=key, request_id=logged_as(record))
+            return self._failed(key, unexpected(error, record))
+
+    def _failed(self, key: Key, error: BackendError) -> Result:
+        """Have the key's status say why, once it is its own trouble: a cluster that does not answer tells of that
+        itself, as soon as it was asked."""
+        first = key not in self._failing
+        self._failing.add(key)
+        if error.reason != "BackendUnreachable" or not first:
+            try:
+                self._reconciler.explain(key, error)
+            except StoreError as trouble:
+                log.warning("status not written", cluster=self.cluster.name, key=key, error=str(trouble))
+        return Result(after=0.0, failed=True)
 
     def _settle(self, key: Key, result: Result) -> None:
         if result.failed:
@@ -183,8 +202,8 @@ class ClusterRunner:
             except StoreError as error:
                 log.warning("store away", cluster=self.cluster.name, error=str(error))
                 self._stop.wait(_STORE_PAUSE)
-            except Exception:  # the thread that finds out that a cluster is well must live
-                log.exception("resync failed", cluster=self.cluster.name)
+            except Exception as error:  # noqa: BLE001  # the thread that finds out that a cluster is well must live
+                self._broken(error)
                 self._stop.wait(_STORE_PAUSE)
 
     def _pause(self, seconds: float) -> None:
@@ -199,6 +218,15 @@ class ClusterRunner:
             self._described = begun  # before, so that what is heard meanwhile is not lost
             self._keeper.describe()
         self._look(unseen)
+
+    def _broken(self, error: Exception) -> None:
+        """The gateway itself failed over this cluster. Its keys are worked on as long as they can be."""
+        id = logged_as(self._keeper.record or self.cluster)
+        log.exception("resync failed", cluster=self.cluster.name, request_id=id)
+        try:
+            self._keeper.broken(unexpected(error, self._keeper.record or self.cluster))
+        except StoreError as trouble:
+            log.warning("status not written", cluster=self.cluster.name, error=str(trouble))
 
     def _away(self, error: BackendError) -> None:
         self._reachable = False
@@ -251,6 +279,10 @@ class ClusterRunner:
                     self.look()
             except BackendError as error:  # what is left of one says nothing about all the others
                 log.info("leftover stays", cluster=self.cluster.name, key=key, error=str(error))
+            except StoreError:
+                raise
+            except Exception:  # neither does what the gateway makes of it
+                log.exception("leftover stays", cluster=self.cluster.name, key=key)
 
     def _orphan(self, key: Key, seen: Observation) -> None:
         if key.id in self._told or self._tools.cache.get(intent_key(*key)) is not None:
