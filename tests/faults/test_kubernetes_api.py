@@ -62,8 +62,7 @@ class TestCalls:
         server.on("GET", sending({}))
         for _ in range(3):
             client.get("/x")
-        assert client._opened is not None  # what it opened is what is asked about
-        assert client._opened.num_connections == 1
+        assert client._route.transport.pool.num_connections == 1  # what it opened is what is asked about
 
     @pytest.mark.parametrize(
         ("then", "kind"),
@@ -177,9 +176,19 @@ class TestCalls:
         applied, deleted = server.asked
         assert applied.params == {"fieldManager": "zun-coe", "force": "true", "dryRun": "All"}
         assert (applied.headers["Content-Type"], applied.body) == ("application/apply-patch+yaml", b'{"a":1}')
-        assert b'"preconditions":{"uid":"u"}' in deleted.body
-        assert b'"gracePeriodSeconds":0' in deleted.body
-        assert b'"propagationPolicy":"Foreground"' in deleted.body
+        told = json.loads(deleted.body)
+        assert told["preconditions"] == {"uid": "u"}
+        assert (told["gracePeriodSeconds"], told["propagationPolicy"]) == (0, "Foreground")
+
+    def test_patches_are_sent_as_what_they_are(self, server: ApiServer, client: Client) -> None:
+        server.on("PATCH", sending({}))
+        client.patch("/x", {"a": "ü"})
+        client.patch("/x", ({"op": "remove", "path": "/a"},))
+        merged, patched = server.asked
+        assert merged.headers["Content-Type"] == "application/merge-patch+json"
+        assert json.loads(merged.body) == {"a": "ü"}
+        assert patched.headers["Content-Type"] == "application/json-patch+json"
+        assert json.loads(patched.body) == [{"op": "remove", "path": "/a"}]
 
     def test_another_one_of_that_name_is_not_deleted(self, server: ApiServer, client: Client) -> None:
         message = "the UID in the precondition (u) does not match the UID in record (v)"

@@ -1,31 +1,22 @@
-"""Calls to one API server: plain JSON over connections that are kept, with everything said explicitly.
-
-The official client's models cost more than the calls, and its configuration follows proxy variables and keeps
-keys in files; what is left of it is what urllib3 does."""
+"""Calls to one API server: plain JSON over connections that are kept, with everything said explicitly."""
 
 from __future__ import annotations
 
-import os
-import socket
-import ssl
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from threading import Lock
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes.failures import Expired, answered, errors
 from zun_coe.adapters.kubernetes.freshness import Freshness
 from zun_coe.adapters.kubernetes.naming import FIELD_MANAGER, selector
-from zun_coe.adapters.kubernetes.registration import Session, session
+from zun_coe.adapters.kubernetes.route import Route
 from zun_coe.adapters.kubernetes.streaming import BLOCK, Stream
 from zun_coe.adapters.kubernetes.wire import Page
 from zun_coe.errors import Absent, TimedOut, Unavailable
@@ -40,15 +31,6 @@ LARGEST = 64 << 20
 METADATA = "application/json;as={};v=v1;g=meta.k8s.io,application/json"
 """The metadata alone, or the whole from a server that does not do that; the metadata look the same."""
 _DECODERS = Lock()
-
-# A server that vanished without a word is noticed on a quiet connection after about a minute.
-_KEEPALIVE = [
-    *HTTPConnection.default_socket_options,
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-]
 
 
 @dataclass(frozen=True)
@@ -67,18 +49,12 @@ class Client:
     def __init__(self, connection: Connection) -> None:
         self.freshness = Freshness()
         self._connection = connection
-        self._lock = Lock()
-        self._opened: urllib3.HTTPSConnectionPool | None = None
+        self._route = Route(connection)
 
     @property
     def timeout(self) -> float:
         """Seconds for one call."""
         return self._connection.timeout
-
-    @cached_property
-    def session(self) -> Session:
-        """The facts of the registration. Raises `Denied` where it cannot be used."""
-        return session(self._connection)
 
     def get(self, path: str) -> Json:
         """An object as it is. Raises `Absent`."""
@@ -130,8 +106,10 @@ class Client:
     def patch(self, path: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> Json:
         """A JSON merge patch of an object, or a JSON patch, which is a list; it as it is then. Raises `Absent`."""
         params = {"fieldManager": FIELD_MANAGER} | _dry(dry_run)
-        content = "application/merge-patch+json" if isinstance(body, Mapping) else "application/json-patch+json"
-        return self._change("PATCH", path, body, content, params)
+        if isinstance(body, Mapping):
+            return self._change("PATCH", path, body, "application/merge-patch+json", params)
+        # The package takes a JSON patch that is no list for another kind of patch.
+        return self._change("PATCH", path, [*body], "application/json-patch+json", params)
 
     def delete(
         self, path: str, *, propagation: str = "Foreground", grace: int | None = None, uid: str | None = None
@@ -164,14 +142,12 @@ class Client:
         how many seconds the server may say nothing (None: for ever); `prompt`: the same until it begins to answer,
         where that is sooner."""
         begin = patience if prompt is None else prompt
-        return Stream(self._connect, self._url(path, params), self._headers(accept), patience, begin)
+        route = self._route
+        return Stream(route.connect, route.url(path, params), route.headers(accept), patience, begin)
 
     def close(self) -> None:
         """Let go of the connections that nobody uses. Idempotent; a later call opens new ones."""
-        with self._lock:
-            if self._opened is not None:
-                self._opened.close()
-                self._opened = None
+        self._route.close()
 
     def _pages(self, path: str, type: type[T], params: Mapping[str, Any], accept: str) -> Listing[T]:
         items: list[T] = []
@@ -207,82 +183,16 @@ class Client:
         params: Mapping[str, Any] | None = None,
         accept: str = "application/json",
     ) -> bytes:
-        call = f"{method} {path}"
-        headers = self._headers(accept) | ({} if body is None else {"Content-Type": content})
+        call, route = f"{method} {path}", self._route
+        headers = route.headers(accept) | ({} if body is None else {"Content-Type": content})
+        transport = route.transport
         with errors(call):
             deadline = time.monotonic() + self.timeout
-            response = self._pool.urlopen(
-                method,
-                self._url(path, params),
-                None if body is None else msgspec.json.encode(body),
-                headers,
-                retries=False,
-                redirect=False,
-                timeout=urllib3.Timeout(total=self.timeout),
-                preload_content=False,
-            )
+            response = transport.call(method, route.url(path, params), headers, body, self.timeout)
             told = _whole(call, response, deadline)
         if not 200 <= response.status < 300:
             raise answered(call, response.status, told, response.headers)
         return told
-
-    def _headers(self, accept: str) -> dict[str, str]:
-        headers = {"Accept": accept, "User-Agent": FIELD_MANAGER}
-        token = self.session.token
-        return headers | ({"Authorization": f"Bearer {token}"} if token else {})
-
-    def _url(self, path: str, params: Mapping[str, Any] | None) -> str:
-        before = urllib3.util.parse_url(self.session.endpoint).path or ""
-        return f"{before}{path}{'?' + urlencode(params) if params else ''}"
-
-    @property
-    def _pool(self) -> urllib3.HTTPSConnectionPool:
-        with self._lock:
-            if self._opened is None:
-                host, port, options = self._place()
-                self._opened = urllib3.HTTPSConnectionPool(host, port, maxsize=self._connection.parallelism, **options)
-            return self._opened
-
-    def _connect(self) -> HTTPSConnection:
-        """A connection for one call alone, not open yet."""
-        with self._lock:
-            host, port, options = self._place()
-        return HTTPSConnection(host, port, timeout=self.timeout, **options)
-
-    def _place(self) -> tuple[str, int, dict[str, Any]]:
-        url = urllib3.util.parse_url(self.session.endpoint)
-        options: dict[str, Any] = {"ssl_context": self._tls, "socket_options": _KEEPALIVE}
-        if self.session.server_name:
-            options["server_hostname"] = self.session.server_name
-        return (url.host or "").strip("[]"), url.port or 443, options
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        with errors("read the credentials"):
-            return tls(self.session)
-
-
-def tls(session: Session) -> ssl.SSLContext:
-    """How to connect: to nobody whose certificate is not signed by the authority given, or one of the system's
-    where none is. The environment has no say in which these are."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if session.ca_cert:
-        context.load_verify_locations(cadata=session.ca_cert)
-    else:
-        system = ssl.get_default_verify_paths()
-        places = (p if os.path.exists(p) else None for p in (system.openssl_cafile, system.openssl_capath))
-        context.load_verify_locations(*places)
-    if session.client_cert and session.client_key:
-        _identify(context, session.client_cert, session.client_key)
-    return context
-
-
-def _identify(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """The ssl module takes keys from files alone: this one is there while it is read, for nobody else."""
-    with tempfile.NamedTemporaryFile("w", prefix="zun-coe-", suffix=".pem") as file:
-        file.write(f"{key}\n{certificate}\n")
-        file.flush()
-        context.load_cert_chain(file.name)
 
 
 def _whole(call: str, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
