@@ -6,7 +6,12 @@ process is killed, so it is given as a file that exists in memory alone."""
 from __future__ import annotations
 
 import os
+import re
 import ssl
+
+from zun_coe.errors import causes
+
+_REFUSED = re.compile(r"certificate|alert|PEM|X509|key values mismatch", re.IGNORECASE)
 
 
 def client_context(
@@ -25,6 +30,12 @@ def client_context(
     if client_cert and client_key:
         _identify(context, client_cert, client_key)
     return context
+
+
+def is_distrust(error: BaseException) -> bool:
+    """Whether a connection failed because one side does not accept the other's certificate, or ours cannot be read.
+    Only what TLS itself says counts: other messages contain the names of hosts. Pure."""
+    return any(isinstance(cause, ssl.SSLError) and _REFUSED.search(str(cause)) for cause in causes(error))
 
 
 def _identify(context: ssl.SSLContext, certificate: str, key: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import urllib3.exceptions
 
+from zun_coe.adapters.tls import is_distrust
 from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable, causes
 
 _MISSING_RIGHT = re.compile(
@@ -184,7 +185,7 @@ def _unanswered(call: str, error: Exception) -> BackendError:
     refused = any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in chain)
     if not refused and any(isinstance(c, urllib3.exceptions.TimeoutError | TimeoutError) for c in chain):
         return TimedOut("the API server did not answer in time", evidence=evidence)
-    if re.search(r"certificate|alert|PEM|X509|key values mismatch", " ".join(map(str, chain))):
+    if is_distrust(error):
         message = f"the API server cannot be trusted or does not trust us: {evidence['message']}"
         return Denied(message, evidence=evidence)
     return Unavailable(f"the API server cannot be reached: {evidence['message']}", evidence=evidence)

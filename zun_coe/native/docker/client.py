@@ -5,13 +5,10 @@ it is made. None of that is wanted in a gateway: this one uses what it is given,
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Mapping
-from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 import requests
@@ -19,13 +16,13 @@ import urllib3.connection
 from docker import APIClient
 from docker.auth import AuthConfig, encode_header
 from docker.constants import MINIMUM_DOCKER_API_VERSION
-from docker.tls import TLSConfig
 from docker.transport import UnixHTTPAdapter
 from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 from docker.utils import convert_filters, version_gte, version_lt
 from requests.adapters import HTTPAdapter
 
 from zun_coe.adapters import images
+from zun_coe.adapters.tls import client_context
 from zun_coe.errors import Denied, Unavailable
 from zun_coe.native.docker.failures import translated
 
@@ -43,8 +40,25 @@ _KEEPALIVE = [
 
 
 class _TcpAdapter(HTTPAdapter):
+    """Connections with a TLS context of our own: requests takes certificates and keys from files only."""
+
+    def __init__(self, tls: SSLContext | None, parallelism: int) -> None:
+        self._tls = tls
+        super().__init__(pool_connections=2, pool_maxsize=parallelism)
+
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
-        super().init_poolmanager(connections, maxsize, block, socket_options=_KEEPALIVE, **options)
+        more = {"socket_options": _KEEPALIVE} | ({"ssl_context": self._tls} if self._tls else {})
+        super().init_poolmanager(connections, maxsize, block, **more, **options)
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        """Where to connect, without the authorities that requests would add to the context's."""
+        where, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return where, {}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Nothing to be set: the context says it."""
 
 
 class _UnixConnection(UnixHTTPConnection):
@@ -81,35 +95,16 @@ class _UnixAdapter(UnixHTTPAdapter):
         self._pool.close()
 
 
-class Certificates:
-    """PEM texts as files, which is how requests wants them: in a folder that only we can read."""
-
-    def __init__(self, credentials: Mapping[str, str]) -> None:
-        self._folder: str | None = None
-        self._credentials = credentials
-
-    def tls(self) -> TLSConfig | bool:
-        """The TLS configuration, or False where there are no credentials: then the connection is plain."""
-        if not any(self._credentials.get(name) for name in ("ca_cert", "client_cert", "client_key")):
-            return False
-        if bool(self._credentials.get("client_cert")) != bool(self._credentials.get("client_key")):
-            raise Denied("client_cert and client_key belong together: one of them is missing")
-        self._folder = tempfile.mkdtemp(prefix="zun-coe-")
-        ca, cert, key = (self._file(name) for name in ("ca_cert", "client_cert", "client_key"))
-        return TLSConfig(client_cert=(cert, key) if cert and key else None, ca_cert=ca, verify=True)
-
-    def remove(self) -> None:
-        """Delete the files. Idempotent."""
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _file(self, name: str) -> str | None:
-        if not (text := self._credentials.get(name)):
-            return None
-        path = Path(str(self._folder)) / f"{name}.pem"
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-        return str(path)
+def tls_of(credentials: Mapping[str, str]) -> SSLContext | None:
+    """How to connect with these PEM texts; None where there are none: then the connection is plain. Raises `Denied`
+    for what cannot be used."""
+    ca_cert, cert, key = (credentials.get(name) for name in ("ca_cert", "client_cert", "client_key"))
+    if not (ca_cert or cert or key):
+        return None
+    if bool(cert) != bool(key):
+        raise Denied("client_cert and client_key belong together: one of them is missing")
+    with translated("open"):
+        return client_context(ca_cert, cert, key)
 
 
 class EngineClient(APIClient):
@@ -119,9 +114,9 @@ class EngineClient(APIClient):
     What docker-py has no call for, or none with a deadline, is here: its methods raise docker-py's and
     requests' errors, as docker-py's own do."""
 
-    def __init__(self, endpoint: str, tls: TLSConfig | bool, timeout: float, parallelism: int, newest: str) -> None:
+    def __init__(self, endpoint: str, tls: SSLContext | None, timeout: float, parallelism: int, newest: str) -> None:
         with translated("open"):
-            super().__init__(endpoint, OLDEST, timeout, tls, max_pool_size=parallelism)  # type: ignore[arg-type]  # seconds may be a fraction; the stubs say int
+            super().__init__(endpoint, OLDEST, timeout, tls is not None, max_pool_size=parallelism)  # type: ignore[arg-type]  # seconds may be a fraction; the stubs say int
         self.trust_env = False
         self._general_configs: dict[str, Any] = {}
         self._auth_configs = AuthConfig({})
@@ -133,7 +128,7 @@ class EngineClient(APIClient):
             self.mount("http+docker://", self._custom_adapter)
         else:
             for scheme in ("http://", "https://"):
-                self.mount(scheme, _TcpAdapter(pool_connections=2, pool_maxsize=parallelism))
+                self.mount(scheme, _TcpAdapter(tls, parallelism))
 
     def ready(self) -> EngineClient:
         """Itself, once the version is agreed on: calls the engine the first time only."""

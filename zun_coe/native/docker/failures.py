@@ -14,6 +14,7 @@ import docker.errors
 import requests
 import urllib3.exceptions
 
+from zun_coe.adapters.tls import is_distrust
 from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable, causes
 
 Rule = tuple[re.Pattern[str], type[BackendError], str]
@@ -130,11 +131,10 @@ def pull_failure(message: str, *, logged_in: bool, status: int = 200) -> Backend
 
 def _unanswered(call: str, error: Exception) -> BackendError:
     chain = list(causes(error))
-    texts = " ".join(str(cause) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
         message = "the engine did not answer in time"
         return TimedOut(message, evidence={"call": call, "status": None, "message": _short(error)})
-    if any(isinstance(c, PermissionError) for c in chain) or re.search(r"certificate|alert", texts):
+    if any(isinstance(c, PermissionError) for c in chain) or is_distrust(error):
         message = f"the engine cannot be trusted or does not trust us: {_short(error)}"
         return Denied(message, evidence={"call": call, "status": None, "message": _short(error)})
     return _unavailable(call, f"the engine cannot be reached: {_short(error)}")

@@ -13,7 +13,7 @@ from typing import Any
 from zun_coe.adapters import LogOptions, LogStream
 from zun_coe.errors import Absent, Invalid, Unavailable
 from zun_coe.native.docker import reading, translation
-from zun_coe.native.docker.client import NEWEST, OLDEST, Certificates, EngineClient
+from zun_coe.native.docker.client import NEWEST, OLDEST, EngineClient, tls_of
 from zun_coe.native.docker.failures import ignoring_absent, translated
 from zun_coe.native.docker.images import Images
 from zun_coe.native.docker.looking import Looks
@@ -56,8 +56,7 @@ class DockerRuntime:
         parallelism: int = 8,
         newest: str = NEWEST,
     ) -> None:
-        self._certificates = Certificates(credentials if endpoint.startswith("tcp:") else {})
-        tls = self._certificates.tls()
+        tls = tls_of(credentials if endpoint.startswith("tcp:") else {})
         self._client = EngineClient(endpoint, tls, timeout, _KEPT * parallelism, newest)
         # Streams end by having their connection cut: apart from those that are used again.
         self._streaming = EngineClient(endpoint, tls, timeout, _STREAMS, newest)
@@ -227,7 +226,6 @@ class DockerRuntime:
         self._looks.close()
         self._client.close()
         self._streaming.close()
-        self._certificates.remove()
 
     @contextmanager
     def _changing(self, id: str, call: str) -> Iterator[EngineClient]:
