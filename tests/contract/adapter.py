@@ -533,6 +533,36 @@ class Updating(Contract):
         assert rollout(world)["state"] == "progressing"
         assert self.ready_hashes(world) == [good]
 
+    @pytest.mark.parametrize("strategy", ["rolling", "recreate"])
+    @pytest.mark.parametrize("refused", [{"command": ["/no/such/program"]}, {"user": "nobodyatall"}])
+    def test_corrected_template_is_tried_after_a_refused_one(
+        self, world: World, body: Any, refused: Any, strategy: str
+    ) -> None:
+        good = body(update={"strategy": strategy})
+        world.create("app", good)
+        world.settled("app", "web", "Running")
+        try:
+            world.patch("app", "web", refused)
+        except Unsupported:
+            pytest.skip("it is refused before it is stored")
+        world.until(lambda: rollout(world).get("state") == "failed", "the rollout did not fail")
+        world.restart()
+        world.back()
+        world.patch("app", "web", {"env": {"VERSION": "3"}, "user": None, "command": good["command"]})
+        status = world.settled("app", "web", "Running")["status"]
+        assert (status["replicas"]["updated"], status.get("rollout"), status.get("reason")) == (1, None, None)
+        assert self.ready_hashes(world) == [world.workload("app", "web").hash]
+
+    def test_refused_template_is_gone_back_from_at_once(self, world: World, body: Any) -> None:
+        world.create("app", body(update={"on_failure": "rollback"}))
+        world.settled("app", "web", "Running")
+        good = world.workload("app", "web").hash
+        world.patch("app", "web", {"command": ["/no/such/program"]})
+        world.until(lambda: rollout(world).get("state") == "rolled_back", "it did not go back")
+        assert world.settled("app", "web", "Running")["status"]["revision"] == 1
+        ref = world.workload("app", "web").ref
+        world.until(lambda: [i.hash for i in world.instances(ref)] == [good], "something of the new one is left")
+
     def test_rollback_to_a_revision(self, world: World, body: Any) -> None:
         world.create("app", body())
         world.settled("app", "web", "Running")

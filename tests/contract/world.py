@@ -210,7 +210,7 @@ class Report:
     def __init__(self, world: World, noun: Noun, name: str, project: str, message: str) -> None:
         self._world, self._noun, self._name, self._project, self._message = world, noun, name, project, message
 
-    def __str__(self) -> str:
+    def __call__(self) -> str:
         status = self._world.show(self._noun, self._name, self._project)["status"]
         return f"{self._message}: {json.dumps(status, indent=1)}"
 

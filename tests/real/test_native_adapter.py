@@ -169,7 +169,7 @@ def test_an_update_to_what_does_not_start_takes_nothing_away(driver: Driver) -> 
     first = app(template(), replicas=2)
     kept = driver.settle(first)
     broken = updated(first, command=("/no/such/program",))
-    driver.until(broken, lambda seen: seen.reason == "InvalidSpec")
+    driver.until(broken, lambda seen: any(i.reason == "InvalidSpec" for i in seen.instances))
     driver.step(broken)
     seen = driver.see(first.ref)
     assert {i.native_id for i in kept.instances} <= {i.native_id for i in seen.instances if i.ready}

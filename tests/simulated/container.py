@@ -10,7 +10,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from tests.simulated.program import FOREVER, Image, Program, passes, program_of
+from tests.simulated.program import FOREVER, Image, Program, passes, program_of, refusal
 from zun_coe.adapters import LogLine
 from zun_coe.model import Endpoint, Instance, Template, bytes_of
 from zun_coe.model.status import stays_exited
@@ -176,6 +176,10 @@ class Container:
 
     def _run(self, now: float) -> None:
         self._agenda.clear()
+        if told := refusal(self._command(), self.template.user):
+            self.state = "failed"
+            self._explain("InvalidSpec", told)
+            return
         self.state, self.started, self.exit_code = "running", now, None
         if self.reason != "CrashLoop":
             self._explain()
@@ -190,9 +194,10 @@ class Container:
             self._at(now + check.start_period + check.interval * check.retries, self._fail_check)
 
     def _program(self) -> Program:
-        template = self.template
-        command = template.command if template.command is not None else self._image.command
-        return program_of((*command, *(template.args or ())), self.env)
+        return program_of((*self._command(), *(self.template.args or ())), self.env)
+
+    def _command(self) -> tuple[str, ...]:
+        return self.template.command if self.template.command is not None else self._image.command
 
     def _passes(self) -> bool:
         check = self.template.health

@@ -100,13 +100,18 @@ class Group:
 
     def observation(self) -> Observation:
         """As an adapter shows it."""
+        instances = tuple(c.instance() for c in self.containers.values())
+        newest = (i for i in instances if i.hash == self.workload.hash)
+        refused = next((i for i in newest if i.reason == "InvalidSpec"), None)
         return Observation(
             ref=self.ref,
             native=(f"group/{self.ref.name}", *(c.name for c in self.containers.values())),
             hash=self.workload.hash,
             desired=self.workload.wanted,
-            instances=tuple(c.instance() for c in self.containers.values()),
+            instances=instances,
             endpoints=self.endpoints,
+            reason=refused.reason if refused else None,
+            message=refused.message if refused else None,
         )
 
     def _live(self) -> list[Container]:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from tests.simulated.cluster import SimulatedCluster
 from tests.simulated.container import Container
 from tests.simulated.program import Image
-from zun_coe.model import WorkloadRef
+from zun_coe.model import Workload, WorkloadRef
 
 
 class Outside:
@@ -23,6 +23,11 @@ class Outside:
             for group in groups:
                 self._cluster.pass_time(group)
             return [c for g in groups for c in g.containers.values()]
+
+    def workload(self, name: str) -> Workload:
+        """What was last asked for under this name. Raises `LookupError` where there is none."""
+        with self._cluster.changed:
+            return next(g.workload for g in self._cluster.groups() if g.ref.name == name)
 
     def die(self, native_id: str, code: int = 1, reason: str | None = None) -> None:
         """A process ends by itself, or with reason OutOfMemory by the kernel."""

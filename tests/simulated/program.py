@@ -62,6 +62,13 @@ def _script(script: str, env: Mapping[str, str]) -> Program:
     return Program(tuple(lines), now, code)
 
 
+def refusal(command: Sequence[str], user: str | None) -> str | None:
+    """What the node says of a command that it cannot start at all; None where it can."""
+    if command and command[0].startswith("/no/such/"):
+        return f"exec: {command[0]}: no such file or directory"
+    return "unable to find user nobodyatall" if user == "nobodyatall" else None
+
+
 def passes(check: Sequence[str]) -> bool:
     """Whether a health check's command ends with 0, told by its words alone."""
     return not re.search(r"\bfalse\b|\bexit [1-9]", " ".join(check))

@@ -9,19 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from zun_coe.engine.rollout import excused, judge, next_look
+from zun_coe.engine.revisions import expendable
+from zun_coe.engine.rollout import Refusal, excused, judge, next_look
 from zun_coe.engine.telling import MOST, tell
 from zun_coe.model import (
     Instance,
     Intent,
+    Loss,
     Observation,
     Rollout,
+    Sidecar,
     Status,
     Template,
     Update,
     assemble,
     derive_status,
     ref_of,
+    revision_of,
     wanted_hash,
 )
 
@@ -149,8 +153,112 @@ def test_a_failed_rollout_goes_on_when_its_cause_goes_away() -> None:
 
 def test_what_the_backend_refuses_for_good_fails_at_once() -> None:
     begun = judge(intent(), seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
-    refused = seen(one(1, OLD), one(2, OLD), reason="InvalidSpec", message="no such command")
-    assert judge(intent(), refused, begun, later(1)).rollout.state == "failed"  # type: ignore[union-attr]
+    dead = replace(one(1, NEW, ready=False), state="failed", reason="InvalidSpec", message="no such command")
+    failed = judge(intent(), seen(one(1, OLD), one(2, OLD), dead), begun, later(1)).rollout
+    assert failed is not None
+    assert (failed.state, failed.message) == (
+        "failed",
+        "The cluster refuses the new template: no such command. Nothing more is replaced.",
+    )
+
+
+REFUSED, ELSE_REFUSED = Refusal(NEW, "no such user"), Refusal("another", "no such user")
+MISSING = Refusal(NEW, "The secret db is not there any more.", "missing")
+BOTH_OLD = seen(one(1, OLD), one(2, OLD))
+BEGUN = judge(intent(), BOTH_OLD, REACHED, NOW)
+
+
+def state_of(status: Status) -> str:
+    assert status.rollout is not None
+    return status.rollout.state
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "state"), [("pause", "failed"), ("rollback", "rolled_back"), ("continue", "progressing")]
+)
+def test_what_the_last_step_was_refused_fails_the_rollout_at_once(on_failure: str, state: str) -> None:
+    wanted = intent(update=Update(on_failure=on_failure))  # type: ignore[arg-type]  # the parameters are its values
+    judged = judge(wanted, BOTH_OLD, BEGUN, NOW, REFUSED)
+    assert judged.rollout is not None
+    assert (judged.rollout.state, judged.rollout.reason) == (state, "RolloutStuck")
+    assert "no such user" in str(judged.rollout.message)
+
+
+def test_what_another_template_was_refused_says_nothing() -> None:
+    assert judge(intent(), BOTH_OLD, BEGUN, NOW, ELSE_REFUSED) == BEGUN
+    dead = replace(one(1, "another", ready=False), state="failed", reason="InvalidSpec")
+    assert state_of(judge(intent(), seen(*BOTH_OLD.instances, dead), BEGUN, NOW)) == "progressing"
+
+
+def test_corrected_template_begins_anew_whatever_was_refused_before() -> None:
+    dead = replace(one(1, NEW, ready=False), state="failed", reason="InvalidSpec")
+    there = seen(*BOTH_OLD.instances, dead)
+    failed = judge(intent(), there, BEGUN, NOW, REFUSED)
+    corrected = judge(intent(template=Template(image="third"), revision=3), there, failed, later(1))
+    assert corrected.rollout is not None
+    assert (corrected.rollout.from_, corrected.rollout.to, corrected.rollout.state) == (1, 3, "progressing")
+
+
+def test_refused_template_stays_failed_until_it_changes() -> None:
+    failed = judge(intent(), BOTH_OLD, BEGUN, NOW, REFUSED)
+    assert judge(intent(), BOTH_OLD, failed, later(1)) == failed
+    assert judge(intent(update=Update(deadline=6000)), BOTH_OLD, failed, later(1)) == failed
+
+
+def test_what_was_missing_and_is_there_now_lets_it_go_on() -> None:
+    failed = judge(intent(), BOTH_OLD, BEGUN, NOW, MISSING)
+    assert state_of(failed) == "failed"
+    assert judge(intent(), BOTH_OLD, failed, later(300), MISSING) == failed
+    going = judge(intent(), BOTH_OLD, failed, later(300))
+    assert (state_of(going), going.progressed_at) == ("progressing", later(300))
+
+
+@pytest.mark.parametrize(
+    ("update", "state"),
+    [
+        (Update(deadline=60), "failed"),
+        (Update(deadline=600), "progressing"),
+        (Update(deadline=60, on_failure="rollback"), "rolled_back"),
+        (Update(deadline=60, on_failure="continue"), "progressing"),
+    ],
+)
+def test_failed_rollout_heeds_what_is_changed_of_its_deadline_or_its_end(update: Update, state: str) -> None:
+    failed = stuck(Update(deadline=60))
+    again = judge(intent(update=update), BOTH_OLD, failed, later(70))
+    assert state_of(again) == state
+    assert judge(intent(update=update), BOTH_OLD, again, later(70)) == again
+
+
+def test_refused_rollout_heeds_what_is_changed_of_its_end() -> None:
+    failed = judge(intent(), BOTH_OLD, BEGUN, NOW, REFUSED)
+    assert state_of(judge(intent(update=Update(on_failure="rollback")), BOTH_OLD, failed, later(1))) == "rolled_back"
+
+
+def test_each_revision_brings_its_own_volumes_and_losses() -> None:
+    sidecars = tuple(Sidecar(name=name, image="s") for name in "abc")
+    old = replace(
+        revision_of(intent(template=replace(OLD_TEMPLATE, sidecars=sidecars))),
+        volumes={"data": "one"},
+        lost=(Loss(pointer="/sidecars/0", detail=""),),
+    )
+    lost = tuple(Loss(pointer=pointer, detail="") for pointer in ("/env", "/sidecars/2", "/update/min_ready"))
+    wanted = intent(lost=lost, volumes={"more": "two"}, update=Update(min_ready=5))
+    workload = assemble("i", wanted, effective=old, previous=revision_of(wanted))
+    assert [s.name for s in workload.template.sidecars] == ["b", "c"]
+    assert (workload.hash, workload.previous_hash) == (old.hash, NEW)
+    assert workload.volumes == {"data": "one", "more": "two"}
+    assert workload.update == Update()
+
+
+@given(st.lists(st.integers(1, 40), unique=True), st.integers(0, 12), st.integers(1, 40), st.integers(1, 40))
+def test_what_is_in_effect_or_may_be_is_never_pruned(
+    numbers: list[int], limit: int, current: int, reached: int
+) -> None:
+    status = replace(REACHED, revision=reached, rollout=Rollout(from_=reached, to=current))
+    gone = set(expendable(numbers, intent(revision=current), status, limit))
+    assert not gone & {current, reached}
+    assert not gone & set(sorted(numbers)[len(numbers) - limit :])
+    assert all(number < current for number in gone)
 
 
 def test_paused_stops_the_clock() -> None:

@@ -64,12 +64,14 @@ class Again:
 @dataclass(frozen=True)
 class Wait:
     """Nothing can be done now. Try again in `seconds`, or when `watch` hints, whichever is first.
-    `reason` (of `model.Reason`), `message` and `evidence` are shown meanwhile."""
+    `reason` (of `model.Reason`), `message` and `evidence` are shown meanwhile. `refused`: some of what the step
+    asked for the backend refuses for good, as `Invalid` says it of a whole step."""
 
     seconds: float
     reason: str | None = None
     message: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    refused: bool = False
 
 
 Outcome = Done | Again | Wait
@@ -180,7 +182,11 @@ class Adapter(ABC):
     @abstractmethod
     def apply(self, workload: Workload, seen: Observation | None) -> Outcome:
         """One step towards what is wanted. Idempotent: a step that was taken and not heard of is found
-        by the next observation. Never waits for readiness, an image, or a process that stops."""
+        by the next observation. Never waits for readiness, an image, or a process that stops.
+
+        Raises `Invalid`, or answers `Wait` with `refused`, where the backend refuses the workload's template (the
+        one with `workload.hash`, never the previous one) for good. The engine remembers that, and no adapter does:
+        whatever is asked for is tried."""
 
     @abstractmethod
     def remove(self, ref: WorkloadRef, seen: Observation | None) -> Outcome:

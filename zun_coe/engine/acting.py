@@ -146,6 +146,12 @@ class Ledger:
         entry = self._cache.get(intent_key("secret", project, str(id.value))) if id else None
         return self._tools.vault.open(cast(Secret, entry.value).data) if entry else None
 
+    def keys_of(self, project: str, source: str) -> tuple[str, ...]:
+        """The keys of the secret that `source` ("name" or "name/key") names; none where there is no such secret."""
+        id = self._cache.get(name_key("secret", project, source.partition("/")[0]))
+        entry = self._cache.get(intent_key("secret", project, str(id.value))) if id else None
+        return cast(Secret, entry.value).keys if entry else ()
+
     def _commit(self, conditions: list[Condition], operations: list[Operation]) -> None:
         revision = self._store.transact(conditions, operations)
         self._cache.wait_for(revision)

@@ -18,7 +18,8 @@ from zun_coe.engine import telling
 from zun_coe.engine.acting import Conditional, Key, Ledger, Tools
 from zun_coe.engine.explaining import Explainer, logged_as, unexpected
 from zun_coe.engine.measuring import MeasuredAdapter
-from zun_coe.engine.rollout import excused, judge, next_look
+from zun_coe.engine.revisions import Revisions
+from zun_coe.engine.rollout import Refusal, excused, judge, next_look
 from zun_coe.engine.tenure import Tenure
 from zun_coe.errors import BackendError, Invalid, StoreError
 from zun_coe.model import (
@@ -26,7 +27,6 @@ from zun_coe.model import (
     Drift,
     Intent,
     Observation,
-    Revision,
     Status,
     Template,
     Tombstone,
@@ -35,13 +35,15 @@ from zun_coe.model import (
     Workload,
     assemble,
     derive_status,
+    effective_hash,
     is_finished,
     ref_of,
+    wanted_hash,
 )
 from zun_coe.model.status import reasoned
 from zun_coe.store import At, Put
 from zun_coe.store.cache import Entry
-from zun_coe.store.records import encode, intent_key, new_id, revision_key, utc_now
+from zun_coe.store.records import encode, intent_key, new_id, utc_now
 from zun_coe.store.references import volume_uses
 
 log = structlog.get_logger()
@@ -74,6 +76,7 @@ class Reconciler:
         self._tools, self._ledger, self._adapter, self._clock = tools, ledger, adapter, clock
         self._tenure = tenure
         self._explainer = Explainer(ledger, clock)
+        self._revisions = Revisions(tools, ledger)
         self._drift: dict[str, Sequence[Drift]] = {}
         self._since: datetime | None = None
 
@@ -121,15 +124,23 @@ class Reconciler:
         seen = seen or self._observe(intent)
         now = self._clock()
         self._tell_drift(intent, seen, now)
-        judged = judge(intent, seen, excused(before, self._since), now)
+        judged = judge(intent, seen, excused(before, self._since), now, self._lacking(intent))
         if _lost(before, seen) or judged.restarting != before.restarting:
             # The step that brings it back may take long, and nobody has to wait for that to hear of it. And what
             # there was before a restart is kept before it begins.
             self._write(key, intent, before, expected, self._derived(intent, judged, seen, Again(), now), now)
             before, expected = self._ledger.status(key, Status())
         outcome, trouble = self._apply(intent, judged, seen)
+        if refusal := _refusal(intent, judged, outcome, trouble):
+            rejudged = judge(intent, seen, judged, now, refusal)
+            if effective_hash(intent, rejudged) != refusal.hash:  # it goes back, and at once
+                after = self._derived(intent, rejudged, seen, Again(), now)
+                self._write(key, intent, before, expected, after, now)
+                return None
+            judged = rejudged
         after = self._derived(intent, judged, _with_trouble(seen, outcome, trouble), outcome, now)
         self._write(key, intent, before, expected, after, now)
+        self._revisions.prune(key, intent, after)
         if trouble is not None:
             return Result(after=None if isinstance(trouble, Invalid) else 0.0, failed=True)
         if isinstance(outcome, Again):
@@ -228,7 +239,7 @@ class Reconciler:
     def _volume_marks(self, intent: Intent, now: datetime) -> list[Conditional]:
         """The volumes that go with it: those that nothing else mounts, on condition that nothing begins to."""
         marks: list[Conditional] = []
-        for id in intent.volumes.values():
+        for id in sorted(self._revisions.volumes(intent, self._status_of(intent))):
             entry = self._tools.cache.get(intent_key("volume", intent.project, id))
             if entry is None:
                 continue
@@ -245,6 +256,9 @@ class Reconciler:
     def _users(self, project: str, volume: str) -> set[str]:
         entries = [e for noun in ("app", "container") for e in self._tools.cache.list(f"intent/{noun}/{project}/")]
         return {cast(Intent, e.value).id for e in entries if volume in cast(Intent, e.value).volumes.values()}
+
+    def _status_of(self, intent: Intent) -> Status:
+        return self._ledger.status(Key(intent.noun, intent.project, intent.id), Status())[0]
 
     def _volume(self, key: Key) -> Result:
         """A volume is made by what mounts it, and goes when it is marked."""
@@ -280,19 +294,10 @@ class Reconciler:
         return Result()
 
     def _workload(self, intent: Intent, status: Status) -> Workload:
-        rollout = status.rollout
-        effective: Template | None = None
-        previous: tuple[Template, str] | None = None
-        if rollout is not None and rollout.from_ is not None:
-            old = self._revision(intent, rollout.from_)
-            if rollout.state == "rolled_back":
-                effective = old
-                previous = (intent.template, rollout.hash)
-            elif old is not None:
-                previous = (old, status.hash)
-        secrets, login = self._secrets(intent, effective or intent.template)
+        effective, previous = self._revisions.of(intent, status)
+        secrets, login = self._secrets(intent, effective.template)
         if previous is not None:
-            secrets = self._values(intent, previous[0])[0] | secrets
+            secrets = self._values(intent, previous.template) | secrets
         return assemble(
             self._tools.installation,
             intent,
@@ -303,31 +308,34 @@ class Reconciler:
             image_auth=login,
         )
 
-    def _revision(self, intent: Intent, number: int) -> Template | None:
-        entry = self._tools.cache.get(revision_key(intent.project, intent.id, number))
-        return cast(Revision, entry.value).template if entry else None
+    def _lacking(self, intent: Intent) -> Refusal | None:
+        """What keeps the wanted template from being asked for at all: secrets that are not there."""
+        missing = self._missing(intent, intent.template) if intent.noun == "app" else []
+        return Refusal(wanted_hash(intent), _not_there(missing), "missing") if missing else None
+
+    def _missing(self, intent: Intent, template: Template) -> list[str]:
+        """What a template names of secrets that are not there."""
+        sources = set(template.env_secrets.values())
+        missing = [s for s in sources if s.partition("/")[2] not in self._ledger.keys_of(intent.project, s)]
+        if template.image_auth and not self._ledger.keys_of(intent.project, template.image_auth):
+            missing.append(template.image_auth)
+        return sorted(missing)
 
     def _secrets(self, intent: Intent, template: Template) -> tuple[dict[str, str], dict[str, str] | None]:
-        values, missing = self._values(intent, template)
-        if missing:
-            told = ", ".join(missing)
-            raise Invalid(f"The secret {told} is not there any more.", "InvalidSpec", {"secrets": missing})
-        if template.image_auth is None:
-            return values, None
-        login = self._ledger.secret(intent.project, template.image_auth)
-        if login is None:
-            raise Invalid(f"The secret {template.image_auth} is not there any more.", "InvalidSpec")
-        return values, login
+        if missing := self._missing(intent, template):
+            raise Invalid(_not_there(missing), "InvalidSpec", {"secrets": missing})
+        login = self._ledger.secret(intent.project, template.image_auth) if template.image_auth else None
+        return self._values(intent, template), login
 
-    def _values(self, intent: Intent, template: Template) -> tuple[dict[str, str], list[str]]:
-        """The values that a template's environment takes from secrets, and those that are not there."""
+    def _values(self, intent: Intent, template: Template) -> dict[str, str]:
+        """The values that a template's environment takes from secrets, of those that are there."""
         values: dict[str, str] = {}
         for source in template.env_secrets.values():
             name, _, item = source.partition("/")
             content = self._ledger.secret(intent.project, name) or {}
             if item in content:
                 values[source] = content[item]
-        return values, sorted(set(template.env_secrets.values()) - set(values))
+        return values
 
     def _observe(self, intent: Intent) -> Observation:
         reference = ref_of(self._tools.installation, intent)
@@ -337,6 +345,17 @@ class Reconciler:
 
 def _seconds(outcome: Outcome) -> float | None:
     return outcome.seconds if isinstance(outcome, Wait) else None
+
+
+def _not_there(missing: Sequence[str]) -> str:
+    return f"The secret {', '.join(missing)} is not there any more."
+
+
+def _refusal(intent: Intent, judged: Status, outcome: Outcome, trouble: BackendError | None) -> Refusal | None:
+    """What the backend refused of the template that was asked for, for good."""
+    if isinstance(trouble, Invalid) or (isinstance(outcome, Wait) and outcome.refused):
+        return Refusal(effective_hash(intent, judged), cast(Wait, outcome).message or "")
+    return None
 
 
 def _lost(before: Status, seen: Observation) -> bool:

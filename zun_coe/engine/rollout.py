@@ -6,22 +6,36 @@ towards, `best` how near it came, `progressed_at` when it last came nearer."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 
 from zun_coe.model import Instance, Intent, Observation, Rollout, Status, wanted_hash
 from zun_coe.model.status import available
 
-# A backend that refuses the specification for good will not accept it by the deadline.
+# A replica that is refused for good will not start by the deadline.
 _HOPELESS = frozenset({"InvalidSpec"})
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def judge(intent: Intent, observation: Observation, previous: Status, now: datetime) -> Status:
-    """The previous status with its rollout judged by what was seen now; of a container, which has no rollouts,
-    whether it was restarted as it should be."""
+@dataclass(frozen=True)
+class Refusal:
+    """Why nothing can come of the template with this hash. `refused`: the backend does not accept it, and will not
+    until it changes; `missing`: something that it names is not there, and it can go on once it is."""
+
+    hash: str
+    message: str
+    cause: Literal["refused", "missing"] = "refused"
+
+
+def judge(
+    intent: Intent, observation: Observation, previous: Status, now: datetime, refusal: Refusal | None = None
+) -> Status:
+    """The previous status with its rollout judged by what was seen now and by what the last step was refused; of a
+    container, which has no rollouts, whether it was restarted as it should be. A refusal counts for the template
+    that it is about and for no other."""
     if intent.noun != "app":
         return _restarted(intent, observation, previous)
     target = wanted_hash(intent)
@@ -34,8 +48,8 @@ def judge(intent: Intent, observation: Observation, previous: Status, now: datet
     if status.rollout is None or going_back:
         return status
     if _complete(intent, live, target, wanted, now):
-        return msgspec.structs.replace(status, rollout=None, revision=intent.revision, hash=target)
-    decided = _decided(intent, observation, status, status.progressed_at == now, now)
+        return _reached(msgspec.structs.replace(status, hash=target), intent)
+    decided = _decided(intent, status, _hopeless(live, target, refusal), status.progressed_at == now, now)
     # The way back is a goal of its own, with a deadline of its own.
     return decided if decided.goal else _progressed(decided, live, previous.hash, wanted, now)
 
@@ -85,9 +99,23 @@ def _begun(intent: Intent, previous: Status, target: str, now: datetime) -> Stat
     if current is not None and current.hash == target:
         return previous
     if previous.hash == target and previous.revision:
-        return msgspec.structs.replace(previous, rollout=None, revision=intent.revision)
+        return _reached(previous, intent)
     rollout = Rollout(from_=previous.revision or None, to=intent.revision, progressed_at=now, hash=target)
     return msgspec.structs.replace(previous, rollout=rollout, progressed_at=now)
+
+
+def _reached(status: Status, intent: Intent) -> Status:
+    """The status with what is wanted as what was last reached."""
+    return msgspec.structs.replace(status, rollout=None, revision=intent.revision)
+
+
+def _hopeless(live: list[Instance], target: str, refusal: Refusal | None) -> Refusal | None:
+    """Why nothing can come of the wanted template: what the last step was refused, or what keeps a replica made from
+    it from ever starting. What is wrong with replicas of other templates says nothing about it."""
+    if refusal is not None and refusal.hash == target:
+        return refusal
+    found = next((i for i in live if i.hash == target and i.reason in _HOPELESS), None)
+    return Refusal(target, found.message or "") if found else None
 
 
 def _progressed(status: Status, live: list[Instance], towards: str, wanted: int, now: datetime) -> Status:
@@ -109,33 +137,66 @@ def _complete(intent: Intent, live: list[Instance], target: str, wanted: int, no
     return sum(available(i, intent.update.min_ready, now) for i in live) >= wanted
 
 
-def _decided(intent: Intent, observation: Observation, status: Status, progressed: bool, now: datetime) -> Status:
+def _decided(intent: Intent, status: Status, refusal: Refusal | None, progressed: bool, now: datetime) -> Status:
     rollout = status.rollout
     assert rollout is not None  # the caller made sure
-    since = status.progressed_at or now
     if intent.update.paused and rollout.from_ is not None:
-        return _with(status, rollout, state="paused", reason=None, message=None)
+        return _with(status, rollout, state="paused", reason=None, message=None, cause=None)
     if rollout.state == "paused":
-        status = msgspec.structs.replace(status, progressed_at=now)
-        return _with(status, rollout, state="progressing", progressed_at=now)
+        return _resumed(status, rollout, now)
     if rollout.state == "failed":
-        return _with(status, rollout, state="progressing", reason=None, message=None) if progressed else status
-    late = now - since > timedelta(seconds=intent.update.deadline)
-    if not late and observation.reason not in _HOPELESS:
+        return _reconsidered(intent, status, rollout, refusal, progressed, now)
+    if refusal is None and not _late(intent, status, now):
         return _with(status, rollout, reason=None, message=None)
-    return _failed(intent, status, rollout, late, now)
+    return _failed(intent, status, rollout, refusal, now)
 
 
-def _failed(intent: Intent, status: Status, rollout: Rollout, late: bool, now: datetime) -> Status:
-    told = f"No progress for {intent.update.deadline} seconds." if late else "The cluster refuses the new template."
+def _reconsidered(
+    intent: Intent, status: Status, rollout: Rollout, refusal: Refusal | None, progressed: bool, now: datetime
+) -> Status:
+    """A rollout that failed: whether it goes on after all, or what is to be done about it now. What was refused is
+    tried again when the template changes."""
+    if rollout.cause == "missing" and refusal is None:
+        return _resumed(status, rollout, now)
+    in_time = rollout.cause in ("deadline", None) and refusal is None and not _late(intent, status, now)
+    if in_time or (progressed and refusal is None):
+        return _with(status, rollout, state="progressing", reason=None, message=None, cause=None)
+    if intent.update.on_failure == "pause":
+        return status
+    refusal = refusal or (Refusal(rollout.hash, "") if rollout.cause == "refused" else None)
+    return _failed(intent, status, rollout, refusal, now)
+
+
+def _resumed(status: Status, rollout: Rollout, now: datetime) -> Status:
+    """It goes on, with all the time that it may take."""
+    status = msgspec.structs.replace(status, progressed_at=now)
+    return _with(status, rollout, state="progressing", reason=None, message=None, cause=None, progressed_at=now)
+
+
+def _late(intent: Intent, status: Status, now: datetime) -> bool:
+    return now - (status.progressed_at or now) > timedelta(seconds=intent.update.deadline)
+
+
+def _failed(intent: Intent, status: Status, rollout: Rollout, refusal: Refusal | None, now: datetime) -> Status:
+    told, cause = _why(intent, refusal), refusal.cause if refusal else "deadline"
     if intent.update.on_failure == "continue":
-        return _with(status, rollout, reason="RolloutStuck", message=f"{told} It goes on trying.")
+        message = f"{told} It goes on trying."
+        return _with(status, rollout, state="progressing", reason="RolloutStuck", message=message, cause=None)
     if intent.update.on_failure == "rollback" and rollout.from_ is not None:
         message = f"{told} It went back to revision {rollout.from_}."
         status = msgspec.structs.replace(status, progressed_at=now, goal="", best=0)
-        return _with(status, rollout, state="rolled_back", reason="RolloutStuck", message=message, progressed_at=now)
+        changes = {"state": "rolled_back", "message": message, "cause": cause, "progressed_at": now}
+        return _with(status, rollout, reason="RolloutStuck", **changes)
     message = told if rollout.from_ is None else f"{told} Nothing more is replaced."
-    return _with(status, rollout, state="failed", reason="RolloutStuck", message=message)
+    return _with(status, rollout, state="failed", reason="RolloutStuck", message=message, cause=cause)
+
+
+def _why(intent: Intent, refusal: Refusal | None) -> str:
+    if refusal is None:
+        return f"No progress for {intent.update.deadline} seconds."
+    if refusal.cause == "missing":
+        return refusal.message
+    return f"The cluster refuses the new template{': ' + refusal.message if refusal.message else ''}".rstrip(".") + "."
 
 
 def _with(status: Status, rollout: Rollout, **changes: object) -> Status:

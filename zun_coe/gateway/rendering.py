@@ -36,6 +36,7 @@ _HIDDEN |= {"reason_since", "parts"}
 _PUBLIC = {"id", "project", "name", "kind", "source", "public", "labels", "generation", "created_at", "updated_at"}
 _PUBLIC_STATUS = {"phase", "observed_generation", "reachable", "as_of", "reason", "versions", "nodes"}
 _PUBLIC_NODE = {"name", "labels", "schedulable", "reachable"}
+_OF_REVISIONS = {"app", "number", "hash", "volumes", "accept_loss", "lost", "restarts"}
 _PHASES: dict[str, Phase] = {
     "pending": "Pending",
     "creating": "Creating",
@@ -72,7 +73,7 @@ def status_of(status: Status) -> dict[str, Any]:
     visible = {k: getattr(status, k) for k in status.__struct_fields__ if k not in _HIDDEN}
     shown: dict[str, Any] = {k: plain(v) for k, v in visible.items() if v is not None}
     if status.rollout:
-        shown["rollout"] = {k: v for k, v in shown["rollout"].items() if k != "hash"}
+        shown["rollout"] = {k: v for k, v in shown["rollout"].items() if k not in ("hash", "cause")}
     if not status.evidence:
         shown.pop("evidence", None)
     if not status.revision:
@@ -160,7 +161,7 @@ def secret(record: Secret) -> dict[str, Any]:
 
 def revision(record: Revision, current: int, effective: int) -> dict[str, Any]:
     """A revision of an app. `current`: what was asked for last; `effective`: what runs."""
-    body = {k: v for k, v in plain(record).items() if k not in ("app", "number", "hash")}
+    body = {k: v for k, v in plain(record).items() if k not in _OF_REVISIONS}
     flags = {"current": record.number == current, "effective": record.number == effective}
     return {"revision": record.number} | flags | body
 

@@ -37,10 +37,10 @@ from zun_coe.model import (
     Volume,
     Workload,
     assemble,
-    template_hash,
+    revision_of,
     without,
 )
-from zun_coe.store import Delete, Put
+from zun_coe.store import Put
 from zun_coe.store.records import encode, intent_key, new_id, revision_key, utc_now
 
 
@@ -153,10 +153,12 @@ class Workloads(Resources):
         intent = self._checked(call, intent, wanted, cluster, change)
         if intent == old:
             return self._accepted(old.id)
+        intent = replaced(intent, **self._written(call, old, change))
         if intent.template != old.template:
             intent = replaced(intent, revision=old.revision + 1)
             self._keep_revision(intent, change)
-        intent = replaced(intent, **self._written(call, old, change))
+        elif (intent.volumes, intent.accept_loss, intent.lost) != (old.volumes, old.accept_loss, old.lost):
+            self._revise(intent, change)
         change.put(self._key(old), intent, found.revision)
         change.tell(self._event(call, f"{self.noun.title()}Updated", intent, _difference(old, intent)))
         self._tools.writer.commit(change)
@@ -300,21 +302,20 @@ class Workloads(Resources):
         return secret
 
     def _keep_revision(self, intent: Intent, change: Change, restored: int | None = None) -> None:
+        """Make the revision of what is wanted part of the change. The engine removes those that are too many."""
         if intent.noun != "app":
             return
-        record = Revision(
-            app=intent.id,
-            number=intent.revision,
-            template=intent.template,
-            hash=template_hash(intent.template, intent.restarts),
-            created_at=utc_now(),
-            request_id=intent.request_id,
-            restored=restored,
-        )
+        record = replaced(revision_of(intent), created_at=utc_now(), request_id=intent.request_id, restored=restored)
         change.operations.append(Put(revision_key(intent.project, intent.id, intent.revision), encode(record)))
-        dropped = intent.revision - self._tools.settings.revisions
-        if dropped > 0:
-            change.operations.append(Delete(revision_key(intent.project, intent.id, dropped)))
+
+    def _revise(self, intent: Intent, change: Change, **fields: Any) -> None:
+        """Have the revision of what is wanted tell what belongs to it now, under the same number."""
+        key = revision_key(intent.project, intent.id, intent.revision)
+        entry = self._tools.cache.get(key)
+        if intent.noun != "app" or entry is None:
+            return
+        own = {"volumes": intent.volumes, "accept_loss": intent.accept_loss, "lost": intent.lost}
+        change.put(key, replaced(cast(Revision, entry.value), **own, **fields), entry.revision)
 
     def _decided(self, wanted: specs.Wanted) -> dict[str, Any]:
         decided: dict[str, Any] = {

@@ -1,6 +1,13 @@
 """The nouns of the gateway, as frozen values, and the pure rules over them."""
 
-from zun_coe.model.assembly import assemble, ref_of, without
+from zun_coe.model.assembly import (
+    assemble,
+    ref_of,
+    revision_of,
+    revision_with,
+    whole,
+    without,
+)
 from zun_coe.model.observation import Drift, Endpoint, Instance, InstanceState, Observation
 from zun_coe.model.parts import InstancePart, NodePart
 from zun_coe.model.records import (
@@ -45,6 +52,7 @@ from zun_coe.model.status import (
     Rollout,
     Status,
     derive_status,
+    effective_hash,
     is_finished,
     is_settled,
     settles_in,
@@ -108,16 +116,20 @@ __all__ = [
     "bytes_of",
     "canonical",
     "derive_status",
+    "effective_hash",
     "is_finished",
     "is_settled",
     "plain",
     "prepare",
     "ref_of",
+    "revision_of",
+    "revision_with",
     "settles_in",
     "share_of",
     "stays_exited",
     "template_hash",
     "wanted_hash",
+    "whole",
     "without",
 ]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from zun_coe.model.records import Intent
+from zun_coe.model.records import Intent, Loss, Revision
 from zun_coe.model.spec import Placement, Template, Update
-from zun_coe.model.status import Status, effective_hash, wanted_hash
+from zun_coe.model.status import Status, wanted_hash
 from zun_coe.model.value import plain
 from zun_coe.model.workload import Workload, WorkloadRef
 
@@ -27,38 +27,72 @@ def ref_of(installation: str, intent: Intent) -> WorkloadRef:
     )
 
 
+def revision_of(intent: Intent) -> Revision:
+    """What is wanted, as a revision under the hash that its replicas carry."""
+    return Revision(
+        app=intent.id,
+        number=intent.revision,
+        template=intent.template,
+        hash=wanted_hash(intent),
+        created_at=intent.updated_at,
+        volumes=intent.volumes,
+        accept_loss=intent.accept_loss,
+        lost=intent.lost,
+    )
+
+
+def whole(record: Revision, intent: Intent) -> Revision:
+    """The revision with all that belongs to it: in records of former versions the intent's stands for the rest."""
+    return msgspec.structs.replace(
+        record,
+        volumes=intent.volumes if record.volumes is None else record.volumes,
+        accept_loss=intent.accept_loss if record.accept_loss is None else record.accept_loss,
+        lost=intent.lost if record.lost is None else record.lost,
+    )
+
+
+def revision_with(hash_: str, intent: Intent, status: Status, records: Sequence[Revision]) -> int | None:
+    """The number of the revision whose replicas carry this hash; None: no record tells."""
+    if hash_ == wanted_hash(intent):
+        return intent.revision
+    if hash_ == status.hash and status.revision:
+        return status.revision
+    return next((r.number for r in reversed(records) if hash_ in (r.hash, *r.restarts)), None)
+
+
 def assemble(
     installation: str,
     intent: Intent,
     status: Status | None = None,
     *,
-    effective: Template | None = None,
-    previous: tuple[Template, str] | None = None,
+    effective: Revision | None = None,
+    previous: Revision | None = None,
     secrets: Mapping[str, str] | None = None,
     image_auth: Mapping[str, str] | None = None,
 ) -> Workload:
-    """The workload of an intent. `effective`: the template in effect where it is not the intent's own;
-    `previous`: the one being replaced, with its hash. What the user accepted to lose is left out."""
+    """The workload of an intent. `effective`: the revision in effect where it is not what is wanted; `previous`: the
+    one being replaced; each under the hash that its replicas carry. What the user accepted to lose is left out, of
+    each revision what was accepted with it."""
     status = status or Status()
-    lost = [loss.pointer for loss in intent.lost]
-    template = without(effective or intent.template, intent.update, intent.placement, lost)
+    effective = effective or revision_of(intent)
+    _, update, placement = without(intent.template, intent.update, intent.placement, _pointers(intent.lost))
     rollout = status.rollout
     halted = bool(rollout and rollout.from_ is not None and rollout.state in ("paused", "failed"))
     return Workload(
         ref=ref_of(installation, intent),
-        template=template[0],
-        hash=effective_hash(intent, status) if effective else wanted_hash(intent),
-        previous=previous[0] if previous else None,
-        previous_hash=previous[1] if previous else None,
+        template=_carried(effective),
+        hash=effective.hash,
+        previous=_carried(previous) if previous else None,
+        previous_hash=previous.hash if previous else None,
         replicas=intent.replicas,
         desired_state=intent.desired_state,
         restarts=intent.restarts,
         restarted=status.restarted,
         halted=halted,
-        update=template[1],
-        placement=template[2],
+        update=update,
+        placement=placement,
         labels=dict(intent.labels),
-        volumes=dict(intent.volumes),
+        volumes={**((previous.volumes if previous else None) or {}), **(effective.volumes or {})},
         secrets=dict(secrets or {}),
         image_auth=dict(image_auth) if image_auth else None,
         adopted=intent.adopted,
@@ -70,7 +104,7 @@ def without(
 ) -> tuple[Template, Update, Placement]:
     """The specification without what was accepted to be lost. Raises `ValueError` where what is left
     makes no sense, so that the object around it has to go."""
-    pointers = sorted(pointers, reverse=True)
+    pointers = sorted(pointers, key=_place, reverse=True)
     if not pointers:
         return template, update, placement
     body = plain(template) | {"update": plain(update), "placement": plain(placement)}
@@ -80,11 +114,32 @@ def without(
     return msgspec.convert(body, Template), msgspec.convert(parts[0], Update), msgspec.convert(parts[1], Placement)
 
 
+def _carried(revision: Revision) -> Template:
+    """The template without what is lost of it."""
+    return without(revision.template, Update(), Placement(), _pointers(revision.lost or ()))[0]
+
+
+def _pointers(lost: Iterable[Loss]) -> list[str]:
+    return [loss.pointer for loss in lost]
+
+
+def _place(pointer: str) -> list[tuple[int, str]]:
+    """Sorts what is behind in a list after what is before it, so that it can be taken out first."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in pointer.split("/")]
+
+
 def _drop(body: Any, path: list[str]) -> None:
+    """Take what a pointer leads to out; nothing where it leads nowhere."""
     *parents, last = path
     for part in parents:
-        body = body[int(part)] if isinstance(body, list) else body.get(part, {})
-    if isinstance(body, list):
+        body = _below(body, part)
+    if isinstance(body, list) and last.isdigit() and int(last) < len(body):
         del body[int(last)]
     elif isinstance(body, dict):
         body.pop(last, None)
+
+
+def _below(body: Any, part: str) -> Any:
+    if isinstance(body, list):
+        return body[int(part)] if part.isdigit() and int(part) < len(body) else {}
+    return body.get(part, {}) if isinstance(body, dict) else {}

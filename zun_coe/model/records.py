@@ -63,7 +63,12 @@ class Intent(Value, frozen=True, kw_only=True):
 
 
 class Revision(Value, frozen=True, kw_only=True):
-    """A template that an app has or had. `restored`: the revision that a rollback took it from."""
+    """A template that an app has or had, with all that belongs to it. `restored`: the revision that a rollback
+    took it from.
+
+    `volumes`: the id of each volume that the template names; `accept_loss`, `lost`: as in `Intent`. They are None
+    in records of former versions, and then those of the intent stand for them (`model.whole`). `restarts`: the
+    further hashes under which a restart made replicas from it, the newest last."""
 
     app: str
     number: int
@@ -72,6 +77,10 @@ class Revision(Value, frozen=True, kw_only=True):
     created_at: datetime
     request_id: str = ""
     restored: int | None = None
+    volumes: dict[str, str] | None = None
+    accept_loss: tuple[str, ...] | None = None
+    lost: tuple[Loss, ...] | None = None
+    restarts: tuple[str, ...] = ()
 
 
 class Host(Value, frozen=True, kw_only=True):

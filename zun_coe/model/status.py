@@ -76,7 +76,8 @@ _STATES: dict[str, Phase] = {
 
 
 class ReplicaCounts(Value, frozen=True, kw_only=True):
-    """How many replicas: wanted, there, made from the wanted template, and able to serve."""
+    """How many replicas: wanted, there, made from the wanted template (also after a rollout that failed went back
+    to another one), and able to serve."""
 
     desired: int
     current: int = 0
@@ -88,7 +89,8 @@ class Rollout(Value, frozen=True, kw_only=True):
     """A change of the template on its way. `from` and `to` are revisions (`from` is absent for the
     first); `progressed_at` is when it last came nearer to its end.
 
-    `hash` names the template it leads to and is not shown."""
+    `hash` names the template it leads to, and `cause` tells why it failed: no progress until the deadline, the
+    backend refuses the template for good, or something that it needs is missing. Neither is shown."""
 
     to: int
     from_: int | None = msgspec.field(default=None, name="from")
@@ -97,6 +99,7 @@ class Rollout(Value, frozen=True, kw_only=True):
     reason: str | None = None
     message: str | None = None
     hash: str = ""
+    cause: Literal["deadline", "refused", "missing"] | None = None
 
 
 class Status(Value, frozen=True, kw_only=True):
@@ -255,7 +258,7 @@ def _derive_app(intent: Intent, observation: Observation | None, previous: Statu
     counts = ReplicaCounts(
         desired=wanted,
         current=len(live),
-        updated=sum(i.hash == target for i in live),
+        updated=sum(i.hash == wanted_hash(intent) for i in live),
         ready=sum(i.ready for i in live),
     )
     complete = previous.rollout is None or previous.rollout.state == "rolled_back"

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from zun_coe.adapters import Adapter, Connection, Done, LogOptions, LogStream, Outcome, Wait
 from zun_coe.adapters.fields import Accounting
 from zun_coe.adapters.hints import Hints
-from zun_coe.errors import Absent, FieldProblem, Invalid, Unavailable
+from zun_coe.errors import Absent, FieldProblem, Unavailable
 from zun_coe.model import ClusterInfo, Observation, Workload, WorkloadRef
 from zun_coe.native import containers, describing, naming, registration, standalone, steps, watching
 from zun_coe.native.acting import Acting
@@ -61,7 +61,6 @@ class NativeAdapter(Adapter):
         self._prober = Prober(self._hints.put)
         self._survey = Survey(connection, self._hosts, self._prober, self._acting)
         self._observed: dict[str, tuple[Observation, list[Replica]]] = {}
-        self._refused: dict[str, Invalid] = {}
         self._lingering: set[str] = set()
         self._planning = Lock()
         self._opened_at = datetime.now(UTC)
@@ -102,10 +101,7 @@ class NativeAdapter(Adapter):
         with self._planning:
             plan = self._plan(workload, replicas, replace)
             step.claim(plan)
-        try:
-            outcome = step.take(plan)
-        finally:
-            self._refuse(workload.ref, step.refused)
+        outcome = step.take(plan)
         if isinstance(outcome, Done) and pending is not None:
             return Wait(pending)
         return outcome
@@ -127,7 +123,6 @@ class NativeAdapter(Adapter):
             return Wait(SOON)
         self._lingering.discard(ref.id)
         self._observed.pop(ref.id, None)
-        self._refused.pop(ref.id, None)
         self._ailments.forget(ref)
         return Done()
 
@@ -184,7 +179,7 @@ class NativeAdapter(Adapter):
     def _observation(self, ref: WorkloadRef, replicas: list[Replica]) -> Observation:
         instances = sorted((r.instance for r in replicas), key=lambda i: (i.slot, i.created_at is None, i.name))
         hashes = Counter(i.hash for i in instances)
-        told = self._refused.get(ref.id) or self._ailments.of(ref, instances)
+        told = self._ailments.of(ref, instances)
         observation = Observation(
             ref=ref,
             native=tuple(part.name for r in replicas for part in r.parts.values()),
@@ -263,15 +258,6 @@ class NativeAdapter(Adapter):
                 due.update({instance.native_id} if left <= 0 else ())
                 pending += [left] if left > 0 else []
         return frozenset(due), min(pending, default=None)
-
-    def _refuse(self, ref: WorkloadRef, error: Invalid | None) -> None:
-        """Have the next observation tell of it, and that one made soon."""
-        before = self._refused.pop(ref.id, None)
-        if error is None:
-            return
-        self._refused[ref.id] = error
-        if before is None or before.message != error.message:
-            self._hints.put(ref)
 
     def _removal(self, replica: Replica) -> Future[Wait | None]:
         host = self._hosts[replica.instance.host or ""]

@@ -40,9 +40,7 @@ Result = Wait | BackendError | None
 
 
 class Step:
-    """Carries out the plan of one workload. Used once, by one thread.
-
-    `refused`: what a host will not take, after `take`, whether or not anything else could be done."""
+    """Carries out the plan of one workload. Used once, by one thread."""
 
     def __init__(
         self,
@@ -57,7 +55,6 @@ class Step:
         self._pulls, self._relapses = pulls, relapses
         self._replicas = {r.instance.native_id: r for r in replicas}
         self._images: dict[tuple[str, str], Future[Wait | None]] = {}
-        self.refused: Invalid | None = None
 
     def claim(self, plan: Plan) -> None:
         """Hold what new replicas take of their hosts, before anybody else plans."""
@@ -67,13 +64,24 @@ class Step:
 
     def take(self, plan: Plan) -> Outcome:
         """Do all that the plan says. Raises the worst `BackendError` where nothing of it could be done and
-        nothing is under way."""
+        nothing is under way; `Invalid` only for the template that is wanted."""
         for action in plan.actions:
             self._fetch(action)
         futures = [self._submit(action) for action in plan.actions]
-        results = [_result(future) for future in futures]
-        self.refused = next((r for r in results if isinstance(r, Invalid)), None)
+        results = [self._result(action, future) for action, future in zip(plan.actions, futures, strict=True)]
         return outcome(plan, results)
+
+    def _result(self, action: Action, future: Future[Result]) -> Result:
+        """What came of an action. That a replica of another template can't be brought back refuses nothing."""
+        try:
+            return future.result()
+        except Invalid as error:
+            hash_ = action.hash if isinstance(action, Create) else action.instance.hash
+            if hash_ == self._workload.hash or self._workload.standalone:
+                return error
+            return Wait(RETRY, error.reason, error.message, error.evidence)
+        except BackendError as error:
+            return error
 
     def _submit(self, action: Action) -> Future[Result]:
         return self._host(action).submit(self._workload.ref.project, lambda: self._carry_out(action))
@@ -204,7 +212,7 @@ def outcome(plan: Plan, results: Sequence[Result]) -> Outcome:
         error = min(errors, key=lambda e: not isinstance(e, Invalid))
         if not moved and not waits and not plan.waiting:
             raise error
-        return Wait(POLL, error.reason, error.message, error.evidence)
+        return Wait(POLL, error.reason, error.message, error.evidence, refused=isinstance(error, Invalid))
     if waits:
         told = next((w for w in waits if w.reason not in (None, "Pulling")), None) or _telling(waits)
         return Wait(min(w.seconds for w in waits), told.reason, told.message, told.evidence)
@@ -217,10 +225,3 @@ def outcome(plan: Plan, results: Sequence[Result]) -> Outcome:
 
 def _telling(waits: Sequence[Wait]) -> Wait:
     return next((w for w in waits if w.reason), waits[0])
-
-
-def _result(future: Future[Result]) -> Result:
-    try:
-        return future.result()
-    except BackendError as error:
-        return error

@@ -272,7 +272,14 @@ class _Step:
             if not self._drained(sick) or isinstance(self._reserve(sick.slot, sick.hash), str):
                 self._drop([sick])
         awry = ("creating", "exited", "failed", "paused")
-        self.actions += [Mend(i) for i in self.kept if i.state in awry and self._reachable(i)]
+        mended = [i for i in self.kept if i.state in awry and self._reachable(i) and not self._refused(i)]
+        self.actions += [Mend(i) for i in mended]
+
+    def _refused(self, instance: Instance) -> bool:
+        """Whether it was never started and can't be. While a rollout is halted it is left as it is, to be looked at:
+        what takes its place is another template."""
+        new = instance.hash == self.workload.hash and instance.started_at is None
+        return self.workload.halted and new and instance.reason == "InvalidSpec"
 
     def _drop(self, instances: Seen, *, update: bool = False, to: str | None = None) -> None:
         for instance in instances:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, cast
 
-from zun_coe.model import Intent, Revision, Secret, Status, Template, Volume
+from zun_coe.model import Intent, Revision, Secret, Status, Volume
 from zun_coe.model.references import older_revisions, secret_names, volume_names
 from zun_coe.store import At, Condition, Missing
 from zun_coe.store.cache import Cache
@@ -47,8 +47,10 @@ def volume_uses(cache: Cache, volume: Volume) -> Uses:
     def now(intent: Intent) -> bool:
         return volume.id in intent.volumes.values()
 
-    def once(intent: Intent, template: Template) -> bool:
-        return intent.cluster == volume.cluster and volume.name in volume_names(template)
+    def once(intent: Intent, revision: Revision) -> bool:
+        if revision.volumes is not None:
+            return volume.id in revision.volumes.values()
+        return intent.cluster == volume.cluster and volume.name in volume_names(revision.template)
 
     unchanged = _unchanged(cache, "volume", volume.id)
     return Uses(tuple(_users(cache, volume.project, now, once)), unchanged)
@@ -61,7 +63,7 @@ def secret_uses(cache: Cache, secret: Secret) -> Uses:
         cache,
         secret.project,
         lambda intent: secret.name in secret_names(intent.template),
-        lambda _, template: secret.name in secret_names(template),
+        lambda _, revision: secret.name in secret_names(revision.template),
     )
     return Uses(tuple(users), unchanged)
 
@@ -85,7 +87,7 @@ def _users(
     cache: Cache,
     project: str,
     now: Callable[[Intent], bool],
-    once: Callable[[Intent, Template], bool],
+    once: Callable[[Intent, Revision], bool],
 ) -> Iterator[User]:
     """Those of a project that refer to something `now`, or `once` did by a revision that still counts."""
     for noun in _WORKLOADS:
@@ -95,7 +97,7 @@ def _users(
                 yield User(noun, intent.id, intent.name)
                 continue
             for revision in _older(cache, intent):
-                if once(intent, revision.template):
+                if once(intent, revision):
                     yield User(noun, intent.id, intent.name, revision.number)
                     break
 

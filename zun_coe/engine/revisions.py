@@ -1,0 +1,69 @@
+"""The revisions of an app as the engine needs them: the one in effect, the one before it, and how long each is kept.
+
+The gateway writes them and the engine removes them, since only the engine knows which of them may be needed again."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+
+from zun_coe.engine.acting import Key, Ledger, Tools
+from zun_coe.errors import Invalid
+from zun_coe.model import Intent, Revision, Status, revision_of, whole
+from zun_coe.model.references import older_revisions
+from zun_coe.store import Delete, Operation
+from zun_coe.store.records import revision_key
+
+# How many go with one transaction.
+_ROOM = 50
+
+
+class Revisions:
+    """Reads from the copy and removes from the store, on behalf of one cluster."""
+
+    def __init__(self, tools: Tools, ledger: Ledger) -> None:
+        self._tools, self._ledger = tools, ledger
+
+    def of(self, intent: Intent, status: Status) -> tuple[Revision, Revision | None]:
+        """The revision in effect and the one that it replaces (None: none), each under the hash that its replicas
+        carry. Raises `Invalid` where the one to go back to is not kept any more."""
+        wanted, rollout = revision_of(intent), status.rollout
+        if rollout is None or rollout.from_ is None:
+            return wanted, None
+        reached = self._kept(intent, rollout.from_, status.hash)
+        if rollout.state != "rolled_back":
+            return wanted, reached
+        if reached is None:
+            raise Invalid(f"Revision {rollout.from_}, which it went back to, is not kept any more.", "InvalidSpec")
+        return reached, wanted
+
+    def volumes(self, intent: Intent, status: Status) -> frozenset[str]:
+        """The ids of the volumes of what is wanted, and of what runs or may run again."""
+        older = (self._kept(intent, number, "") for number in older_revisions(intent, status))
+        ids = (id for record in older if record for id in (record.volumes or {}).values())
+        return frozenset((*intent.volumes.values(), *ids))
+
+    def prune(self, key: Key, intent: Intent, status: Status) -> None:
+        """Remove the oldest ones beyond the number that is kept, never those that are in effect or may be."""
+        entries = self._tools.cache.list(f"revision/{key.project}/{key.id}/") if intent.noun == "app" else []
+        if len(entries) <= self._tools.settings.revisions:
+            return
+        numbers = [cast(Revision, e.value).number for e in entries]
+        gone = expendable(numbers, intent, status, self._tools.settings.revisions)
+        operations: list[Operation] = [Delete(revision_key(key.project, key.id, number)) for number in gone]
+        for first in range(0, len(operations), _ROOM):
+            self._ledger.commit([], operations[first : first + _ROOM])
+
+    def _kept(self, intent: Intent, number: int, hash_: str) -> Revision | None:
+        entry = self._tools.cache.get(revision_key(intent.project, intent.id, number))
+        if entry is None:
+            return None
+        return msgspec.structs.replace(whole(cast(Revision, entry.value), intent), hash=hash_)
+
+
+def expendable(numbers: list[int], intent: Intent, status: Status, limit: int) -> list[int]:
+    """Which of the revisions are no longer needed: all but the newest `limit`, what is wanted, and what runs or may run
+    again. Pure."""
+    kept = older_revisions(intent, status) | set(sorted(numbers)[-limit:] if limit > 0 else ())
+    return [number for number in sorted(numbers) if number not in kept and number < intent.revision]
