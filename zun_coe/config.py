@@ -88,6 +88,8 @@ class Settings:
     """How long events are kept."""
     event_count: int = 100_000
     """How many events of a project are kept."""
+    event_window: float = 600.0
+    """Equal events that follow each other within this time become one, which counts them. 0: none do."""
     idempotency_age: float = 86400.0
     """How long the answer to an Idempotency-Key is kept."""
     revisions: int = 10

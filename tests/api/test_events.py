@@ -17,7 +17,10 @@ import httpx
 import pytest
 
 from tests.api.conftest import Service
+from tests.real.waiting import wait_until
+from tests.simulated import Outside
 from zun_coe.api import following
+from zun_coe.gateway import order_of
 from zun_coe.store.records import floor_key
 
 STREAM = {"Accept": "text/event-stream"}
@@ -284,3 +287,31 @@ def test_many_streams_hold_no_thread(service: Service, api: httpx.Client) -> Non
     assert [take(messages, 1) for messages in streams] == [["a"]] * 50
     for each in opened:
         each.__exit__(None, None, None)
+
+
+def test_what_repeats_itself_is_one_event_that_is_counted(
+    service: Service, api: httpx.Client, outside: Outside
+) -> None:
+    body = {"name": "web", "cluster": "here", "image": "web:1"}
+    assert api.post("/v1/apps", params={"wait": 20}, json=body).status_code == 200
+    [native] = [c["status"]["native_id"] for c in api.get("/v1/apps/web/containers").json()["containers"]]
+    begun = api.get("/v1/events", params={"sort": "-at", "limit": 1}).json()["events"][0]["id"]
+
+    def of(type: str) -> list[Any]:
+        found: list[Any] = api.get("/v1/events", params={"type": type}).json()["events"]
+        return found
+
+    with stream(api, begun, type="InstanceNotReady") as messages:
+        for times in range(1, 4):
+            outside.set_ready(native, False)
+            message = next(messages)
+            assert message.data["count"] == times, "whoever follows sees it grow"
+            outside.set_ready(native, True)
+            # it was ready once before
+            wait_until(lambda expected=times + 1: [e["count"] for e in of("InstanceReady")] == [expected])
+    [event] = of("InstanceNotReady")
+    assert event["count"] == 3
+    assert event["first_at"] < event["last_at"] == event["at"]
+    assert event["id"] == message.id, "it is where the newest is"
+    listed = api.get("/v1/events", params={"limit": 1000}).json()["events"]
+    assert [order_of(one["id"]) for one in listed] == sorted(order_of(one["id"]) for one in listed)

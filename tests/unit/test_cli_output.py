@@ -109,10 +109,10 @@ def test_lines_that_grow(capsys: pytest.CaptureFixture[str]) -> None:
         "subject_name": "hello",
         "message": "It is.",
     }
-    printer().line("event", event, (5, 7, 12, 10))
+    printer().line("event", event | {"count": 3}, (5, 5, 7, 12, 10))
     printer("json").line("event", event, ())
     table, as_json = capsys.readouterr().out.splitlines()
-    assert table == "5s     info     AppCreated    app/hello   -  It is."
+    assert table == "5s     3      info     AppCreated    app/hello   -  It is."
     assert json.loads(as_json) == event
 
 

@@ -234,6 +234,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "secret": (NAME, Column("KEYS", text("keys")), AGE, ID, PROJECT),
     "event": (
         Column("AGE", since("at")),
+        Column("COUNT", text("count")),
         Column("LEVEL", text("level")),
         Column("TYPE", text("type")),
         Column("SUBJECT", subject),

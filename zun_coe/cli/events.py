@@ -22,7 +22,7 @@ PATIENCE = 120.0
 """Seconds for which a service that is away is asked again."""
 PAUSE = 1.0
 """Seconds before a connection is made anew."""
-_WIDTHS = (5, 7, 18, 28)
+_WIDTHS = (5, 5, 7, 18, 28)
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class _Place:
 @click.pass_obj
 def events_command(session: Session, /, follow: bool, after: str | None, limit: int | None, **filters: Any) -> None:
     """Show what happened.
+
+    What happens over and over is one event: its count grows, and it is shown anew each time with --follow.
 
     With --follow each event is shown as it happens, over lost connections too; with -o json, one in a line.
     --after takes an id that was seen before (-o wide shows them) and goes on behind it."""

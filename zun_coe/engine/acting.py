@@ -12,11 +12,12 @@ import msgspec
 from zun_coe.config import Settings
 from zun_coe.engine import telling
 from zun_coe.engine.ownership import Ownership
-from zun_coe.errors import KeyExists
+from zun_coe.engine.series import Series
+from zun_coe.errors import KeyExists, OutcomeUnknown, StoreUnavailable
 from zun_coe.metrics import Metrics
 from zun_coe.model import Event, Intent, Secret, Status, Value
 from zun_coe.model.parts import Part, divide
-from zun_coe.store import At, Condition, Delete, Missing, Operation, Present, Put, Store
+from zun_coe.store import MAX_OPERATIONS, At, Condition, Delete, Missing, Operation, Present, Put, Store
 from zun_coe.store.cache import Cache, Entry
 from zun_coe.store.records import (
     encode,
@@ -72,6 +73,7 @@ class Ledger:
     def __init__(self, tools: Tools, cluster: str) -> None:
         self._tools, self._cluster = tools, cluster
         self._store, self._cache = tools.store, tools.cache
+        self._series = Series(tools.cache, cluster, tools.settings.event_window)
 
     def intent(self, key: Key) -> Entry | None:
         """What is wanted, as it is in the copy."""
@@ -87,7 +89,7 @@ class Ledger:
         the cluster is still ours. Raises `RevisionConflict`, `KeyNotFound`, `Fenced`, `StoreUnavailable`."""
         write = new_id()
         target = status_key(*key)
-        conditions: list[Condition] = [self._tools.ownership.guard(self._cluster), Present(intent_key(*key))]
+        ours, there = self._tools.ownership.guard(self._cluster), Present(intent_key(*key))
         unchanged = Missing(target) if expected is None else At(target, expected)
         marked = msgspec.structs.replace(status, write_id=write)
         kept = {e.key: cast(Part, e.value) for e in self._cache.list(part_key(*key, ""))}
@@ -95,12 +97,15 @@ class Ledger:
         new = [Put(part_key(*key, name), encode(part)) for name, part in divided.new.items()]
         used = {part_key(*key, name) for name in getattr(divided.status, "parts", ())}
         stale: list[Operation] = [Delete(name) for name in kept if name not in used]
-        operations: list[Operation] = [Put(target, encode(divided.status)), *self._told(events, write)]
         for some in packs(new):
-            self._commit(conditions, some)
-        self._commit([*conditions[:1], unchanged, *conditions[1:]], operations)
+            self._commit([ours, there], some)
+        self._tell([ours, unchanged, there], [Put(target, encode(divided.status))], events, write)
         for some in packs(stale):
-            self._commit(conditions, some)
+            self._commit([ours, there], some)
+
+    def tell(self, event: Event) -> None:
+        """An event alone."""
+        self._tell([self._tools.ownership.guard(self._cluster)], [], [event], new_id())
 
     def tell_once(self, event: Event, about: str) -> None:
         """An event alone, unless the same was told about this before and is kept: by a former process, or by
@@ -152,7 +157,7 @@ class Ledger:
         entry = self._cache.get(intent_key("secret", project, str(id.value))) if id else None
         return cast(Secret, entry.value).keys if entry else ()
 
-    def _commit(self, conditions: list[Condition], operations: list[Operation]) -> None:
+    def _commit(self, conditions: Sequence[Condition], operations: Sequence[Operation]) -> None:
         revision = self._store.transact(conditions, operations)
         self._cache.wait_for(revision)
 
@@ -162,6 +167,21 @@ class Ledger:
         needed = [condition for one in some for condition in one.conditions]
         self._commit([*conditions, *needed], [*others, *(one.operation for one in some)])
 
-    def _told(self, events: Sequence[Event], write: str) -> list[Operation]:
+    def _tell(
+        self, conditions: Sequence[Condition], operations: Sequence[Operation], events: Sequence[Event], write: str
+    ) -> None:
+        """Write, with events, of which some continue others. Raises what a write does."""
+        continued = self._series.continued(events, MAX_OPERATIONS - len(operations) - len(events))
+        puts = self._told([one.event for one in continued], write)
+        gone = [Delete(one.former) for one in continued if one.former]
+        try:
+            self._commit(conditions, [*operations, *puts, *gone])
+        except (OutcomeUnknown, StoreUnavailable):  # it may have happened
+            self._series.forget()
+            raise
+        for put, one in zip(puts, continued, strict=True):
+            self._series.told(put.key, one.event)
+
+    def _told(self, events: Sequence[Event], write: str) -> list[Put]:
         numbered = [msgspec.structs.replace(e, n=n) for n, e in enumerate(events)]
         return [Put(event_key(e.project, write, e.n), encode(e)) for e in numbered]

@@ -43,7 +43,7 @@ from zun_coe.model import (
 from zun_coe.model.status import reasoned
 from zun_coe.store import At, Put
 from zun_coe.store.cache import Entry
-from zun_coe.store.records import encode, intent_key, new_id, utc_now
+from zun_coe.store.records import encode, intent_key, utc_now
 from zun_coe.store.references import volume_uses
 
 log = structlog.get_logger()
@@ -152,7 +152,7 @@ class Reconciler:
     def _tell_drift(self, intent: Intent, seen: Observation, now: datetime) -> None:
         """Once for each difference, however often the cluster does not take what puts it right."""
         if seen.drift and self._drift.get(intent.id) != seen.drift:
-            self._ledger.tell_once(telling.corrected(intent, seen.drift, now), new_id())
+            self._ledger.tell(telling.corrected(intent, seen.drift, now))
         if seen.drift:
             self._drift[intent.id] = seen.drift
         else:

@@ -169,6 +169,7 @@ def revision(record: Revision, current: int, effective: int) -> dict[str, Any]:
 def event(record: Event, id: str) -> dict[str, Any]:
     """An event under its id."""
     body = {k: v for k, v in plain(record).items() if k != "n"}
+    body |= {"first_at": timestamp(record.first_at or record.at), "last_at": body["at"]}
     if not record.data:
         body.pop("data", None)
     return {"id": id} | body

@@ -187,7 +187,8 @@ class Secret(Value, frozen=True, kw_only=True):
 class Event(Value, frozen=True, kw_only=True):
     """Something that happened to something. Its id is `<store revision>-<n>` and is known once stored.
 
-    `subject` is the noun (app, container, cluster, volume, secret); `data` is of plain JSON."""
+    `subject` is the noun (app, container, cluster, volume, secret); `data` is of plain JSON. `count`: how often it
+    happened, at `at` for the last time and at `first_at` for the first (None: it happened once)."""
 
     project: str
     type: str
@@ -195,6 +196,8 @@ class Event(Value, frozen=True, kw_only=True):
     subject_id: str
     subject_name: str
     at: datetime
+    count: int = 1
+    first_at: datetime | None = None
     n: int = 0
     level: Literal["info", "warning"] = "info"
     reason: str | None = None

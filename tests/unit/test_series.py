@@ -1,0 +1,130 @@
+"""Events that say the same become one within the window, and only those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from msgspec.structs import replace
+
+from zun_coe.engine.series import Series
+from zun_coe.model import Event
+from zun_coe.store.cache import Cache, Entry
+from zun_coe.store.records import event_key, utc_now
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+EVENT = Event(
+    project="p",
+    type="AppDegraded",
+    subject="app",
+    subject_id="1",
+    subject_name="web",
+    at=NOW,
+    level="warning",
+    reason="CrashLoop",
+    message="It is Degraded (2 of 3 ready). CrashLoop: container 4f5a1c9e0b7d ended.",
+    cluster="c",
+    generation=3,
+    request_id="req-1",
+    data={"slot": 1},
+)
+
+
+class Stored:
+    """What the copy of the store has."""
+
+    def __init__(self, *events: Event) -> None:
+        self.entries = [Entry(event_key("p", f"w{n}", 0), event, n + 1, n + 1) for n, event in enumerate(events)]
+
+    def list(self, prefix: str) -> Sequence[Entry]:
+        assert prefix == "event/"
+        return self.entries
+
+
+def series(*events: Event, window: float = 600.0) -> Series:
+    return Series(cast(Cache, Stored(*events)), "c", window)
+
+
+def told(series: Series, event: Event, write: str, room: int = 10) -> tuple[Event, str | None]:
+    [one] = series.continued([event], room)
+    series.told(event_key("p", write, 0), one.event)
+    return one.event, one.former
+
+
+def test_an_equal_event_continues_the_one_before() -> None:
+    events = series()
+    first, former = told(events, EVENT, "a")
+    assert (first.count, first.first_at, former) == (1, None, None)
+    for n in range(2, 5):
+        message = EVENT.message.replace("4f5a1c9e0b7d", "0d2b6fe81c33")
+        later = replace(EVENT, at=NOW + timedelta(seconds=n), message=message)
+        event, former = told(events, later, f"w{n}")
+        assert (event.count, event.first_at, event.at) == (n, NOW, later.at)
+        assert former == event_key("p", "a" if n == 2 else f"w{n - 1}", 0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"type": "AppFailed"},
+        {"reason": "OutOfMemory"},
+        {"level": "info"},
+        {"message": "It is Degraded. Something else."},
+        {"subject_id": "2"},
+        {"project": "q"},
+        {"generation": 4},
+        {"request_id": "req-2"},
+        {"data": {"slot": 2}},
+        {"at": NOW + timedelta(seconds=601)},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_differs_is_an_event_of_its_own(other: dict[str, Any]) -> None:
+    events = series()
+    told(events, EVENT, "a")
+    event, former = told(events, replace(EVENT, **other), "b")
+    assert (event.count, former) == (1, None)
+
+
+def test_a_series_goes_on_for_as_long_as_it_repeats_itself() -> None:
+    events = series()
+    told(events, EVENT, "a")
+    for n in range(1, 10):
+        event, _ = told(events, replace(EVENT, at=NOW + n * timedelta(seconds=599)), f"w{n}")
+        assert event.count == n + 1
+
+
+def test_a_new_process_continues_what_is_stored() -> None:
+    recent = replace(EVENT, at=utc_now() - timedelta(seconds=30), count=7, first_at=NOW)
+    old = replace(EVENT, reason="Other", at=utc_now() - timedelta(hours=1))
+    others = replace(EVENT, type="Else", cluster="d", at=recent.at)
+    events = series(recent, old, others)
+    event, former = told(events, replace(EVENT, at=utc_now()), "a")
+    assert (event.count, event.first_at, former) == (8, NOW, event_key("p", "w0", 0))
+    for unrelated in (old, others):
+        assert told(events, replace(unrelated, at=utc_now()), "b")[1] is None
+
+
+def test_after_a_write_whose_end_is_unknown_the_store_is_asked() -> None:
+    stored = Stored()
+    events = Series(cast(Cache, stored), "c", 600.0)
+    told(events, replace(EVENT, at=utc_now()), "a")
+    stored.entries = Stored(replace(EVENT, at=utc_now(), count=2)).entries
+    events.forget()
+    assert told(events, replace(EVENT, at=utc_now()), "b")[0].count == 3
+
+
+def test_no_more_are_continued_than_there_is_room_for() -> None:
+    events = series()
+    several = [replace(EVENT, subject_id=str(n)) for n in range(5)]
+    for n, event in enumerate(several):
+        told(events, event, f"w{n}")
+    assert [one.former is None for one in events.continued(several, 2)] == [False, False, True, True, True]
+
+
+def test_without_a_window_every_event_stays() -> None:
+    events = series(window=0.0)
+    told(events, EVENT, "a")
+    assert told(events, EVENT, "b") == (EVENT, None)
