@@ -25,6 +25,7 @@ from zun_coe.api.exchange import KEY
 from zun_coe.api.following import Follower
 from zun_coe.api.logs import LogServer
 from zun_coe.api.metrics import Metrics
+from zun_coe.api.pages import Pages
 from zun_coe.api.reading import AnyJson, Parameters
 from zun_coe.api.responses import JsonResponse
 from zun_coe.api.security import token_handler
@@ -42,10 +43,6 @@ GRACE = 2
 """Seconds that requests have to end when the process stops."""
 BACKLOG = 2048
 """Connections that may wait to be taken."""
-
-
-OPENAPI = "/v1/openapi.json"
-"""Where the page for people finds the contract; it is an operation of it."""
 
 
 class App:
@@ -86,10 +83,10 @@ def create_app(gateway: Gateway, settings: Settings, *, validate_responses: bool
         resolver=RelativeResolver("zun_coe.api"),
         validator_map=_validators(settings),
         security_map={"apiKey": token_handler(Authenticator(settings))},
-        swagger_ui_options=SwaggerUIOptions(serve_spec=False, spec_path=OPENAPI, swagger_ui_path="/v1/ui"),
+        swagger_ui_options=SwaggerUIOptions(serve_spec=False, swagger_ui=False),  # `Pages` serves it
         validate_responses=validate_responses,
     )
-    return App(Envelope(cast(ASGIApp, app), max_body=settings.max_body, report=metrics.report), gateway, wakeups)
+    return App(Envelope(Pages(cast(ASGIApp, app)), max_body=settings.max_body, report=metrics.report), gateway, wakeups)
 
 
 def _serve_in_threads(app: FlaskApp, threads: int) -> None:

@@ -19,8 +19,9 @@ Make = Callable[..., Any]
 def test_versions_are_found_without_credentials(api: httpx.Client) -> None:
     [version] = api.get("/").json()["versions"]
     assert version["status"] == "CURRENT"
-    described = next(link["href"] for link in version["links"] if link["rel"] == "describedby")
-    assert api.get(described).json()["openapi"].startswith("3.0")
+    links = {link["rel"]: link["href"] for link in version["links"]}
+    assert api.get(links["describedby"]).json()["openapi"].startswith("3.0")
+    assert api.get(links["self"]).json() == {"version": version}
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v1/openapi.json", "/v1/ui/"])

@@ -1,6 +1,8 @@
-"""GET /: which versions of the API there are."""
+"""Which versions of the API there are, as OpenStack's services tell them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import flask
 import msgspec
@@ -10,10 +12,18 @@ from zun_coe.gateway import Answer
 
 
 def list() -> flask.Response:
-    """The versions, as OpenStack's services tell them."""
+    """GET /."""
+    return exchange.respond(Answer(200, msgspec.json.encode({"versions": [_version()]})))
+
+
+def show() -> flask.Response:
+    """GET /v1/."""
+    return exchange.respond(Answer(200, msgspec.json.encode({"version": _version()})))
+
+
+def _version() -> dict[str, Any]:
     links = [
         {"rel": "self", "href": f"{flask.request.host_url}v1/"},
         {"rel": "describedby", "href": f"{flask.request.host_url}v1/openapi.json"},
     ]
-    version = {"id": "v1.0", "status": "CURRENT", "links": links}
-    return exchange.respond(Answer(200, msgspec.json.encode({"versions": [version]})))
+    return {"id": "v1.0", "status": "CURRENT", "links": links}
