@@ -80,8 +80,8 @@ class Settings:
     """How long a host may be away before its replicas are placed elsewhere."""
     lease: float = 10.0
     """The time of an engine's lease on its clusters (5 or more)."""
-    backoff: float = 0.5
-    """The first delay after a failure; it doubles, with jitter."""
+    backoff: float = 1.0
+    """The least delay after a failure, which no event of a cluster shortens; it doubles, with jitter."""
     max_backoff: float = 60.0
     """The longest delay after a failure."""
     event_age: float = 7 * 86400.0

@@ -42,6 +42,7 @@ class HandTurned(ClusterRunner):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._reconciler._clock = type(self).now
+        self.queue._clock = lambda: type(self).now().timestamp()
 
     def start(self) -> None:
         """Nothing goes on by itself."""

@@ -107,6 +107,7 @@ class FakeRuntime:
                 "created",
                 cpu=spec.cpu,
                 memory=spec.memory,
+                networks=tuple(spec.networks),
                 created_at=now,
             )
             host.specs[id] = spec
@@ -118,6 +119,8 @@ class FakeRuntime:
             if found.state == "running":
                 return
             spec = host.specs[id]
+            if missing := [n for n in found.networks if n not in host.made_networks]:
+                raise Absent(f"network {missing[0]} not found")
             if spec.entrypoint == ("missing",):
                 host.change(id, error="executable file not found")
                 raise Invalid("executable file not found", evidence={"call": "start"})
@@ -133,6 +136,10 @@ class FakeRuntime:
             health = "starting" if spec.health else None
             now = datetime.now(UTC)
             host.change(id, state="running", started_at=now, bindings=bindings, address="127.0.0.1", health=health)
+
+    def rejoin(self, id: str) -> None:
+        with self._changing("rejoin"):
+            self._get(id)
 
     def stop(self, id: str, timeout: int) -> None:
         self._reach("stop")

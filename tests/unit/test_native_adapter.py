@@ -112,6 +112,36 @@ class TestApp:
         assert len(lab.hosts["a"].containers) == 5
         assert driver.step(workload).instances[0].name == f"zun-web-{workload.ref.id[:12]}-1-{workload.hash[:8]}"
 
+    @pytest.mark.parametrize("workload", [app(), container()], ids=["app", "container"])
+    def test_one_that_ends_as_soon_as_it_is_started_is_not_started_with_each_step(
+        self, lab: Lab, driver: Driver, workload: Workload
+    ) -> None:
+        host = lab.hosts["a"]
+        driver.settle(workload)
+
+        def end(name: str) -> None:
+            if name == "start":
+                host.change(host.named("zun").id, state="exited", exit_code=137)
+
+        host.after_call = end
+        host.change(host.named("zun").id, state="exited", exit_code=137)
+        for _ in range(30):
+            driver.step(workload)
+        assert isinstance(driver.outcomes[-1], Wait)
+        assert host.calls["start"] <= 3
+
+    @pytest.mark.parametrize("workload", [app(), container()], ids=["app", "container"])
+    def test_network_that_is_gone_is_there_again_before_the_start(
+        self, lab: Lab, driver: Driver, workload: Workload
+    ) -> None:
+        host = lab.hosts["a"]
+        driver.settle(workload)
+        host.change(host.named("zun").id, state="exited", exit_code=137)
+        host.made_networks.clear()
+        driver.settle(workload)
+        assert host.named("zun").state == "running"
+        assert host.calls["rejoin"] == 1
+
     def test_it_is_found_by_its_labels_after_a_restart_of_the_gateway(self, lab: Lab) -> None:
         workload = app(replicas=2)
         lab.open().settle(workload)

@@ -61,7 +61,7 @@ def test_earlier_time_wins(queue: WorkQueue[str], clock: Clock) -> None:
     assert drain(queue) == []
 
 
-def test_add_wins_over_every_delay(queue: WorkQueue[str]) -> None:
+def test_add_wins_over_every_delay_but_that_of_a_failure(queue: WorkQueue[str]) -> None:
     queue.add_after("a", 10)
     queue.add("a")
     assert drain(queue) == ["a"]
@@ -100,16 +100,95 @@ def test_done_is_for_whoever_has_the_key(queue: WorkQueue[str]) -> None:
 
 
 def test_failures_double_up_to_the_maximum_until_forgotten(queue: WorkQueue[str]) -> None:
-    assert [queue.failed("a") for _ in range(6)] == [1, 2, 4, 8, 8, 8]
-    assert queue.failed("b") == 1
+    assert [queue.failed("a") for _ in range(5)] == [2, 4, 8, 8, 8]
+    assert queue.failed("b") == 2
     queue.forget("a")
-    assert queue.failed("a") == 1
+    assert queue.failed("a") == 2
 
 
-def test_delay_is_jittered_over_its_whole_range(clock: Clock) -> None:
-    shares = iter([0.0, 0.25, 0.5])
+def test_delay_is_jittered_between_its_least_and_twice_that(clock: Clock) -> None:
+    shares = iter([0.0, 0.5, 0.0, 1.0])
     queue: WorkQueue[str] = WorkQueue(clock, lambda: next(shares), base=1.0, maximum=60.0)
-    assert [queue.failed("a") for _ in range(3)] == [0.0, 0.5, 2.0]
+    assert [queue.failed("a") for _ in range(4)] == [1.0, 3.0, 4.0, 16.0]
+
+
+def fail(queue: WorkQueue[str], key: str = "a", *, retry: bool = True) -> float:
+    """Work on a key that is due, in vain; the delay."""
+    assert queue.get(0) == key
+    delay = queue.failed(key, retry=retry)
+    queue.done(key)
+    return delay
+
+
+def test_hints_do_not_shorten_a_backoff(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("a")
+    delay = fail(queue)
+    for _ in range(19):
+        clock.now += delay / 20
+        queue.add("a")
+        queue.add_after("a", 0.01)
+        assert drain(queue) == []
+    clock.now += delay / 10
+    assert drain(queue) == ["a"]
+
+
+def test_hints_that_came_while_the_attempt_was_made_wait_too(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("a")
+    assert queue.get(0) == "a"
+    queue.add("a")
+    delay = queue.failed("a")
+    queue.done("a")
+    assert queue.get(0) is None
+    assert queue.depth == 0
+    clock.now += delay
+    assert drain(queue) == ["a"]
+
+
+def test_what_is_not_to_be_retried_is_due_only_when_it_is_added_and_then_after_its_delay(
+    queue: WorkQueue[str], clock: Clock
+) -> None:
+    queue.add("a")
+    delay = fail(queue, retry=False)
+    clock.now += delay + 100
+    assert drain(queue) == []
+    queue.add("a")
+    delay = fail(queue, retry=False)
+    queue.add("a")
+    assert drain(queue) == []
+    clock.now += delay
+    assert drain(queue) == ["a"]
+
+
+def test_changed_intent_ends_a_backoff_once(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("a", 1)
+    first = fail(queue)
+    queue.add("a", 2)
+    assert fail(queue) == first  # a new intent begins with the least delay
+    queue.add("a", 2)
+    assert drain(queue) == []
+    queue.add("a", 3)
+    assert drain(queue) == ["a"]
+
+
+def test_failure_of_an_attempt_says_nothing_of_an_intent_that_was_changed_meanwhile(queue: WorkQueue[str]) -> None:
+    queue.add("a", 1)
+    assert queue.get(0) == "a"
+    queue.add("a", 2)
+    queue.failed("a")
+    queue.done("a")
+    fail(queue)
+    queue.add("a", 2)
+    assert drain(queue) == []
+
+
+def test_success_ends_the_backoff(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("a")
+    clock.now += fail(queue)
+    assert queue.get(0) == "a"
+    queue.forget("a")
+    queue.done("a")
+    queue.add("a")
+    assert drain(queue) == ["a"]
 
 
 def test_many_failures_do_not_overflow(queue: WorkQueue[str]) -> None:
@@ -153,6 +232,7 @@ class Against(RuleBasedStateMachine):
         self.clock = Clock()
         self.queue: WorkQueue[str] = WorkQueue(self.clock, lambda: 1.0, base=1.0, maximum=8.0)
         self.due: dict[str, float] = {}
+        self.held: dict[str, float] = {}
         self.working: set[str] = set()
         self.failures: Counter[str] = Counter()
 
@@ -188,11 +268,12 @@ class Against(RuleBasedStateMachine):
         if ok:
             self.queue.forget(key)
             self.failures.pop(key, None)
+            self.held.pop(key, None)
         else:
-            delay = min(8.0, 2.0 ** self.failures[key])
+            delay = min(8.0, 2.0 ** (self.failures[key] + 1))
             assert self.queue.failed(key) == delay
             self.failures[key] += 1
-            self._expect(key, delay)
+            self.held[key] = self.due[key] = self.clock.now + delay
         self.queue.done(key)
         self.working.discard(key)
 
@@ -209,7 +290,8 @@ class Against(RuleBasedStateMachine):
         assert sorted(drain(self.queue)) == sorted(self.due)
 
     def _expect(self, key: str, seconds: float) -> None:
-        self.due[key] = min(self.due.get(key, float("inf")), self.clock.now + seconds)
+        at = max(self.clock.now + seconds, self.held.get(key, 0.0))
+        self.due[key] = min(self.due.get(key, float("inf")), at)
 
 
 TestAgainstModel = Against.TestCase

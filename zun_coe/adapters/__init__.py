@@ -65,13 +65,15 @@ class Again:
 class Wait:
     """Nothing can be done now. Try again in `seconds`, or when `watch` hints, whichever is first.
     `reason` (of `model.Reason`), `message` and `evidence` are shown meanwhile. `refused`: some of what the step
-    asked for the backend refuses for good, as `Invalid` says it of a whole step."""
+    asked for the backend refuses for good, as `Invalid` says it of a whole step. `failed`: something was tried
+    in vain, so that the next attempt is made after the delay of a failure, whatever `watch` hints."""
 
     seconds: float
     reason: str | None = None
     message: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
     refused: bool = False
+    failed: bool = False
 
 
 Outcome = Done | Again | Wait

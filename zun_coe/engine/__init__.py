@@ -218,7 +218,7 @@ class Engine:
         elif noun in _CARRIED:
             runner = self._runner(cast(Intent, entry.value).cluster)
             if runner is not None and update.after is not None:
-                runner.add(Key(noun, project, id))
+                runner.add(Key(noun, project, id), cast(Intent, update.after.value).generation)
             elif runner is not None and self._leaves_something(cast(Intent, entry.value)):
                 runner.look()
 

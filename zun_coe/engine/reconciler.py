@@ -18,6 +18,7 @@ from zun_coe.engine import telling
 from zun_coe.engine.acting import Conditional, Key, Ledger, Tools
 from zun_coe.engine.explaining import Explainer, logged_as, unexpected
 from zun_coe.engine.measuring import MeasuredAdapter
+from zun_coe.engine.repetition import Repetition
 from zun_coe.engine.revisions import Revisions
 from zun_coe.engine.rollout import Refusal, excused, judge, next_look
 from zun_coe.engine.tenure import Tenure
@@ -85,6 +86,7 @@ class Reconciler:
         Raises `BackendError` where the cluster could not be asked, `StoreError`, `Fenced`."""
         if key.noun == "volume":
             return self._volume(key)
+        repetition = Repetition()
         for _ in range(_STEPS):
             entry = self._ledger.intent(key)
             if entry is None:
@@ -92,10 +94,12 @@ class Reconciler:
             intent = cast(Intent, entry.value)
             step = self._remove if intent.deletion else self._converge
             result = step(key, entry, intent, seen)
-            if result is not None:
+            if isinstance(result, Result):
                 return result
+            if repetition.endless(result):
+                break
             seen = None
-        return Result(after=0.0)
+        return Result(after=0.0, failed=True)
 
     def resumed(self) -> None:
         """The cluster can be asked again after nobody could for a while."""
@@ -118,8 +122,8 @@ class Reconciler:
         """Write into a key's status why working on it has failed. Raises `StoreError`."""
         self._explainer.explain(key, error)
 
-    def _converge(self, key: Key, entry: Entry, intent: Intent, seen: Observation | None) -> Result | None:
-        """One step towards what is wanted; None when another can follow at once."""
+    def _converge(self, key: Key, entry: Entry, intent: Intent, seen: Observation | None) -> Result | Observation:
+        """One step towards what is wanted; what it started from when another can follow at once."""
         before, expected = self._ledger.status(key, Status())
         seen = seen or self._observe(intent)
         now = self._clock()
@@ -136,7 +140,7 @@ class Reconciler:
             if effective_hash(intent, rejudged) != refusal.hash:  # it goes back, and at once
                 after = self._derived(intent, rejudged, seen, Again(), now)
                 self._write(key, intent, before, expected, after, now)
-                return None
+                return seen
             judged = rejudged
         after = self._derived(intent, judged, _with_trouble(seen, outcome, trouble), outcome, now)
         self._write(key, intent, before, expected, after, now)
@@ -144,7 +148,9 @@ class Reconciler:
         if trouble is not None:
             return Result(after=None if isinstance(trouble, Invalid) else 0.0, failed=True)
         if isinstance(outcome, Again):
-            return None
+            return seen
+        if isinstance(outcome, Wait) and outcome.failed:
+            return Result(after=outcome.seconds, failed=True)
         waits = [s for s in (_seconds(outcome), next_look(intent, after, now)) if s is not None]
         quiet = isinstance(outcome, Done) and after == before and not waits
         return Result(after=min(waits, default=None), quiet=quiet)
@@ -191,8 +197,8 @@ class Reconciler:
             status = msgspec.structs.replace(status, observed_generation=generation)
         return status
 
-    def _remove(self, key: Key, entry: Entry, intent: Intent, seen: Observation | None) -> Result | None:
-        """One step of a deletion: take the native objects away, then forget the rest."""
+    def _remove(self, key: Key, entry: Entry, intent: Intent, seen: Observation | None) -> Result | Observation:
+        """One step of a deletion: take the native objects away, then forget the rest. See `_converge`."""
         mark = cast(Deletion, intent.deletion)
         if mark.keep or mark.force:
             return self._finalise(key, entry, intent)
@@ -205,7 +211,9 @@ class Reconciler:
                 self._show_leaving(key, intent, Observation(ref=reference), outcome)
             return self._finalise(key, entry, intent)
         self._show_leaving(key, intent, seen, outcome)
-        return None if isinstance(outcome, Again) else Result(after=_seconds(outcome))
+        if isinstance(outcome, Again):
+            return seen
+        return Result(after=_seconds(outcome), failed=isinstance(outcome, Wait) and outcome.failed)
 
     def _show_leaving(self, key: Key, intent: Intent, seen: Observation, outcome: Outcome) -> None:
         """Tell what is gone of something that is being deleted, of each instance once, and what keeps the rest: how

@@ -79,9 +79,9 @@ class ClusterRunner:
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
-    def add(self, key: Key) -> None:
-        """Something of this cluster may be due."""
-        self.queue.add(key)
+    def add(self, key: Key, generation: int | None = None) -> None:
+        """Something of this cluster may be due. `generation`: that of its intent, which was written."""
+        self.queue.add(key, generation)
 
     def look(self) -> None:
         """Look at the whole cluster soon."""
@@ -156,8 +156,7 @@ class ClusterRunner:
 
     def _settle(self, key: Key, result: Result) -> None:
         if result.failed:
-            if result.after is not None:
-                self.queue.failed(key)
+            self.queue.failed(key, retry=result.after is not None)
             return
         self.queue.forget(key)
         if result.after is not None:

@@ -1,7 +1,11 @@
 """What is due in one cluster: each key once, by one worker at a time, later again after a failure.
 
 A queue of its own rather than `queue.Queue`, because the same key is asked for many times over while
-it waits (once for each hint) and must never be worked on twice at once. It has no thread."""
+it waits (once for each hint) and must never be worked on twice at once. It has no thread.
+
+A key that has failed is in backoff: nothing makes it due before its delay has passed, however many hints
+arrive, since hints are often caused by the failed attempt itself. Only a change of what is wanted ends the
+backoff, and each change does so once."""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import heapq
 import random as randomness
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from itertools import count
 from threading import Condition
 from typing import Generic, TypeVar
@@ -19,19 +24,28 @@ K = TypeVar("K", bound=Hashable)
 _MOST_DOUBLINGS = 32
 
 
+@dataclass
+class _Backoff:
+    """The failures of a key in a row, until when it is not due, and the last change that ended its backoff."""
+
+    failures: int = 0
+    until: float = 0.0
+    change: Hashable = None
+
+
 class WorkQueue(Generic[K]):
     """Keys that are due now or later. Thread-safe; only `get` blocks. Times are seconds of `clock`.
 
     A worker calls `get`, works, calls `forget` (it went well) or `failed` (it did not), and in the end
-    always `done`. Keys are handed out in the order in which they became due. `base` and `maximum` bound
-    the delay after a failure."""
+    always `done`. Keys are handed out in the order in which they became due. The delay after a failure is at
+    least `base` and at most `maximum`."""
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = randomness.random,
         *,
-        base: float = 0.5,
+        base: float = 1.0,
         maximum: float = 60.0,
     ) -> None:
         self._clock = clock
@@ -44,17 +58,24 @@ class WorkQueue(Generic[K]):
         self._order: list[tuple[float, int, K]] = []
         self._numbers = count()
         self._working: set[K] = set()
-        self._failures: dict[K, int] = {}
+        self._backoffs: dict[K, _Backoff] = {}
+        # Keys being worked on whose intent has changed meanwhile: a failure says nothing about the new intent.
+        self._renewed: set[K] = set()
         self._closed = False
 
-    def add(self, key: K) -> None:
-        """Make the key due now, whatever it was waiting for. Idempotent; no-op after `close`."""
-        self.add_after(key, 0.0)
+    def add(self, key: K, change: Hashable = None) -> None:
+        """Make the key due now, or when its backoff ends. `change` names what is otherwise now (the generation
+        of an intent): one that was not named before ends the backoff. Idempotent; no-op after `close`."""
+        with self._changed:
+            if change is not None:
+                self._renew(key, change)
+            self.add_after(key, 0.0)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Make the key due in `seconds`, unless it is due earlier anyway. No-op after `close`."""
+        """Make the key due in `seconds`, or when its backoff ends, whichever is later, unless it is due earlier
+        anyway. No-op after `close`."""
         with self._changed:
-            at = self._clock() + max(seconds, 0.0)
+            at = max(self._clock() + max(seconds, 0.0), self._backoffs.get(key, _Backoff()).until)
             if self._closed or at >= self._due.get(key, float("inf")):
                 return
             self._due[key] = at
@@ -82,24 +103,31 @@ class WorkQueue(Generic[K]):
         when nobody works on it."""
         with self._changed:
             self._working.remove(key)
+            self._renewed.discard(key)
             if key in self._due and not self._closed:
                 self._enqueue(key)
 
-    def failed(self, key: K) -> float:
-        """Make the key due again after a delay, which is returned: anything up to `base`, doubled with
-        each failure since `forget`, up to `maximum`. The worker still calls `done`."""
+    def failed(self, key: K, *, retry: bool = True) -> float:
+        """Put the key into backoff for a delay, which is returned: from `base` to twice that, doubled with each
+        failure since `forget`, up to `maximum`. `retry`: it is due when that has passed; else only when it
+        is added. What was added meanwhile waits, too, unless its intent has changed. The worker still calls
+        `done`."""
         with self._changed:
-            failures = self._failures.get(key, 0)
-            self._failures[key] = failures + 1
-            ceiling = min(self._maximum, self._base * 2.0 ** min(failures, _MOST_DOUBLINGS))
-            delay = ceiling * self._random()
-            self.add_after(key, delay)
+            backoff = self._backoffs.setdefault(key, _Backoff())
+            ceiling = min(self._maximum, self._base * 2.0 ** min(backoff.failures + 1, _MOST_DOUBLINGS))
+            delay = ceiling * (1 + self._random()) / 2
+            if key in self._renewed:
+                return 0.0
+            backoff.failures, backoff.until = backoff.failures + 1, self._clock() + delay
+            added = self._due.pop(key, None) is not None
+            if retry or added:
+                self.add_after(key, delay)
             return delay
 
     def forget(self, key: K) -> None:
-        """Forget the key's failures. Whether it is due stays as it is. Idempotent."""
+        """Forget the key's failures, which ends its backoff. Whether it is due stays as it is. Idempotent."""
         with self._changed:
-            self._failures.pop(key, None)
+            self._backoffs.pop(key, None)
 
     def close(self) -> None:
         """Hand out nothing any more and wake whoever waits. Idempotent."""
@@ -120,6 +148,13 @@ class WorkQueue(Generic[K]):
         with self._changed:
             now = self._clock()
             return max((now - at for at in self._due.values() if at <= now), default=0.0)
+
+    def _renew(self, key: K, change: Hashable) -> None:
+        if self._backoffs.get(key, _Backoff()).change == change:
+            return
+        self._backoffs[key] = _Backoff(change=change)
+        if key in self._working:
+            self._renewed.add(key)
 
     def _enqueue(self, key: K) -> None:
         heapq.heappush(self._order, (self._due[key], next(self._numbers), key))

@@ -12,7 +12,7 @@ from zun_coe.adapters import NO_HARDENING, Hardening, Wait
 from zun_coe.errors import Absent, BackendError, Unavailable
 from zun_coe.model import Template, Workload, WorkloadRef
 from zun_coe.native import containers, naming, pause
-from zun_coe.native.background import Jobs
+from zun_coe.native.background import Jobs, Relapses
 from zun_coe.native.hosts import NativeHost
 from zun_coe.native.naming import INFRA, MAIN
 from zun_coe.native.replicas import Replica, leading, missing, orphaned, stale
@@ -32,6 +32,7 @@ class Acting:
     ) -> None:
         self._hint, self._label_key, self._hardening = hint, label_key, hardening
         self._jobs = Jobs(limit=256, each=64)
+        self._starts = Relapses()
         self._failed: dict[str, BackendError] = {}
         self.restarted: dict[str, int] = {}
         self.over: dict[str, datetime | None] = {}
@@ -71,7 +72,8 @@ class Acting:
             self.create(host, workload, template, hash_, replica.instance.slot)
             return None
         for role in sorted(parts, key=lambda role: role != INFRA):
-            self._start(host, template, parts[role])
+            if wait := self._start(host, replica.ref, template, parts[role]):
+                return wait
         return None
 
     def remove(self, host: NativeHost, replica: Replica) -> Wait | None:
@@ -101,7 +103,7 @@ class Acting:
             seen_before = part.started_at is not None and self.over.get(part.id) == part.started_at
             if seen_before or (number is not None and self.restarted.get(part.id) == number):
                 return  # whoever asks did not know yet that it was done
-            host.runtime.restart(part.id, _grace(part))
+            self._reconnecting(host, ref, part, lambda: host.runtime.restart(part.id, _grace(part)))
             self.over[part.id] = part.started_at
             self.stopped.discard(part.id)
             if number is not None:
@@ -115,9 +117,12 @@ class Acting:
         part = leading(replica.parts)
         if self._jobs.running(("stop", host.name, part.id)):
             return Wait(UNTIL_TOLD)
-        self._start(host, workload.template, part)
-        self.stopped.discard(part.id)
-        return None
+        if part.id in self.stopped:  # it ended because somebody asked for that
+            self._starts.forget(part.id)
+        wait = self._start(host, workload.ref, workload.template, part)
+        if wait is None:
+            self.stopped.discard(part.id)
+        return wait
 
     def kill_off(self, host: NativeHost, replica: Replica) -> None:
         """Remove a replica now, without grace. Idempotent."""
@@ -129,6 +134,7 @@ class Acting:
             self.restarted.pop(part.id, None)
             self.over.pop(part.id, None)
             self.stopped.discard(part.id)
+            self._starts.forget(part.id)
 
     def _completed(self, spec: ContainerSpec, host: NativeHost) -> ContainerSpec:
         """The container with what the operator and its host decide."""
@@ -164,11 +170,36 @@ class Acting:
             self._started(host, template, ids[role], fresh=True)
         return ids[MAIN]
 
-    def _start(self, host: NativeHost, template: Template | None, part: Found) -> None:
+    def _start(self, host: NativeHost, ref: WorkloadRef, template: Template | None, part: Found) -> Wait | None:
+        """Let a container run: one that ends soon after each start only after growing delays."""
         if part.state == "paused":
             host.runtime.unpause(part.id)
-        elif part.state in ("created", "exited"):
-            self._started(host, template, part.id, fresh=part.state == "created")
+        if part.state not in ("created", "exited"):
+            return None
+        if part.started_at and part.finished_at:
+            self._starts.well(part.id, (part.finished_at - part.started_at).total_seconds())
+        left = self._starts.due(part.id)
+        if left > 0:
+            return Wait(left)
+        self._starts.replaced(part.id)
+        fresh = part.state == "created"
+        self._reconnecting(host, ref, part, lambda: self._started(host, template, part.id, fresh=fresh))
+        return None
+
+    def _reconnecting(self, host: NativeHost, ref: WorkloadRef, part: Found, call: Callable[[], None]) -> None:
+        """Make a call that starts a container; once more where a network of its own was gone, which is created
+        again. Raises `Absent` where the container itself is gone."""
+        try:
+            call()
+        except Absent:
+            ours = [name for name in part.networks if naming.is_network(name, ref.installation)]
+            if not ours:
+                raise
+            host.forget_networks(ours)
+            for name in ours:
+                host.ensure_network(name, naming.of_project(ref.installation, ref.cluster, ref.project))
+            host.runtime.rejoin(part.id)
+            call()
 
     def _started(self, host: NativeHost, template: Template | None, id: str, *, fresh: bool) -> None:
         """Start it. A new one whose port is taken by something else is removed, to be placed elsewhere."""

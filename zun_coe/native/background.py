@@ -197,8 +197,9 @@ class _Relapse:
 
 
 class Relapses:
-    """When an unhealthy instance may be replaced: at once the first time, then after delays that double
-    from 1 second to 5 minutes, until it has been well for 10 minutes. In memory. Thread-safe."""
+    """When an unhealthy instance may be replaced, or one that has ended be started: at once the first time, then
+    after delays that double from 1 second to 5 minutes, until it has been well for 10 minutes. In memory.
+    Thread-safe."""
 
     WELL = 600.0
 
@@ -218,7 +219,11 @@ class Relapses:
     def well(self, key: Hashable, seconds: float) -> None:
         """It has been healthy for so long."""
         if seconds >= self.WELL:
-            self._known.pop(key, None)
+            self.forget(key)
+
+    def forget(self, key: Hashable) -> None:
+        """Next time it may be done at once again. Idempotent."""
+        self._known.pop(key, None)
 
 
 class Ailments:

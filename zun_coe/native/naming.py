@@ -118,6 +118,11 @@ def network_name(installation: str, project: str, network: str | None = None) ->
     return name if network is None else f"{name}.{_safe(network)}"
 
 
+def is_network(name: str, installation: str) -> bool:
+    """Whether this is the name of a network of a project of ours."""
+    return name.startswith(f"zun-{_digits(installation, 8)}-")
+
+
 def volume_name(id: str) -> str:
     """The native name of a volume."""
     return f"zun-{id}"

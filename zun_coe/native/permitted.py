@@ -14,6 +14,7 @@ CHANGES = frozenset(
     {
         "create",
         "start",
+        "rejoin",
         "stop",
         "restart",
         "pause",

@@ -86,10 +86,11 @@ class Found:
     """A container as the runtime has it.
 
     `bindings` are the ports published now (`host_port` the real number). `address` is its own on its
-    first network. `exit_code` is of the last run; `error` what the runtime said when it could not
-    start it. `health`: None when the runtime checks nothing; `health_log`: the last outputs of its
-    check. `cpu` in CPUs and `memory` in bytes: limits in force, None for none. `held`: the runtime is busy
-    with it and lets nobody look closer, so that the rest is of before; another look will tell more soon."""
+    first network; `networks` are the names of those that it is on or is to join. `exit_code` is of the last
+    run; `error` what the runtime said when it could not start it. `health`: None when the runtime checks
+    nothing; `health_log`: the last outputs of its check. `cpu` in CPUs and `memory` in bytes: limits in force,
+    None for none. `held`: the runtime is busy with it and lets nobody look closer, so that the rest is of
+    before; another look will tell more soon."""
 
     id: str
     name: str
@@ -104,6 +105,7 @@ class Found:
     restarts: int = 0
     bindings: Sequence[PortBinding] = ()
     address: str | None = None
+    networks: Sequence[str] = ()
     cpu: float | None = None
     memory: int | None = None
     created_at: datetime | None = None
@@ -157,7 +159,12 @@ class Runtime(Protocol):
 
     def start(self, id: str) -> None:
         """Start; no-op when it runs. Raises `Unavailable` with reason PortConflict when a port is taken,
-        `Invalid` (evidence: what the runtime said) for a command that isn't there."""
+        `Invalid` (evidence: what the runtime said) for a command that isn't there, `Absent` also when a network
+        of its own is gone."""
+
+    def rejoin(self, id: str) -> None:
+        """Put a container that does not run on the networks that have the names of its own now: others than before
+        where they were removed and created again. Keeps its aliases. Idempotent. Raises `Absent`."""
 
     def stop(self, id: str, timeout: int) -> None:
         """Ask it to stop, kill it after `timeout` seconds; blocks until it has. No-op when stopped or gone."""

@@ -108,7 +108,9 @@ class Step:
         found = place(self._needs(action.hash), [host.view() for host in self._hosts.values()])
         if found == action.host:  # it was some other port, of the runtime's own choice
             raise error
-        return Wait(RETRY, found.reason, found.message, error.evidence) if isinstance(found, Refused) else None
+        if isinstance(found, Refused):
+            return Wait(RETRY, found.reason, found.message, error.evidence, failed=True)
+        return None
 
     def _act(self, action: Action) -> Result:
         host, workload = self._host(action), self._workload
@@ -157,7 +159,7 @@ class Step:
         if isinstance(action, Create):
             for demand in self._demands(action.host, action.hash):
                 self._pulls.forget(demand)
-        return Wait(SOON, "Pulling", error.message, error.evidence)
+        return Wait(SOON, "Pulling", error.message, error.evidence, failed=True)
 
     def _fetch(self, action: Action) -> None:
         """See to the images of what is new, and of what takes the place of something: once for each host."""
@@ -212,10 +214,12 @@ def outcome(plan: Plan, results: Sequence[Result]) -> Outcome:
         error = min(errors, key=lambda e: not isinstance(e, Invalid))
         if not moved and not waits and not plan.waiting:
             raise error
-        return Wait(POLL, error.reason, error.message, error.evidence, refused=isinstance(error, Invalid))
+        refused = isinstance(error, Invalid)
+        return Wait(POLL, error.reason, error.message, error.evidence, refused=refused, failed=True)
     if waits:
         told = next((w for w in waits if w.reason not in (None, "Pulling")), None) or _telling(waits)
-        return Wait(min(w.seconds for w in waits), told.reason, told.message, told.evidence)
+        failed = any(w.failed for w in waits)
+        return Wait(min(w.seconds for w in waits), told.reason, told.message, told.evidence, failed=failed)
     if moved:
         return Again()
     if plan.blocked is not None:

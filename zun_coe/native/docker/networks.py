@@ -62,6 +62,12 @@ class Networks:
                 if "already exists in network" not in error.message:
                     raise
 
+    def rejoin(self, id: str, name: str, aliases: Sequence[str]) -> None:
+        """Have a container that does not run leave the network of a name and join the one that has it now."""
+        with ignoring_absent(), translated("disconnect"):
+            self._client.ready().disconnect_container_from_network(id, name, force=True)
+        self.join(id, {name: aliases})
+
     def _named(self, name: str) -> list[Mapping[str, Any]]:
         """Oldest first. The engine's filter matches parts of names."""
         client = self._client.ready()

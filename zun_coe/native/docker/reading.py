@@ -29,6 +29,8 @@ _STATES: Mapping[str, State] = {
     "dead": "dead",
 }
 _RESTARTS: Mapping[str, Restart] = {"no": "never", "on-failure": "on_failure"}
+# Modes that are no name of a network.
+_NO_NETWORKS = frozenset({"", "default", "none"})
 _NOT_OFFERED = frozenset({"exec", "attach", "stats", "top", "files", "workloads", "adopt"})
 
 
@@ -51,6 +53,7 @@ def found(inspected: Mapping[str, Any]) -> Found:
         restarts=int(inspected.get("RestartCount") or 0),
         bindings=tuple(_bindings(inspected)),
         address=_address(inspected),
+        networks=networks_of(inspected),
         cpu=_cpu(host),
         memory=_memory(host),
         created_at=moment(inspected.get("Created")),
@@ -98,6 +101,21 @@ def still_to_join(inspected: Mapping[str, Any]) -> dict[str, list[str]]:
     wanted: dict[str, list[str]] = json.loads(_labels(inspected).get(ATTACH) or "{}")
     joined = inspected["NetworkSettings"].get("Networks") or {}
     return {name: aliases for name, aliases in wanted.items() if name not in joined}
+
+
+def networks_of(inspected: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the networks that a container is on or is to join, its main one first."""
+    main = str(inspected["HostConfig"].get("NetworkMode") or "")
+    joined = inspected["NetworkSettings"].get("Networks") or {}
+    named = [] if main in _NO_NETWORKS or main.startswith("container:") else [main]
+    return tuple(dict.fromkeys([*named, *joined, *still_to_join(inspected)]))
+
+
+def aliases_of(inspected: Mapping[str, Any], network: str) -> list[str]:
+    """The names under which others on a network find a container, without those that the engine makes of its id."""
+    own = {str(inspected["Id"])[:12], str(inspected["Config"].get("Hostname"))}
+    told = ((inspected["NetworkSettings"].get("Networks") or {}).get(network) or {}).get("Aliases") or ()
+    return [str(alias) for alias in told if alias not in own]
 
 
 def is_leaving(inspected: Mapping[str, Any]) -> bool:

@@ -111,6 +111,13 @@ class DockerRuntime:
         with self._changing(id, "start") as client:
             client.start(id)
 
+    def rejoin(self, id: str) -> None:
+        """See `Runtime.rejoin`. The engine knows the networks of a container by their ids."""
+        inspected = self._inspect(id)
+        with self._changing(id, "connect"):
+            for name in reading.networks_of(inspected):
+                self._networks.rejoin(id, name, reading.aliases_of(inspected, name))
+
     def stop(self, id: str, timeout: int) -> None:
         """See `Runtime.stop`. Has its own time besides the grace."""
         with ignoring_absent(), self._changing(id, "stop") as client:
