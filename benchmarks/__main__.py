@@ -25,6 +25,7 @@ BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 BENCHMARKS: Mapping[str, str] = {
     "starts": "benchmarks.deploying",
     "reads": "benchmarks.reading",
+    "lists": "benchmarks.listing",
     "writes": "benchmarks.writing",
     "news": "benchmarks.seeing",
     "engine": "benchmarks.reconciling",

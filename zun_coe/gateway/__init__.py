@@ -10,9 +10,10 @@ from zun_coe.gateway.adopting import Adopting
 from zun_coe.gateway.apps import Apps
 from zun_coe.gateway.backends import Backends
 from zun_coe.gateway.calls import PLURALS, Answer, Call, LogSources, Query, Settle, etag
+from zun_coe.gateway.chronicle import fits
 from zun_coe.gateway.clusters import Clusters
 from zun_coe.gateway.containers import Containers
-from zun_coe.gateway.keeping import Events, Secrets, Services, Volumes, fits, order_of
+from zun_coe.gateway.keeping import Events, Secrets, Services, Volumes, order_of
 from zun_coe.gateway.resources import Tools
 from zun_coe.gateway.views import Replica, Resource, StoredEvent, Views
 from zun_coe.gateway.writing import Writer

@@ -10,7 +10,7 @@ from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.adopting import Adopting, Valid
 from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
 from zun_coe.gateway.diagnosing import diagnose
-from zun_coe.gateway.resources import Listing, Once, Tools, page_answer
+from zun_coe.gateway.resources import Once, Tools, page_answer
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, name_taken, replaced
@@ -76,11 +76,9 @@ class Apps(Workloads):
 
     def containers(self, call: Call, ref: str, query: Query) -> Answer:
         """The replicas of an app, as containers."""
-        with self._views.lock:
-            replicas: Listing = list(self._views.replicas(self._find(call, ref)))
-            found, more = self._page(replicas, query)
-            bodies = [self._views.body(r) for r in found]
-        return page_answer("containers", bodies, found[-1].id if more else None)
+        app = self._find(call, ref)
+        found, marker = self._page((app.intent.project,), query, "container", [("app", (app.id,))])
+        return page_answer("containers", [self._views.body(r) for r in found], marker)
 
     def revisions(self, call: Call, ref: str, query: Query) -> Answer:
         """The templates that an app has and had, the newest first."""

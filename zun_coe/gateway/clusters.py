@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -13,7 +13,9 @@ from zun_coe.errors import Conflict, FieldProblem, Malformed, Unprocessable
 from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.adopting import Adopting
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions
-from zun_coe.gateway.resources import Found, Once, Resources, Tools
+from zun_coe.gateway.entries import Found
+from zun_coe.gateway.listing import PUBLIC
+from zun_coe.gateway.resources import Once, Resources, Tools
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import Cluster, Deletion, Host, OperationSupport
@@ -193,10 +195,8 @@ class Clusters(Resources):
     def _visible(self, call: Call, found: Resource) -> bool:
         return bool(found.intent.public) or super()._visible(call, found)
 
-    def _candidates(self, project: str | None, query: Query) -> Iterable[Found]:
-        if project is None:
-            return super()._candidates(project, query)
-        return [c for c in self._views.ordered("cluster", None) if c.intent.public or c.intent.project == project]
+    def _scopes(self, project: str | None) -> Sequence[str | None]:
+        return (project,) if project is None else (project, PUBLIC)
 
 
 def _field(pattern: str, adapter: type[Adapter], overrides: Mapping[str, OperationSupport]) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Iterable, Mapping
-from itertools import chain
-from typing import Any, ClassVar, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from zun_coe.adapters import DeleteInstance, Kill
 from zun_coe.errors import Conflict, FieldProblem, NotFound, Unprocessable
 from zun_coe.gateway.backends import Backends
-from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
-from zun_coe.gateway.resources import Found, Once, Tools
+from zun_coe.gateway.calls import Answer, Call, check_preconditions
+from zun_coe.gateway.entries import Found
+from zun_coe.gateway.resources import Once, Tools
 from zun_coe.gateway.views import Replica, Resource, phase_of
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, replaced
@@ -182,18 +182,3 @@ class Containers(Workloads):
         replicas = [r for r in self._views.replicas(app) if r.instance.slot == int(slot)]
         ready = [r for r in replicas if r.instance.ready]
         return next(iter(ready or replicas), None)
-
-    def _candidates(self, project: str | None, query: Query) -> Iterable[Found]:
-        """Standalone containers and replicas, the oldest first."""
-        apps = cast("list[Resource]", list(self._views.ordered("app", project)))
-        replicas = self._containers(apps)
-        standalone = self._views.ordered("container", project)
-        if not replicas:
-            return cast("Iterable[Found]", standalone)
-        return sorted(chain(standalone, replicas), key=_created)
-
-
-def _created(found: Found) -> tuple[Any, str]:
-    if isinstance(found, Replica):
-        return (found.instance.created_at or found.app.intent.created_at, found.id)
-    return (found.intent.created_at, found.id)

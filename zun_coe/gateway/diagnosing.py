@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 from zun_coe.gateway import rendering
-from zun_coe.gateway.views import Resource, StoredEvent, Views
+from zun_coe.gateway.views import Resource, Views
 from zun_coe.model import ClusterStatus, Status, plain
 from zun_coe.model.status import explains_more
 from zun_coe.model.value import timestamp
@@ -103,8 +102,5 @@ def _replica(instance: Any) -> dict[str, Any]:
 
 def _events(found: Resource, views: Views) -> list[dict[str, Any]]:
     """The newest first."""
-    with views.lock:
-        newest = reversed(views.events(found.intent.project))
-        own = (s for s in newest if s.event.subject_id == found.id)
-        taken: list[StoredEvent] = list(islice(own, EVENTS))
+    taken = views.events_page(found.intent.project, {"subject_id": found.id}, None, EVENTS, newest_first=True)
     return [rendering.event(s.event, s.id) for s in taken]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any, ClassVar
 
 from zun_coe.errors import Conflict, FieldProblem, Gone, Malformed
@@ -13,7 +12,7 @@ from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
 from zun_coe.gateway.resources import Once, Resources, Tools, page_answer
 from zun_coe.gateway.views import StoredEvent, Views
 from zun_coe.gateway.writing import Change, replaced
-from zun_coe.model import Deletion, Event, Secret, Volume
+from zun_coe.model import Deletion, Secret, Volume
 from zun_coe.store import At, Condition, Delete
 from zun_coe.store.records import intent_key, name_key, new_id, use_key, utc_now
 from zun_coe.store.references import secret_uses, volume_uses
@@ -132,9 +131,7 @@ class Events:
         with self._views.lock:
             if place is not None and not newest_first:
                 self._must_be_kept(project, place)
-            ordered = _from(self._views.events(project), place, newest_first)
-            fitting = (s for s in ordered if fits(s.event, query.filters))
-            page = list(islice(fitting, query.limit + 1))
+            page = self._views.events_page(project, query.filters, place, query.limit + 1, newest_first=newest_first)
         more = len(page) > query.limit
         bodies = [self.body(s) for s in page[: query.limit]]
         return page_answer("events", bodies, page[query.limit - 1].id if more else None)
@@ -203,23 +200,3 @@ def order_of(id: str, field: str = "marker") -> tuple[int, int]:
         detail = f"{id[:40]!r} is no id of an event."
         raise Malformed(detail, [FieldProblem(f"/{field}", detail)])
     return int(found[1]), int(found[2] or 0)
-
-
-def fits(event: Event, filters: Mapping[str, str]) -> bool:
-    """Whether an event fits all filters: type, subject, level, reason, cluster, request_id, or the id or
-    name of its subject as `resource`."""
-    for name, wanted in filters.items():
-        if name == "resource":
-            if wanted not in (event.subject_id, event.subject_name):
-                return False
-        elif str(getattr(event, name, "")) != wanted:
-            return False
-    return True
-
-
-def _from(events: Any, place: tuple[int, int] | None, newest_first: bool) -> Any:
-    if place is None:
-        return reversed(events) if newest_first else iter(events)
-    if newest_first:
-        return events.irange_key(None, place, inclusive=(True, False), reverse=True)
-    return events.irange_key(place, None, inclusive=(False, True))

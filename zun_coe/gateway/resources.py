@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
@@ -10,7 +10,10 @@ from uuid import UUID
 from zun_coe.config import Settings
 from zun_coe.errors import Conflict, FieldProblem, Malformed, NotFound, PreconditionFailed, RevisionConflict
 from zun_coe.gateway.calls import PLURALS, Answer, Call, Query, Settle, check_preconditions, etag
-from zun_coe.gateway.views import Replica, Resource, Views, matching
+from zun_coe.gateway.entries import Found, Resource
+from zun_coe.gateway.indexes import Condition
+from zun_coe.gateway.listing import SORTS
+from zun_coe.gateway.views import Views
 from zun_coe.gateway.writing import Change, Writer
 from zun_coe.model import Event
 from zun_coe.store import Store
@@ -19,7 +22,6 @@ from zun_coe.store.records import utc_now
 from zun_coe.vault import Vault
 
 T = TypeVar("T")
-Found = Resource | Replica
 # `list` is a use case below, so the type of a list needs another name
 Listing = list[Found]
 Once = Callable[[Change, Answer], None]
@@ -47,7 +49,7 @@ class Resources:
     """One noun's use cases."""
 
     noun: ClassVar[str]
-    sorts: ClassVar[frozenset[str]] = frozenset({"created_at", "updated_at", "name", "id"})
+    sorts: ClassVar[frozenset[str]] = frozenset(SORTS)
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
@@ -58,10 +60,8 @@ class Resources:
         if query.all_projects:
             call.principal.must_admin("Listing all projects")
         project = None if query.all_projects else call.principal.project
-        with self._views.lock:
-            found, more = self._page(self._candidates(project, query), query)
-            bodies = [self._body(call, r) for r in found]
-        return page_answer(PLURALS[self.noun], bodies, found[-1].id if more else None)
+        found, marker = self._page(self._scopes(project), query)
+        return page_answer(PLURALS[self.noun], [self._body(call, r) for r in found], marker)
 
     def show(self, call: Call, ref: str) -> Answer:
         """One resource, by id or name."""
@@ -71,34 +71,18 @@ class Resources:
         """The JSON of a resource as the caller may see it."""
         return self._views.body(found)
 
-    def _candidates(self, project: str | None, query: Query) -> Iterable[Found]:
-        ordered: Iterable[Found] = self._views.ordered(self.noun, project)
-        return ordered
+    def _scopes(self, project: str | None) -> Sequence[str | None]:
+        """What a list of a project (None: of all) is made of."""
+        return (project,)
 
-    def _page(self, candidates: Iterable[Found], query: Query) -> tuple[Listing, bool]:
-        field = query.sort.removeprefix("-")
-        if field not in self.sorts:
+    def _page(
+        self, scopes: Sequence[str | None], query: Query, noun: str | None = None, extra: Sequence[Condition] = ()
+    ) -> tuple[Listing, str | None]:
+        """A page of this noun's list, or of another's, and the marker of the next."""
+        if query.sort.removeprefix("-") not in self.sorts:
             told = ", ".join(sorted(self.sorts))
             raise Malformed(f"sort takes {told}, with - in front for descending.", [FieldProblem("/sort", told)])
-        if query.sort == "created_at" and hasattr(candidates, "irange"):
-            ordered = self._from_marker(candidates, query.marker)
-        else:
-            ordered = _after(_sorted(candidates, query.sort), query.marker)
-        taken: Listing = []
-        for found in matching(iter(ordered), query.filters, self._views):
-            if len(taken) == query.limit:
-                return taken, True
-            taken.append(found)
-        return taken, False
-
-    def _from_marker(self, candidates: Any, marker: str | None) -> Iterator[Found]:
-        if marker is None:
-            return iter(candidates)
-        at = self._views.get(self.noun, marker)
-        if at is None:
-            raise _lost(marker)
-        remaining: Iterator[Found] = candidates.irange_key((at.intent.created_at, at.id), None, inclusive=(False, True))
-        return remaining
+        return self._views.page(noun or self.noun, scopes, query, extra)
 
     def _find(self, call: Call, ref: str) -> Resource:
         found = self._views.get(self.noun, ref) if _is_id(ref) else None
@@ -195,31 +179,3 @@ def _is_id(ref: str) -> bool:
         return str(UUID(ref)) == ref
     except ValueError:
         return False
-
-
-def _sorted(candidates: Iterable[Found], sort: str) -> list[Found]:
-    field = sort.removeprefix("-")
-
-    def key(found: Found) -> tuple[Any, str]:
-        intent = found.app.intent if isinstance(found, Replica) else found.intent
-        if isinstance(found, Replica) and field in ("created_at", "updated_at"):
-            return (found.instance.created_at or intent.created_at, found.id)
-        if isinstance(found, Replica) and field == "name":
-            return (f"{intent.name}-{found.instance.slot}", found.id)
-        return (found.id if field == "id" else getattr(intent, field), found.id)
-
-    return sorted(candidates, key=key, reverse=sort.startswith("-"))
-
-
-def _after(ordered: list[Found], marker: str | None) -> Iterator[Found]:
-    if marker is None:
-        return iter(ordered)
-    index = next((i for i, found in enumerate(ordered) if found.id == marker), None)
-    if index is None:
-        raise _lost(marker)
-    return iter(ordered[index + 1 :])
-
-
-def _lost(marker: str) -> Malformed:
-    detail = f"The marker {marker} is not there (any more); begin again without it."
-    return Malformed(detail, [FieldProblem("/marker", detail)])

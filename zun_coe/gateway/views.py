@@ -6,15 +6,20 @@ of apps are made when they are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import partial
+from itertools import chain, islice
 from threading import RLock
 from typing import Any, cast
 
-import msgspec
 from sortedcontainers import SortedKeyList
 
 from zun_coe.gateway import rendering
+from zun_coe.gateway.calls import Query
+from zun_coe.gateway.chronicle import Chronicle, StoredEvent
+from zun_coe.gateway.entries import Found, Replica, Resource, phase_of
+from zun_coe.gateway.indexes import Condition, Index, Selection
+from zun_coe.gateway.listing import PUBLIC, conditions_of, key_of, marker_of, place_of, traits
 from zun_coe.model import (
     Cluster,
     ClusterStatus,
@@ -31,6 +36,8 @@ from zun_coe.model import (
 )
 from zun_coe.store.cache import Entry, Update
 
+__all__ = ["NEVER_SEEN", "Found", "Replica", "Resource", "StoredEvent", "Views", "phase_of"]
+
 NEVER_SEEN = ClusterStatus()
 NOT_YET = Status()
 DEFAULTS: Mapping[str, Value] = {
@@ -41,54 +48,8 @@ DEFAULTS: Mapping[str, Value] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """One resource: its intent (or record), its status, and, once it was read, its JSON without what its
-    cluster adds."""
-
-    noun: str
-    intent: Any
-    status: Any
-    revision: int
-    json: list[bytes] = field(default_factory=list, compare=False, repr=False)
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        return cast(str, self.intent.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """One replica of an app, seen as a container."""
-
-    app: Resource
-    instance: Instance
-
-    @property
-    def id(self) -> str:
-        """Its id, which follows from the app's and the native one."""
-        return rendering.replica_id(self.app.id, self.instance)
-
-
-class StoredEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event with its place in the order: the store's revision and n."""
-
-    order: tuple[int, int]
-    event: Event
-
-    @property
-    def id(self) -> str:
-        """What clients resume from. Opaque to them."""
-        return f"{self.order[0]}-{self.order[1]}"
-
-
 def _by_creation(resource: Resource) -> tuple[Any, str]:
     return (resource.intent.created_at, resource.intent.id)
-
-
-def _by_order(stored: StoredEvent) -> tuple[int, int]:
-    return stored.order
 
 
 def _stored(entry: Entry) -> StoredEvent:
@@ -108,7 +69,12 @@ class Views:
         self._on_cluster: dict[str, set[tuple[str, str]]] = {}
         self._replicas: dict[str, tuple[str, Instance]] = {}
         self._suffixes: dict[str, bytes] = {}
-        self._events: dict[str | None, SortedKeyList[Any, Any]] = {}
+        self._lists: dict[str, Index[Found]] = {
+            noun: Index(traits(noun == "cluster"), partial(self._listed, noun), partial(self._found, noun))
+            for noun in ("app", "container", "cluster", "volume", "secret")
+        }
+        self._mounting: dict[str, set[tuple[str, str]]] = {}
+        self._chronicle = Chronicle()
         self._floors: dict[str, tuple[int, int]] = {}
         self._services: dict[str, Service] = {}
         self._tombstones: dict[tuple[str, str], Tombstone] = {}
@@ -142,6 +108,20 @@ class Views:
         instances = sorted(app.status.instances, key=lambda i: (i.slot, i.native_id))
         return [Replica(app, i) for i in instances]
 
+    def page(
+        self, noun: str, scopes: Sequence[str | None], query: Query, extra: Sequence[Condition] = ()
+    ) -> tuple[list[Found], str | None]:
+        """A page of a list, and the marker of the next one where there is one. `scopes`: a project (None: all), and
+        `listing.PUBLIC` for what everybody sees. Raises `Malformed` for a marker that is none."""
+        field, descending = query.sort.removeprefix("-"), query.sort.startswith("-")
+        with self.lock:
+            find = partial(self._found, noun)
+            behind = None if query.marker is None else place_of(query.marker, field, find)
+            conditions = [*extra, *conditions_of(query.filters, self._clusters_named)]
+            wanted = Selection(scopes, field, descending, conditions, behind)
+            found, more = self._lists[noun].select(wanted, query.limit)
+        return found, marker_of(field, (key_of(found[-1], field), found[-1].id)) if more else None
+
     def ordered(self, noun: str, project: str | None) -> SortedKeyList[Any, Any]:
         """Resources of a project (None: of all), the oldest first. To be read under `lock`."""
         return self._ordered.get((noun, project)) or SortedKeyList(key=_by_creation)
@@ -168,10 +148,7 @@ class Views:
     def body(self, found: Resource | Replica) -> bytes:
         """The whole JSON of a resource, as it is now."""
         if isinstance(found, Replica):
-            app = found.app
-            name = self.cluster_name(app.intent.cluster)
-            content = rendering.replica(app.intent, app.status, found.instance, name)
-            return rendering.finish(rendering.as_bytes(content), self.suffix(app.intent.cluster))
+            return rendering.finish(self._replica(found), self.suffix(found.app.intent.cluster))
         if found.noun == "volume":
             return self._volume(found)
         if not found.json:
@@ -182,15 +159,25 @@ class Views:
 
     def users_of(self, volume: Volume) -> list[str]:
         """The names of the apps and containers that mount a volume."""
-        return sorted(
-            r.intent.name
-            for r in self.on_cluster(volume.cluster)
-            if volume.id in getattr(r.intent, "volumes", {}).values()
-        )
+        with self.lock:
+            return sorted(self._resources[key].intent.name for key in self._mounting.get(volume.id, ()))
 
     def events(self, project: str | None) -> SortedKeyList[Any, Any]:
         """Events of a project (None: of all) in their order. To be read under `lock`."""
-        return self._events.get(project) or SortedKeyList(key=_by_order)
+        return self._chronicle.of(project)
+
+    def events_page(
+        self,
+        project: str | None,
+        filters: Mapping[str, str],
+        behind: tuple[int, int] | None,
+        limit: int,
+        *,
+        newest_first: bool = False,
+    ) -> list[StoredEvent]:
+        """The first events of a project (None: of all) that fit all filters, behind a place in the order."""
+        with self.lock:
+            return list(islice(self._chronicle.fitting(project, filters, behind, newest_first=newest_first), limit))
 
     def floor(self, project: str | None) -> tuple[int, int]:
         """The last event of a project that is no longer kept; (0, 0) when all are."""
@@ -266,18 +253,58 @@ class Views:
         content = rendering.volume(record, cast(VolumeStatus, found.status), name, self.users_of(record))
         return rendering.encode(content)
 
+    def _replica(self, found: Replica) -> bytes:
+        """The JSON of a replica, made when it is first read after a change of its app."""
+        app, kept = found.app, found.app.replicas
+        native = found.instance.native_id
+        if native not in kept:
+            name = self.cluster_name(app.intent.cluster)
+            kept[native] = rendering.as_bytes(rendering.replica(app.intent, app.status, found.instance, name))
+        return kept[native]
+
     def _replace(self, noun: str, id: str, before: Resource | None, after: Resource | None) -> None:
         self._index(noun, before, after)
-        if before is not None and noun == "app":
-            for replica in self.replicas(before):
-                self._replicas.pop(replica.id, None)
+        self._mount((noun, id), _volumes(before), _volumes(after))
         if after is None:
             self._resources.pop((noun, id), None)
             self._suffixes.pop(id, None)
-            return
-        self._resources[noun, id] = after
+        else:
+            self._resources[noun, id] = after
+        if self._lists[noun].in_use:
+            self._lists[noun].change(before, after)
         if noun == "app":
-            self._replicas |= {r.id: (id, r.instance) for r in self.replicas(after)}
+            self._replace_replicas(before, after)
+
+    def _replace_replicas(self, before: Resource | None, after: Resource | None) -> None:
+        old = {r.id: r for r in self.replicas(before)} if before is not None else {}
+        new = {r.id: r for r in self.replicas(after)} if after is not None else {}
+        for id in old.keys() - new.keys():
+            self._replicas.pop(id, None)
+        self._replicas |= {id: (r.app.id, r.instance) for id, r in new.items()}
+        index = self._lists["container"]
+        if not index.in_use:
+            return
+        same = before is not None and after is not None and before.intent is after.intent
+        for id in old.keys() | new.keys():
+            was, now = old.get(id), new.get(id)
+            if not (same and was is not None and now is not None and was.instance == now.instance):
+                index.change(was, now)
+
+    def _listed(self, noun: str, scope: str | None) -> Iterator[Found]:
+        """All items of a list that are in a scope."""
+        if scope == PUBLIC:
+            yield from (one for one in self.ordered(noun, None) if one.intent.public)
+            return
+        yield from self.ordered(noun, scope)
+        if noun == "container":
+            yield from chain.from_iterable(self.replicas(app) for app in self.ordered("app", scope))
+
+    def _found(self, noun: str, id: str) -> Found | None:
+        """An item of a list by its id."""
+        return self.get(noun, id) or (self.replica(id) if noun == "container" else None)
+
+    def _clusters_named(self, name: str) -> Sequence[str]:
+        return list(self._lists["cluster"].having("name", (name,)))
 
     def _index(self, noun: str, before: Resource | None, after: Resource | None) -> None:
         if before is not None and after is not None and before.intent.created_at == after.intent.created_at:
@@ -304,23 +331,18 @@ class Views:
         if cluster := getattr(before.intent, "cluster", None):
             self._on_cluster.get(cluster, set()).discard((noun, before.id))
 
-    def _take_events(self, updates: Sequence[Update]) -> None:
-        """All of them at once: at a start there are very many."""
-        for gone in (_stored(u.before) for u in updates if u.before is not None):
-            for project in (gone.event.project, None):
-                self._events_of(project).discard(gone)
-        new: dict[str | None, list[StoredEvent]] = {}
-        for stored in (_stored(u.after) for u in updates if u.after is not None):
-            for project in (stored.event.project, None):
-                new.setdefault(project, []).append(stored)
-        for project, events in new.items():
-            self._events_of(project).update(events)
+    def _mount(self, user: tuple[str, str], before: Set[str], after: Set[str]) -> None:
+        """Keep in mind who mounts which volume."""
+        for volume in before - after:
+            self._mounting[volume].discard(user)
+            if not self._mounting[volume]:
+                del self._mounting[volume]
+        for volume in after - before:
+            self._mounting.setdefault(volume, set()).add(user)
 
-    def _events_of(self, project: str | None) -> SortedKeyList[Any, Any]:
-        found = self._events.get(project)
-        if found is None:
-            found = self._events[project] = SortedKeyList(key=_by_order)
-        return found
+    def _take_events(self, updates: Sequence[Update]) -> None:
+        gone = [_stored(u.before) for u in updates if u.before is not None]
+        self._chronicle.change(gone, [_stored(u.after) for u in updates if u.after is not None])
 
     def _take_floor(self, project: str, entry: Entry | None) -> None:
         if entry is not None:
@@ -335,46 +357,6 @@ class Views:
             kept[key] = entry.value
 
 
-def matching(
-    resources: Iterator[Resource | Replica], filters: Mapping[str, str], views: Views
-) -> Iterator[Resource | Replica]:
-    """Those of the resources that all filters fit."""
-    for found in resources:
-        if all(_fits(found, name, wanted, views) for name, wanted in filters.items()):
-            yield found
-
-
-def _fits(found: Resource | Replica, name: str, wanted: str, views: Views) -> bool:
-    intent = found.app.intent if isinstance(found, Replica) else found.intent
-    match name:
-        case "name":
-            own = f"{intent.name}-{found.instance.slot}" if isinstance(found, Replica) else intent.name
-            return bool(own == wanted)
-        case "cluster":
-            cluster = getattr(intent, "cluster", None)
-            return cluster is not None and wanted in (cluster, views.cluster_name(cluster))
-        case "phase":
-            return phase_of(found) == wanted
-        case "app":
-            return isinstance(found, Replica) and wanted in (intent.name, intent.id)
-        case "label":
-            return _labelled(getattr(intent, "labels", {}), wanted)
-        case _:
-            return str(getattr(intent, name, "")) == wanted
-
-
-def phase_of(found: Resource | Replica) -> str:
-    """The phase that is shown."""
-    if isinstance(found, Replica):
-        return str(rendering.replica_phase(found.app.intent, found.instance))
-    if getattr(found.intent, "deletion", None):
-        return "Deleting"
-    return str(getattr(found.status, "phase", ""))
-
-
-def _labelled(labels: Mapping[str, str], wanted: str) -> bool:
-    for part in wanted.split(","):
-        key, equals, value = part.partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
-    return True
+def _volumes(user: Resource | None) -> Set[str]:
+    """The ids of the volumes that somebody mounts."""
+    return frozenset(getattr(user.intent, "volumes", {}).values()) if user is not None else frozenset()
