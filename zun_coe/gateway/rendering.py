@@ -37,6 +37,7 @@ _PUBLIC = {"id", "project", "name", "kind", "source", "public", "labels", "gener
 _PUBLIC_STATUS = {"phase", "observed_generation", "reachable", "as_of", "reason", "versions", "nodes"}
 _PUBLIC_NODE = {"name", "labels", "schedulable", "reachable"}
 _OF_REVISIONS = {"app", "number", "hash", "volumes", "accept_loss", "lost", "restarts"}
+_OF_EVENTS = tuple(name for name in Event.__struct_fields__ if name not in ("n", "data", "first_at"))
 _PHASES: dict[str, Phase] = {
     "pending": "Pending",
     "creating": "Creating",
@@ -168,10 +169,12 @@ def revision(record: Revision, current: int, effective: int) -> dict[str, Any]:
 
 def event(record: Event, id: str) -> dict[str, Any]:
     """An event under its id."""
-    body = {k: v for k, v in plain(record).items() if k != "n"}
-    body |= {"first_at": timestamp(record.first_at or record.at), "last_at": body["at"]}
-    if not record.data:
-        body.pop("data", None)
+    # one by one, since pages have hundreds of them: only `data` has anything inside
+    body = {name: value for name in _OF_EVENTS if (value := getattr(record, name)) is not None}
+    at = timestamp(record.at)
+    body |= {"at": at, "first_at": timestamp(record.first_at) if record.first_at else at, "last_at": at}
+    if record.data:
+        body["data"] = plain(record.data)
     return {"id": id} | body
 
 
