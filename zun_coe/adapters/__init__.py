@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from importlib.metadata import entry_points
 from threading import Event as StopEvent
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import structlog
 
 from zun_coe.adapters.fields import Accounting
 from zun_coe.config import Settings
@@ -29,6 +30,8 @@ from zun_coe.model import (
     Workload,
     WorkloadRef,
 )
+
+log = structlog.get_logger()
 
 # Every operation that a cluster may or may not be able to do; `describe` accounts for each of them.
 OPERATIONS = (
@@ -313,82 +316,41 @@ class Adopts(Protocol):
         an app would be otherwise, `differences` of the evidence tells them (of `model.Drift`, wanted by the app)."""
 
 
-class Elsewhere(Adapter):
-    """A cluster behind the sockets of another machine. The same path on this one may lead to another cluster:
-    so nothing is ever called, and every call says why."""
-
-    fields: ClassVar[Accounting] = {}
-
-    @classmethod
-    def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
-        """See `Adapter`. Nothing is registered as such."""
-        return []
-
-    def describe(self) -> ClusterInfo:
-        """Raises `Unavailable`, as all the others do that would reach it."""
-        raise self._away()
-
-    def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
-        """See `describe`."""
-        raise self._away()
-
-    def apply(self, workload: Workload, seen: Observation | None) -> Outcome:
-        """See `describe`."""
-        raise self._away()
-
-    def remove(self, ref: WorkloadRef, seen: Observation | None) -> Outcome:
-        """See `describe`."""
-        raise self._away()
-
-    def remove_volume(self, name: str, id: str, project: str) -> None:
-        """See `describe`."""
-        raise self._away()
-
-    def logs(self, ref: WorkloadRef, native_id: str, options: LogOptions) -> LogStream:
-        """See `describe`."""
-        raise self._away()
-
-    def kill(self, ref: WorkloadRef, native_id: str, signal: str) -> None:
-        """See `describe`."""
-        raise self._away()
-
-    def delete_instance(self, ref: WorkloadRef, native_id: str) -> None:
-        """See `describe`."""
-        raise self._away()
-
-    def foreign(self) -> Sequence[Foreign]:
-        """See `describe`."""
-        raise self._away()
-
-    def offer(self, namespace: str, name: str) -> Offer:
-        """See `describe`."""
-        raise self._away()
-
-    def render(self, workload: Workload) -> list[dict[str, Any]]:
-        """See `Adapter`."""
-        with closing(kinds()[self.connection.kind](self.connection)) as adapter:
-            return adapter.render(workload)
-
-    def close(self) -> None:
-        """See `Adapter`. Nothing is open."""
-
-    def _away(self) -> Unavailable:
-        machine = self.connection.elsewhere
-        message = (
-            f"Only processes of the gateway on the machine {machine} can reach it, over a socket there,"
-            " and this is none of them."
-        )
-        return Unavailable(message, evidence={"machine": machine})
-
-
 @cache
 def kinds() -> Mapping[str, type[Adapter]]:
-    """Every kind of cluster there is, by name: the entry points of the group `zun_coe.adapters`."""
-    return {point.name: point.load() for point in entry_points(group="zun_coe.adapters")}
+    """Every kind of cluster there is, by name: the entry points of the group `zun_coe.adapters`. One that can't be
+    loaded is logged and is unknown here."""
+    found: dict[str, type[Adapter]] = {}
+    for point in entry_points(group="zun_coe.adapters"):
+        try:
+            found[point.name] = point.load()
+        except Exception:  # it keeps nobody from clusters of other kinds
+            log.exception("adapter not loaded", kind=point.name)
+    return found
 
 
 def open_adapter(connection: Connection) -> Adapter:
-    """A connection to a cluster. Opening calls no backend."""
+    """A connection to a cluster. Opening calls no backend. `Unopened` where this process can't reach the cluster,
+    or does not know its kind. Raises whatever an adapter raises that can't work with what it is given."""
+    from zun_coe.adapters.unopened import Unopened  # it is an adapter, so it comes after this module
+
     if connection.elsewhere is not None:
-        return Elsewhere(connection)
-    return kinds()[connection.kind](connection)
+        return Unopened(connection, lambda: _elsewhere(connection.elsewhere))
+    kind = kinds().get(connection.kind)
+    if kind is None:
+        return Unopened(connection, lambda: _unknown(connection.kind))
+    return kind(connection)
+
+
+def _elsewhere(machine: str | None) -> Unavailable:
+    """The same path on this machine may lead to another cluster."""
+    message = (
+        f"Only processes of the gateway on the machine {machine} can reach it, over a socket there,"
+        " and this is none of them."
+    )
+    return Unavailable(message, evidence={"machine": machine})
+
+
+def _unknown(kind: str) -> Unavailable:
+    message = f"This process of the gateway knows no kind {kind}; upgrade it to the version that does."
+    return Unavailable(message, "Error", {"kind": kind, "known": sorted(kinds())})

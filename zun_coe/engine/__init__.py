@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from threading import Event as StopEvent
 from threading import Lock, Thread
-from typing import cast
+from typing import Any, cast
 
 import structlog
 
-from zun_coe.adapters import Connection, open_adapter
+from zun_coe.adapters import Adapter, Connection, open_adapter
+from zun_coe.adapters.unopened import Unopened
 from zun_coe.config import Settings
 from zun_coe.engine import housekeeping
 from zun_coe.engine.acting import Key, Tools
+from zun_coe.engine.explaining import logged_as, unexpected
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.ownership import Ownership, balance, living, reaching
 from zun_coe.engine.tenure import Tenure
 from zun_coe.engine.watcher import ClusterRunner
-from zun_coe.errors import StoreError
+from zun_coe.errors import BackendError, StoreError
 from zun_coe.metrics import Metrics, QueueState
 from zun_coe.model import Cluster, Intent, Service, Status
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache, Entry, Update
 from zun_coe.store.records import new_id
-from zun_coe.vault import Undecryptable, Vault
+from zun_coe.vault import Vault
 
 log = structlog.get_logger()
 
 _HOUSEKEEPING = 60.0
+# After so many seconds a cluster is opened again that could not be opened.
+_OPENED_AGAIN = 30.0
 _CARRIED = frozenset({"app", "container", "volume"})
 
 
@@ -56,6 +62,7 @@ class Engine:
         self._tools = Tools(store, cache, settings, vault, self.ownership, installation, self._metrics)
         self._runners: dict[str, ClusterRunner] = {}
         self._leaving: dict[str, Thread] = {}
+        self._unopened: dict[str, float] = {}  # when to open a cluster again that could not be
         self._lock = Lock()
         self._stop, self._wake = StopEvent(), StopEvent()
         self._thread = Thread(target=self._run, name="engine", daemon=True)
@@ -119,7 +126,10 @@ class Engine:
         for id in moves.acquire:
             self.ownership.acquire(id)
         for id in self.ownership.owned() & set(clusters):
-            self._ensure(clusters[id])
+            try:
+                self._ensure(clusters[id])
+            except Exception:  # one cluster keeps nobody from all the others
+                log.exception("cluster not opened", cluster=cast(Cluster, clusters[id].value).name)
 
     def _owner(self, cluster: str) -> str | None:
         entry = self._tools.cache.get(f"owner/{cluster}")
@@ -135,19 +145,37 @@ class Engine:
         with self._lock:
             runner = self._runners.get(cluster.id)
             leaving = cluster.id in self._leaving
-        if leaving or (runner is not None and _same(runner.cluster, cluster)):
+        again = time.monotonic() >= self._unopened.get(cluster.id, math.inf)
+        if leaving or (runner is not None and _same(runner.cluster, cluster) and not again):
             return
         if runner is not None:  # a new one follows when its last call has ended
             self._end(cluster.id, release=False)
             return
+        tenure = Tenure(self.ownership, cluster.id)
+        adapter = MeasuredAdapter(self._opened(cluster, tenure), cluster.name, self._metrics)
+        runner = ClusterRunner(self._tools, cluster, adapter, tenure)
+        with self._lock:
+            if self._stop.is_set():
+                return
+            self._runners[cluster.id] = runner
+        runner.start()
+
+    def _opened(self, cluster: Cluster, tenure: Tenure) -> Adapter:
+        """The adapter of a cluster. Where it can't be opened one that says why at every call, so that the cluster's
+        status does; it is opened again after a while."""
+        self._unopened.pop(cluster.id, None)
         try:
             credentials = self._tools.vault.open(cluster.credentials) if cluster.credentials else {}
-        except Undecryptable as error:
-            log.error("credentials unreadable", cluster=cluster.name, error=str(error))
-            return
-        tenure = Tenure(self.ownership, cluster.id)
+            return open_adapter(self._connection(cluster, credentials, tenure))
+        except Exception as error:
+            log.exception("cluster not opened", cluster=cluster.name, request_id=logged_as(cluster))
+            why = error if isinstance(error, BackendError) else unexpected(error, cluster)
+            self._unopened[cluster.id] = time.monotonic() + _OPENED_AGAIN
+            return Unopened(self._connection(cluster, {}, tenure), lambda: copy(why))
+
+    def _connection(self, cluster: Cluster, credentials: Mapping[str, Any], tenure: Tenure) -> Connection:
         tools = self._tools
-        connection = Connection.to(
+        return Connection.to(
             cluster,
             tools.installation,
             credentials,
@@ -155,13 +183,6 @@ class Engine:
             tenure.check,
             label_key=tools.vault.label_key,
         )
-        adapter = MeasuredAdapter(open_adapter(connection), cluster.name, self._metrics)
-        runner = ClusterRunner(self._tools, cluster, adapter, tenure)
-        with self._lock:
-            if self._stop.is_set():
-                return
-            self._runners[cluster.id] = runner
-        runner.start()
 
     def _end(self, cluster: str, *, release: bool = True) -> None:
         """Stop a cluster and give it back when its last call has ended, which nobody else waits for."""

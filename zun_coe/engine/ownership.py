@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
@@ -18,6 +18,7 @@ from types import MappingProxyType
 import structlog
 
 from zun_coe import __version__
+from zun_coe.adapters import kinds
 from zun_coe.errors import Fenced, KeyExists, StoreError
 from zun_coe.model import Cluster, Service
 from zun_coe.store import Delete, Held, Lease, Put, Store
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 NOWHERE: Mapping[str, Collection[str]] = MappingProxyType({})
 # The share of its time after which a lease is no longer relied on, unless it was renewed.
 TRUSTED = 0.8
+# What engines know that do not tell which kinds they know.
+_FIRST_KINDS = frozenset({"kubernetes", "native"})
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,19 @@ def balance(
 
 
 def reaching(clusters: Iterable[Cluster], services: Iterable[Service]) -> dict[str, frozenset[str]]:
-    """For each cluster with local sockets, the engines on its machine. Pure."""
-    at: dict[str, set[str]] = defaultdict(set)
-    for service in services:
-        if service.role != "api":
-            at[service.host].add(service.id)
-    return {c.id: frozenset(at[c.machine]) for c in clusters if c.local and c.machine is not None}
+    """For each cluster that not every engine can have, those that can: the ones that know its kind (while a newer
+    version is rolled out, not all do), and of a cluster with local sockets those on its machine. Pure."""
+    engines = [service for service in services if service.role != "api"]
+    able: dict[str, frozenset[str]] = {}
+    for cluster in clusters:
+        here = engines
+        if cluster.local and cluster.machine is not None:
+            here = [engine for engine in engines if engine.host == cluster.machine]
+        knowing = [engine for engine in here if cluster.kind in (engine.kinds or _FIRST_KINDS)]
+        chosen = knowing or here
+        if len(chosen) < len(engines) or not chosen:
+            able[cluster.id] = frozenset(engine.id for engine in chosen)
+    return able
 
 
 class Ownership:
@@ -273,6 +283,7 @@ class Ownership:
             started_at=self._started_at,
             heartbeat_at=utc_now(),
             clusters=tuple(sorted(self.owned())),
+            kinds=tuple(sorted(kinds())),
         )
 
     def _attempt(self, cluster: str, lease: Lease) -> Held | None:

@@ -59,6 +59,7 @@ class Gateway:
         tools = Tools(store, cache, self.views, writer, vault, settings, installation)
         self._tools = tools
         self.backends = Backends(self.views, installation, vault, settings)
+        cache.listen(self.backends.listener)
         adopting = Adopting(tools, self.backends)
         self.apps = Apps(tools, adopting)
         self.containers = Containers(tools, self.backends)

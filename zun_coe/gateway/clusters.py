@@ -15,7 +15,7 @@ from zun_coe.gateway.adopting import Adopting
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions
 from zun_coe.gateway.entries import Found
 from zun_coe.gateway.listing import PUBLIC
-from zun_coe.gateway.resources import Once, Resources, Tools
+from zun_coe.gateway.resources import Once, Resources, Tools, adapter_of
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import Cluster, Deletion, Host, OperationSupport
@@ -59,7 +59,7 @@ class Clusters(Resources):
     def capabilities(self, call: Call, ref: str) -> Answer:
         """How this very cluster carries each field and each operation, as it was last described."""
         found = self._find(call, ref)
-        status, adapter = found.status, kinds()[found.intent.kind]
+        status, adapter = found.status, adapter_of(found.intent)
         info = status.info
         shown = {
             "cluster": found.intent.name,

@@ -7,15 +7,24 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
+from zun_coe.adapters import Adapter, kinds
 from zun_coe.config import Settings
-from zun_coe.errors import Conflict, FieldProblem, Malformed, NotFound, PreconditionFailed, RevisionConflict
+from zun_coe.errors import (
+    ClusterNotReady,
+    Conflict,
+    FieldProblem,
+    Malformed,
+    NotFound,
+    PreconditionFailed,
+    RevisionConflict,
+)
 from zun_coe.gateway.calls import PLURALS, Answer, Call, Query, Settle, check_preconditions, etag
 from zun_coe.gateway.entries import Found, Resource
 from zun_coe.gateway.indexes import Condition
 from zun_coe.gateway.listing import SORTS
 from zun_coe.gateway.views import Views
 from zun_coe.gateway.writing import Change, Writer
-from zun_coe.model import Event
+from zun_coe.model import Cluster, Event
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache
 from zun_coe.store.records import utc_now
@@ -165,6 +174,18 @@ class Resources:
                 if call.if_match:
                     raise PreconditionFailed("It was changed meanwhile. Read it again, then decide.") from error
         raise Conflict("Others keep changing it at the same time; try again.")
+
+
+def adapter_of(cluster: Cluster) -> type[Adapter]:
+    """What carries out the work on a cluster. Raises `ClusterNotReady` for a kind that this process does not know."""
+    kind = kinds().get(cluster.kind)
+    if kind is None:
+        known = ", ".join(sorted(kinds()))
+        raise ClusterNotReady(
+            f"The cluster {cluster.name} is of the kind {cluster.kind}, and this process of the gateway knows {known}:"
+            " it is older than the one that registered it. Try again when it was upgraded."
+        )
+    return kind
 
 
 def page_answer(plural: str, bodies: list[bytes], marker: str | None) -> Answer:

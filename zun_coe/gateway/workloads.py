@@ -19,7 +19,7 @@ from zun_coe.errors import (
 )
 from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.calls import Answer, Call, Settle, check_preconditions, etag
-from zun_coe.gateway.resources import Listing, Once, Resources
+from zun_coe.gateway.resources import Listing, Once, Resources, adapter_of
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import (
@@ -200,7 +200,8 @@ class Workloads(Resources):
 
     def _can(self, cluster: Resource, workload: Workload, intent: Intent) -> bool:
         info: ClusterInfo | None = cluster.status.info
-        return info is not None and not refusals(workload, _adapter(cluster).fields, info, intent.accept_loss)
+        known = cluster.intent.kind in kinds()
+        return info is not None and known and not refusals(workload, _adapter(cluster).fields, info, intent.accept_loss)
 
     def _cluster(self, call: Call, ref: str | None) -> Resource:
         """The cluster to run on: the one named (own before public), or the only one there is."""
@@ -343,7 +344,7 @@ class Workloads(Resources):
 
 
 def _adapter(cluster: Resource) -> type[Adapter]:
-    return kinds()[cluster.intent.kind]
+    return adapter_of(cluster.intent)
 
 
 def _difference(old: Intent, new: Intent) -> str:

@@ -231,7 +231,8 @@ class IdempotentAnswer(Value, frozen=True, kw_only=True):
 
 
 class Service(Value, frozen=True, kw_only=True):
-    """A running process of the gateway. `role`: serve, api or engine; `clusters`: ids it owns."""
+    """A running process of the gateway. `role`: serve, api or engine; `clusters`: ids it owns; `kinds`: those of
+    clusters that it knows (empty: it is too old to tell)."""
 
     id: str
     role: str
@@ -241,3 +242,4 @@ class Service(Value, frozen=True, kw_only=True):
     started_at: datetime
     heartbeat_at: datetime
     clusters: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
