@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import socket
-from contextlib import suppress
 from functools import partial
 from threading import Thread
 from typing import Any, cast
 
+import structlog
 import uvicorn
 from connexion import FlaskApp
 from connexion.middleware import MiddlewarePosition
@@ -35,14 +34,15 @@ from zun_coe.api.threads import Threads
 from zun_coe.api.waiting import Waiting
 from zun_coe.api.wakeups import Wakeups
 from zun_coe.auth import Authenticator
-from zun_coe.config import ConfigError, Settings
+from zun_coe.config import Settings, without_password
 from zun_coe.gateway import Gateway
+from zun_coe.listening import bound, is_open, must_be_permitted, url_of
 from zun_coe.process import Process, Role
+
+log = structlog.get_logger()
 
 GRACE = 2
 """Seconds that requests have to end when the process stops."""
-BACKLOG = 2048
-"""Connections that may wait to be taken."""
 
 
 class App:
@@ -112,12 +112,12 @@ def _validators(settings: Settings) -> dict[str, Any]:
 
 
 class Server:
-    """An HTTP server for an application. `listen`: ADDRESS:PORT (port 0: any free one) or unix:PATH. It
-    listens once it is made, at `url`; `ConfigError` says that it can't."""
+    """An HTTP server for an application. `listen`: see `zun_coe.listening`. It listens once it is made, at `url`;
+    `ConfigError` says that it can't."""
 
     def __init__(self, app: App, listen: str) -> None:
-        self._socket = _bound(listen)
-        self.url = _url(self._socket)
+        self._socket = bound(listen)
+        self.url = url_of(self._socket)
         config = uvicorn.Config(
             cast(Any, app), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=GRACE
         )
@@ -154,6 +154,7 @@ class _Uvicorn(uvicorn.Server):
 
 def serve(settings: Settings, role: Role = "serve") -> None:
     """Run the gateway until SIGTERM or SIGINT. Blocks. Raises `ConfigError`, `StoreUnavailable`."""
+    must_be_permitted(settings)
     process = Process(settings, role)
     app = create_app(process.gateway, settings)
     server = Server(app, settings.listen)
@@ -161,43 +162,18 @@ def serve(settings: Settings, role: Role = "serve") -> None:
     process.start()
     gc.freeze()
     gc.enable()
+    _tell(process, settings, server.url)
     try:
         server.run()
     finally:
         process.stop()
 
 
-def _url(bound: socket.socket) -> str:
-    if bound.family == socket.AF_UNIX:
-        return f"unix:{bound.getsockname()}"
-    host, port = bound.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _bound(listen: str) -> socket.socket:
-    bound: socket.socket | None = None
-    try:
-        if listen.startswith("unix:"):
-            bound = socket.socket(socket.AF_UNIX)
-            _bind_locally(bound, listen.removeprefix("unix:"))
-            return bound
-        host, _, port = listen.rpartition(":")
-        if not port.isdigit() or int(port) > 65535:
-            raise ValueError("it is no ADDRESS:PORT")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
-    except (OSError, ValueError) as error:
-        if bound is not None:
-            bound.close()
-        raise ConfigError(f"The gateway can't listen at {listen}: {error}") from error
-
-
-def _bind_locally(bound: socket.socket, path: str) -> None:
-    """Bind to a path. What a process that is gone left there is removed first."""
-    if os.path.exists(path):
-        with socket.socket(socket.AF_UNIX) as probe, suppress(ConnectionRefusedError):
-            probe.connect(path)
-            raise ValueError("somebody listens there")
-        os.unlink(path)
-    bound.bind(path)
-    bound.listen(BACKLOG)
+def _tell(process: Process, settings: Settings, url: str) -> None:
+    """That it serves, where, on which state, and for whom."""
+    told = {"role": process.role, "id": process.id, "revision": process.cache.revision}
+    told |= {"listen": url, "store": without_password(settings.store), "auth": settings.auth}
+    if is_open(settings):
+        log.warning("started", **told, warning="Everybody who reaches this address is an admin.")
+    else:
+        log.info("started", **told)

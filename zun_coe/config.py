@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ class Settings:
     """Everything an operator can set. Times are seconds, sizes bytes."""
 
     listen: str = "127.0.0.1:9517"
-    """Address and port of the REST service. Anything but loopback wants TLS in front of it."""
+    """Where the REST service listens: ADDRESS:PORT, a bare PORT of the loopback interface, or unix:PATH. All addresses
+    are 0.0.0.0:PORT or [::]:PORT. Anything but loopback wants TLS in front of it."""
     store: str = "sqlite:////var/lib/zun-coe/state.db"
     """Where the state is: sqlite:///FILE (one process) or etcd://HOST:PORT[,HOST:PORT...] (any number)."""
     machine: str = ""
@@ -36,6 +38,9 @@ class Settings:
     Empty: a key file beside the SQLite file, made at the first start. Needed with etcd."""
     auth: str = "none"
     """Who may call: `none` (everybody is the admin of the project `default`)."""
+    allow_unauthenticated: bool = False
+    """With `auth = none`: whether to listen where other machines reach it, all of whose users are admins then. For
+    gateways with something in front of them that decides who may call."""
     dev_headers: bool = False
     """With `auth = none`: X-Zun-Project, X-Zun-User and X-Zun-Roles choose the caller. For development only."""
     allow_bind: bool = False
@@ -111,6 +116,11 @@ class Settings:
         if self.machine or self.store.startswith("sqlite:"):
             return self.machine or None
         return socket.gethostname()
+
+
+def without_password(url: str) -> str:
+    """The URL of a store as it may be shown."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url)
 
 
 def load(

@@ -57,7 +57,6 @@ class Process:
         """Read the store, then begin. Raises `StoreUnavailable`."""
         self.cache.start()
         self._present.start()
-        log.info("started", role=self.role, id=self.id, revision=self.cache.revision)
 
     def stop(self) -> None:
         """End everything. Idempotent."""

@@ -210,6 +210,43 @@ def test_serving_until_it_is_asked_to_end(start: Start, tmp_path: Path, number: 
     assert [line["event"] for line in lines if line["event"] in ("started", "stopped")] == ["started", "stopped"]
 
 
+def begun(serving: subprocess.Popen[str]) -> dict[str, Any]:
+    """What a gateway says when it has started."""
+    while line := line_of(serving.stderr):
+        told: dict[str, Any] = json.loads(line)
+        if told["event"] == "started":
+            return told
+    raise AssertionError("it has not started")
+
+
+@pytest.mark.parametrize("role", ["serve", "api", "engine"])
+@pytest.mark.parametrize("source", ["line", "environment", "file"])
+def test_it_is_not_open_to_other_machines_by_mistake(start: Start, tmp_path: Path, role: str, source: str) -> None:
+    config = tmp_path / "zun-coe.toml"
+    config.write_text('listen = "0.0.0.0:0"\n' if source == "file" else "")
+    line = ["--listen", "0.0.0.0:0"] if source == "line" else []
+    environment = {"ZUN_COE_LISTEN": "0.0.0.0:0"} if source == "environment" else {}
+    store = f"sqlite:///{tmp_path / 'state.db'}"
+    refused = start(role, "--config", str(config), "--store", store, *line, env=os.environ | environment)
+    _, told = refused.communicate(timeout=30)
+    assert (refused.returncode, told.count("\n")) == (2, 1)
+    assert "--allow-unauthenticated" in told
+    assert not (tmp_path / "state.db").exists()
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "0"])
+def test_what_it_says_when_it_has_started(start: Start, tmp_path: Path, listen: str) -> None:
+    store = f"sqlite:///{tmp_path / 'state.db'}"
+    environment = os.environ | {"ZUN_COE_ALLOW_UNAUTHENTICATED": "true", "ZUN_COE_LOG_FORMAT": "json"}
+    serving = start("serve", "--listen", listen, "--store", store, env=environment)
+    told = begun(serving)
+    assert (told["store"], told["auth"]) == (store, "none")
+    assert told["listen"].startswith("http://0.0.0.0:" if listen != "0" else "http://127.0.0.1:")
+    assert (told["level"], "warning" in told) == (("warning", True) if listen != "0" else ("info", False))
+    serving.terminate()
+    serving.communicate(timeout=30)
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
