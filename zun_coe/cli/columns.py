@@ -127,6 +127,13 @@ def _exit(status: Mapping[str, Any]) -> str | None:
     return None if code is None else f"exit code {code}"
 
 
+def image(resource: Resource, now: datetime) -> str:
+    """The image that runs, and the one that is wanted where that is another: web:1 -> web:2."""
+    wanted = plain(resource.get("image"))
+    running = resource.get("status", {}).get("image") or wanted
+    return wanted if running == wanted else f"{running} -> {wanted}"
+
+
 def nodes(resource: Resource, now: datetime) -> str:
     """How many of a cluster's nodes can be reached."""
     found = resource.get("status", {}).get("nodes") or []
@@ -161,7 +168,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         NAME,
         PHASE,
         READY,
-        Column("IMAGE", text("image")),
+        Column("IMAGE", image),
         Column("CLUSTER", text("cluster")),
         Column("ENDPOINTS", endpoints),
         AGE,

@@ -128,14 +128,15 @@ class Reconciler:
         seen = seen or self._observe(intent)
         now = self._clock()
         self._tell_drift(intent, seen, now)
-        judged = judge(intent, seen, excused(before, self._since), now, self._lacking(intent))
+        lacking = self._lacking(intent)
+        judged = judge(intent, seen, excused(before, self._since), now, lacking)
         if _lost(before, seen) or judged.restarting != before.restarting:
             # The step that brings it back may take long, and nobody has to wait for that to hear of it. And what
             # there was before a restart is kept before it begins.
             self._write(key, intent, before, expected, self._derived(intent, judged, seen, Again(), now), now)
             before, expected = self._ledger.status(key, Status())
         outcome, trouble = self._apply(intent, judged, seen)
-        if refusal := _refusal(intent, judged, outcome, trouble):
+        if refusal := _refusal(intent, judged, outcome, trouble, lacking):
             rejudged = judge(intent, seen, judged, now, refusal)
             if effective_hash(intent, rejudged) != refusal.hash:  # it goes back, and at once
                 after = self._derived(intent, rejudged, seen, Again(), now)
@@ -359,11 +360,14 @@ def _not_there(missing: Sequence[str]) -> str:
     return f"The secret {', '.join(missing)} is not there any more."
 
 
-def _refusal(intent: Intent, judged: Status, outcome: Outcome, trouble: BackendError | None) -> Refusal | None:
-    """What the backend refused of the template that was asked for, for good."""
-    if isinstance(trouble, Invalid) or (isinstance(outcome, Wait) and outcome.refused):
-        return Refusal(effective_hash(intent, judged), cast(Wait, outcome).message or "")
-    return None
+def _refusal(
+    intent: Intent, judged: Status, outcome: Outcome, trouble: BackendError | None, lacking: Refusal | None
+) -> Refusal | None:
+    """What was refused of the template that was asked for, for good, or until what it lacks is there."""
+    if not isinstance(trouble, Invalid) and not (isinstance(outcome, Wait) and outcome.refused):
+        return None
+    asked = effective_hash(intent, judged)
+    return lacking if lacking and lacking.hash == asked else Refusal(asked, cast(Wait, outcome).message or "")
 
 
 def _lost(before: Status, seen: Observation) -> bool:

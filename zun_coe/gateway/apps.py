@@ -14,7 +14,7 @@ from zun_coe.gateway.resources import Once, Tools, page_answer
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, name_taken, replaced
-from zun_coe.model import Intent, Revision
+from zun_coe.model import Intent, Revision, whole
 from zun_coe.store.records import revision_key
 
 
@@ -67,8 +67,11 @@ class Apps(Workloads):
             self._must_live(found)
             if intent.desired_state != "running":
                 raise Conflict(f"The app {intent.name} is stopped; set desired_state to running to start it.")
+            if found.status.rollout and found.status.rollout.state == "rolled_back":
+                return self._restart_effective(call, found, once)
             change = Change()
             new = replaced(intent, restarts=intent.restarts + 1, **self._written(call, intent, change))
+            self._revise(new, change, restarted=True)
             change.tell(self._event(call, "AppRestarting", new, "A rolling restart was asked for."))
             return self._rewrite(call, found, new, change, once)
 
@@ -118,17 +121,35 @@ class Apps(Workloads):
             raise NotFound(f"There is no app {ref} in the project {call.principal.project}.")
         return self._create(call, {"name": ref} | dict(body), _not_remembered)
 
+    def _restart_effective(self, call: Call, found: Resource, once: Once) -> Answer:
+        """Restart what is in effect after a rollout that failed went back: its revision is restored and restarted."""
+        intent: Intent = found.intent
+        record = self._revision(intent, found.status.rollout.from_)
+        change = Change()
+        new = self._restored(call, found, replaced(intent, restarts=intent.restarts + 1), record, change)
+        message = f"A rolling restart of revision {record.number}, which is in effect, was asked for."
+        change.tell(self._event(call, "AppRestarting", new, f"{message} It is revision {new.revision} now."))
+        return self._rewrite(call, found, new, change, once)
+
+    def _restored(self, call: Call, found: Resource, intent: Intent, record: Revision, change: Change) -> Intent:
+        """The intent with what belongs to a revision, as a new one, which is part of the change."""
+        record = whole(record, intent)
+        beyond = (p for p in intent.accept_loss if p.strip("/").split("/")[0] not in specs.TEMPLATE_FIELDS)
+        accepted = tuple(dict.fromkeys((*(record.accept_loss or ()), *beyond)))
+        new: Intent = replaced(intent, template=record.template, accept_loss=accepted)
+        wanted = specs.parse("app", specs.as_body(new))
+        new = replaced(new, revision=intent.revision + 1)
+        new = self._checked(call, new, wanted, self._same_place(call, intent, wanted), change)
+        new = replaced(new, **self._written(call, intent, change))
+        self._keep_revision(new, change, restored=record.number)
+        return new
+
     def _restore(self, call: Call, found: Resource, record: Revision, once: Once) -> Answer:
         intent: Intent = found.intent
         check_preconditions(call, intent.generation)
         self._must_live(found)
         change = Change()
-        body = specs.as_body(replaced(intent, template=record.template))
-        wanted = specs.parse("app", body)
-        new = replaced(intent, template=record.template, revision=intent.revision + 1)
-        new = self._checked(call, new, wanted, self._same_place(call, intent, wanted), change)
-        new = replaced(new, **self._written(call, intent, change))
-        self._keep_revision(new, change, restored=record.number)
+        new = self._restored(call, found, intent, record, change)
         message = f"Going back to revision {record.number} was asked for; it is revision {new.revision} now."
         change.tell(self._event(call, "AppRollback", new, message, revision=record.number))
         return self._rewrite(call, found, new, change, once)

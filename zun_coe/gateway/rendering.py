@@ -23,6 +23,7 @@ from zun_coe.model import (
     Secret,
     Service,
     Status,
+    Template,
     Volume,
     VolumeStatus,
     plain,
@@ -61,12 +62,20 @@ def _replica_id(app: str, native_id: str) -> str:
     return str(uuid5(UUID(app), native_id))
 
 
-def workload(intent: Intent, status: Status, cluster: str) -> dict[str, Any]:
-    """An app or a container, its status last and without what belongs to its cluster. `cluster`: its name."""
+def workload(intent: Intent, status: Status, cluster: str, running: Revision | None = None) -> dict[str, Any]:
+    """An app or a container, its status last and without what belongs to its cluster. `cluster`: its name;
+    `running`: what most of an app's replicas run, where that is known."""
     shown = status_of(status)
+    if running is not None:
+        shown["image"] = running.template.image
     if intent.deletion:
         shown["phase"] = "Deleting"
-    return _common(intent, cluster) | _app_fields(intent) | _server_set(intent, status) | {"status": shown}
+    return (
+        _common(intent, cluster, intent.template)
+        | _app_fields(intent)
+        | _server_set(intent, status)
+        | {"status": shown}
+    )
 
 
 def status_of(status: Status) -> dict[str, Any]:
@@ -87,13 +96,17 @@ def replica_phase(intent: Intent, instance: Instance) -> Phase:
     return "Deleting" if intent.deletion else _PHASES[instance.state]
 
 
-def replica(intent: Intent, status: Status, instance: Instance, cluster: str) -> dict[str, Any]:
-    """One replica of an app, as a container."""
+def replica(
+    intent: Intent, status: Status, instance: Instance, cluster: str, made_from: Revision | None = None
+) -> dict[str, Any]:
+    """One replica of an app, as a container. `made_from`: its own revision; None where no record tells, so that
+    only what is wanted can be shown."""
     created = instance.created_at or intent.created_at
     shown = {
         "phase": replica_phase(intent, instance),
         "observed_generation": status.observed_generation,
         "ready": instance.ready,
+        "updated": instance.hash == (status.rollout.hash if status.rollout else status.hash),
         "health": instance.health,
         "restarts": instance.restarts,
         "started_at": instance.started_at,
@@ -104,7 +117,7 @@ def replica(intent: Intent, status: Status, instance: Instance, cluster: str) ->
         "endpoints": instance.endpoints,
         "native_id": instance.native_id,
     }
-    body = _common(intent, cluster) | {
+    body = _common(intent, cluster, made_from.template if made_from else intent.template) | {
         "id": replica_id(intent.id, instance),
         "name": f"{intent.name}-{instance.slot}",
         "app": intent.name,
@@ -113,6 +126,7 @@ def replica(intent: Intent, status: Status, instance: Instance, cluster: str) ->
         "updated_at": timestamp(instance.started_at or created),
     }
     body |= {"host": instance.host} if instance.host else {}
+    body |= {"revision": made_from.number} if made_from else {}
     body.pop("sidecars", None)
     return body | {"status": {k: plain(v) for k, v in shown.items() if v is not None}}
 
@@ -205,10 +219,10 @@ def suffix_of(status: ClusterStatus) -> bytes:
     return b"," + msgspec.json.encode(seen)[1:] + b"}"
 
 
-def _common(intent: Intent, cluster: str) -> dict[str, Any]:
+def _common(intent: Intent, cluster: str, template: Template) -> dict[str, Any]:
     head = {"id": intent.id, "name": intent.name, "project": intent.project, "cluster": cluster}
     body = head | {"cluster_id": intent.cluster, "labels": intent.labels, "desired_state": intent.desired_state}
-    body |= plain(intent.template)
+    body |= plain(template)
     if intent.noun == "container":  # only an app has sidecars
         body.pop("sidecars", None)
     return body

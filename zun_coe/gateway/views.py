@@ -26,6 +26,7 @@ from zun_coe.model import (
     Event,
     Instance,
     Intent,
+    Revision,
     Secret,
     Service,
     Status,
@@ -33,7 +34,9 @@ from zun_coe.model import (
     Value,
     Volume,
     VolumeStatus,
+    revision_with,
 )
+from zun_coe.model.status import running_hash
 from zun_coe.store.cache import Entry, Update
 
 __all__ = ["NEVER_SEEN", "Found", "Replica", "Resource", "StoredEvent", "Views", "phase_of"]
@@ -77,6 +80,7 @@ class Views:
         self._chronicle = Chronicle()
         self._floors: dict[str, tuple[int, int]] = {}
         self._services: dict[str, Service] = {}
+        self._revisions: dict[str, dict[int, Revision]] = {}
         self._tombstones: dict[tuple[str, str], Tombstone] = {}
 
     def listener(self, revision: int, updates: Sequence[Update]) -> None:
@@ -157,6 +161,11 @@ class Views:
             return rendering.finish(found.json[0], self.suffix(found.intent.cluster))
         return found.json[0]
 
+    def running(self, app: str, status: Status) -> Revision | None:
+        """The revision that most of an app's replicas run; None where there are none, or no record tells."""
+        hash_ = running_hash(status)
+        return self._revision(app, status, hash_) if hash_ else None
+
     def users_of(self, volume: Volume) -> list[str]:
         """The names of the apps and containers that mount a volume."""
         with self.lock:
@@ -199,6 +208,8 @@ class Views:
                 self._take_intent(noun, id, update.after)
             case "status", [noun, _, id]:
                 self._take_status(noun, id, update.after)
+            case "revision", [_, app, number]:
+                self._take_revision(app, int(number), update.after)
             case "secret", [_, id]:
                 self._take_intent("secret", id, update.after)
             case "meta", ["floor", project]:
@@ -223,6 +234,21 @@ class Views:
         if before is not None:
             self._replace(noun, id, before, self._remade(before))
 
+    def _take_revision(self, app: str, number: int, entry: Entry | None) -> None:
+        kept = self._revisions.setdefault(app, {})
+        self._keep(kept, number, entry)
+        if not kept:
+            del self._revisions[app]
+        found = self._resources.get(("app", app))
+        if found is not None:
+            found.json.clear()
+            found.replicas.clear()
+
+    def _revision(self, app: str, status: Status, hash_: str) -> Revision | None:
+        """The revision that replicas with this hash are made from."""
+        kept = self._revisions.get(app, {})
+        return revision_with(hash_, status, [kept[number] for number in sorted(kept)])
+
     def _made(self, noun: str, id: str, entry: Entry) -> Resource:
         return self._kept(Resource(noun, entry.value, self._status(noun, id), entry.revision))
 
@@ -245,7 +271,8 @@ class Views:
         if found.noun == "secret":
             return rendering.encode(rendering.secret(cast(Secret, intent)))
         name = self.cluster_name(intent.cluster)
-        return rendering.as_bytes(rendering.workload(cast(Intent, intent), cast(Status, status), name))
+        running = self.running(found.id, cast(Status, status)) if found.noun == "app" else None
+        return rendering.as_bytes(rendering.workload(cast(Intent, intent), cast(Status, status), name, running))
 
     def _volume(self, found: Resource) -> bytes:
         record = cast(Volume, found.intent)
@@ -259,7 +286,9 @@ class Views:
         native = found.instance.native_id
         if native not in kept:
             name = self.cluster_name(app.intent.cluster)
-            kept[native] = rendering.as_bytes(rendering.replica(app.intent, app.status, found.instance, name))
+            made_from = self._revision(app.id, app.status, found.instance.hash)
+            content = rendering.replica(app.intent, app.status, found.instance, name, made_from)
+            kept[native] = rendering.as_bytes(content)
         return kept[native]
 
     def _replace(self, noun: str, id: str, before: Resource | None, after: Resource | None) -> None:

@@ -43,6 +43,9 @@ from zun_coe.model import (
 from zun_coe.store import Put
 from zun_coe.store.records import encode, intent_key, new_id, revision_key, utc_now
 
+RESTARTS = 10
+"""Of how many restarts of one revision it is known which replicas are theirs."""
+
 
 class Workloads(Resources):
     """What apps and containers have in common."""
@@ -135,7 +138,8 @@ class Workloads(Resources):
 
     def _preview(self, intent: Intent, status: Status) -> Answer:
         """The answer to a write, known before it is written, so that it can be part of the write."""
-        content = rendering.workload(intent, status, self._views.cluster_name(intent.cluster))
+        running = self._views.running(intent.id, status) if intent.noun == "app" else None
+        content = rendering.workload(intent, status, self._views.cluster_name(intent.cluster), running)
         body = rendering.finish(rendering.as_bytes(content), self._views.suffix(intent.cluster))
         headers = {"ETag": etag(intent.generation), "Location": f"/v1/{self.noun}s/{intent.id}"}
         return Answer(202, body, headers, Settle(self.noun, intent.project, intent.id, intent.generation))
@@ -309,14 +313,16 @@ class Workloads(Resources):
         record = replaced(revision_of(intent), created_at=utc_now(), request_id=intent.request_id, restored=restored)
         change.operations.append(Put(revision_key(intent.project, intent.id, intent.revision), encode(record)))
 
-    def _revise(self, intent: Intent, change: Change, **fields: Any) -> None:
+    def _revise(self, intent: Intent, change: Change, *, restarted: bool = False) -> None:
         """Have the revision of what is wanted tell what belongs to it now, under the same number."""
         key = revision_key(intent.project, intent.id, intent.revision)
         entry = self._tools.cache.get(key)
         if intent.noun != "app" or entry is None:
             return
-        own = {"volumes": intent.volumes, "accept_loss": intent.accept_loss, "lost": intent.lost}
-        change.put(key, replaced(cast(Revision, entry.value), **own, **fields), entry.revision)
+        record, now = cast(Revision, entry.value), revision_of(intent)
+        hashes = (*record.restarts, now.hash)[-RESTARTS:] if restarted else record.restarts
+        own = {"volumes": now.volumes, "accept_loss": now.accept_loss, "lost": now.lost, "restarts": hashes}
+        change.put(key, replaced(record, **own), entry.revision)
 
     def _decided(self, wanted: specs.Wanted) -> dict[str, Any]:
         decided: dict[str, Any] = {

@@ -51,13 +51,16 @@ def whole(record: Revision, intent: Intent) -> Revision:
     )
 
 
-def revision_with(hash_: str, intent: Intent, status: Status, records: Sequence[Revision]) -> int | None:
-    """The number of the revision whose replicas carry this hash; None: no record tells."""
-    if hash_ == wanted_hash(intent):
-        return intent.revision
-    if hash_ == status.hash and status.revision:
-        return status.revision
-    return next((r.number for r in reversed(records) if hash_ in (r.hash, *r.restarts)), None)
+def revision_with(hash_: str, status: Status, records: Sequence[Revision]) -> Revision | None:
+    """The revision whose replicas carry this hash; None: no record tells. `records`: those that are kept, the oldest
+    first."""
+    rollout, number = status.rollout, None
+    if rollout is not None and hash_ == rollout.hash:
+        number = rollout.to
+    elif hash_ == status.hash:
+        number = status.revision
+    found = next((r for r in records if r.number == number), None)
+    return found or next((r for r in reversed(records) if hash_ in (r.hash, *r.restarts)), None)
 
 
 def assemble(

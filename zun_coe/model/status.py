@@ -8,6 +8,7 @@ after Running is `Degraded` at once."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -233,6 +234,13 @@ def worst(candidates: Iterable[Instance | Observation]) -> Instance | Observatio
 def explains_more(reason: str | None, than: str | None) -> bool:
     """Whether the first reason is nearer to the cause than the second. None explains nothing."""
     return reason is not None and (than is None or _rank(reason) < _rank(than))
+
+
+def running_hash(status: Status) -> str | None:
+    """The hash that most of the replicas carry, of those that are ready where any is; None where there are none."""
+    live = [i for i in status.instances if i.state != "removing"]
+    counts = Counter(i.hash for i in [i for i in live if i.ready] or live)
+    return max(counts, key=lambda hash_: (counts[hash_], hash_ == status.hash), default=None)
 
 
 def available(instance: Instance, min_ready: int, now: datetime) -> bool:

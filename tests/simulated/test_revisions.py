@@ -1,0 +1,173 @@
+"""A revision is a whole: what is in effect, gone back to, shown and restarted has all that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.adapter import FAILING, rollout
+from tests.contract.world import CLUSTER, World, call, shown
+from tests.simulated import Outside, SimulatedCluster
+from tests.simulated.fixtures import endpoint_of
+from zun_coe.errors import Conflict, Invalid
+from zun_coe.gateway import Query
+from zun_coe.model import OperationSupport, Support
+from zun_coe.store import Delete
+from zun_coe.store.records import name_key
+
+REFUSED = {"command": ["/no/such/program"]}
+
+
+@pytest.fixture
+def world(tmp_path: Path, simulated: SimulatedCluster) -> Iterator[World]:
+    world = World(tmp_path, {"kind": "simulated", "endpoint": endpoint_of(simulated)}, revisions=3)
+    world.register()
+    yield world
+    world.close()
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    return {"name": "web", "cluster": CLUSTER, "image": "web:1", "stop_timeout": 0} | fields
+
+
+def gone_back(world: World) -> Any:
+    """Wait until the app runs its former revision again; the app."""
+    world.until(lambda: rollout(world).get("state") == "rolled_back", "it did not go back")
+    return world.settled("app", "web", "Running")
+
+
+def kept(world: World) -> list[int]:
+    """The numbers of the revisions that are kept, the newest first."""
+    page = shown(world.process.gateway.apps.revisions(call(), "web", Query()))
+    return [r["revision"] for r in page["revisions"]]
+
+
+def replaced(world: World, outside: Outside, count: int = 1) -> None:
+    """Remove every replica behind the gateway's back, and wait until as many are ready again."""
+    before = {c.native_id for c in outside.containers("web")}
+    for native_id in before:
+        outside.delete(native_id)
+
+    def ready() -> bool:
+        return count == sum(c.ready for c in outside.containers("web") if c.native_id not in before)
+
+    world.until(ready, "the replicas are not made again")
+
+
+def test_volumes_of_the_revision_in_effect_stay_and_are_mounted_again(world: World, outside: Outside) -> None:
+    mounts = [{"path": "/data", "volume": {"name": "data"}}]
+    world.create("app", body(mounts=mounts, update={"on_failure": "rollback"}))
+    world.settled("app", "web", "Running")
+    world.patch("app", "web", REFUSED | {"mounts": []})
+    gone_back(world)
+    with pytest.raises(Conflict):
+        world.process.gateway.volumes.delete(call(), "data")
+    replaced(world, outside)
+    workload = outside.workload("web")
+    assert list(workload.volumes) == [m.volume.name for m in workload.template.mounts if m.volume] == ["data"]
+    world.patch("app", "web", {"command": ["sleep", "1000"]})
+    world.settled("app", "web", "Running")
+    world.process.gateway.volumes.delete(call(), "data")
+
+
+def test_losses_belong_to_the_revision_that_they_were_accepted_with(
+    world: World, simulated: SimulatedCluster, outside: Outside
+) -> None:
+    sidecar = {"name": "log", "image": "log:1"}
+    simulated.overrides["/gpu"] = OperationSupport(support=Support.NONE, note="None here.")
+    world.create("app", body(sidecars=[sidecar], update={"on_failure": "rollback"}))
+    world.settled("app", "web", "Running")
+    world.patch(
+        "app", "web", REFUSED | {"sidecars": [sidecar, sidecar | {"name": "more"}], "gpu": 1, "accept_loss": ["/gpu"]}
+    )
+    gone_back(world)
+    replaced(world, outside)
+    assert outside.workload("web").template.gpu == 0
+    world.process.gateway.apps.rollback(call(), "web", 1)
+    assert "lost" not in world.settled("app", "web", "Running")
+
+
+def test_revision_in_effect_is_never_pruned(world: World, outside: Outside) -> None:
+    world.create("app", body(update={"on_failure": "rollback"}))
+    world.settled("app", "web", "Running")
+    for number in range(2, 8):
+        world.patch("app", "web", REFUSED | {"env": {"N": str(number)}})
+        gone_back(world)
+    world.until(lambda: kept(world) == [7, 6, 5, 1], "others are kept")
+    replaced(world, outside)
+    assert outside.workload("web").template.command is None
+    world.patch("app", "web", {"command": ["sleep", "1000"]})
+    world.settled("app", "web", "Running")
+    world.until(lambda: kept(world) == [8, 7, 6], "others are kept")
+
+
+def test_restart_after_a_failed_rollout_restarts_what_is_in_effect(world: World, outside: Outside) -> None:
+    world.create("app", body(update={"on_failure": "rollback"}))
+    world.settled("app", "web", "Running")
+    world.patch("app", "web", {"image": "web:2"} | REFUSED)
+    gone_back(world)
+    before = {c.native_id for c in outside.containers("web")}
+    answer = shown(world.process.gateway.apps.restart(call(), "web"))
+    assert (answer["image"], answer["revision"]) == ("web:1", 3)
+    found = world.settled("app", "web", "Running")
+    assert (found["status"].get("rollout"), found["status"].get("reason"), found["status"]["revision"]) == (
+        None,
+        None,
+        3,
+    )
+    assert not before & {c.native_id for c in outside.containers("web")}
+    (event,) = world.events("AppRestarting")
+    assert "revision 1" in event["message"]
+
+
+@pytest.mark.parametrize(("on_failure", "state"), [("rollback", "rolled_back"), ("pause", "failed")])
+def test_what_the_cluster_refuses_ends_the_rollout_at_once(
+    world: World, simulated: SimulatedCluster, on_failure: str, state: str
+) -> None:
+    world.create("app", body(update={"on_failure": on_failure}))
+    world.settled("app", "web", "Running")
+    simulated.faults.fail_next("apply", Invalid("denied by the webhook policy"))
+    world.patch("app", "web", {"image": "web:2"})
+    world.until(lambda: rollout(world).get("state") == state, "the refusal does not end it")
+    assert "denied by the webhook policy" in rollout(world)["message"]
+    world.patch("app", "web", {"image": "web:3"})
+    assert world.settled("app", "web", "Running")["status"].get("rollout") is None
+
+
+def test_secret_that_is_missing_ends_the_rollout_until_it_is_there(world: World) -> None:
+    secrets = world.process.gateway.secrets
+    secrets.create(call(), {"name": "db", "data": {"password": "hunter2"}})
+    world.create("app", body())
+    world.settled("app", "web", "Running")
+    world.patch("app", "web", {"env_secrets": {"P": "db/password"}, "update": {"paused": True}})
+    world.until(lambda: rollout(world).get("state") == "paused", "it is not paused")
+    store = world.process.gateway._tools.store
+    store.transact([], [Delete(name_key("secret", "default", "db"))])  # as a backup from another time would have it
+    world.patch("app", "web", {"update": {"paused": False}})
+    world.until(lambda: rollout(world).get("state") == "failed", "it is not told")
+    secrets.create(call(), {"name": "db", "data": {"password": "hunter2"}})
+    world.settled("app", "web", "Running")
+
+
+def test_replicas_are_shown_with_the_revision_that_they_run(world: World, outside: Outside) -> None:
+    world.create("app", body(replicas=2, env={"A": "1"}, update={"on_failure": "pause"}))
+    world.settled("app", "web", "Running")
+    world.patch("app", "web", {"image": "web:2", "env": {"A": "2"}, "health": FAILING})
+    world.until(lambda: len(outside.containers("web")) == 3, "nothing is replaced")
+    world.until(lambda: len(world.replicas("web")) == 3, "the new replica is not shown")
+    found = sorted((r["revision"], r["image"], r["env"]["A"]) for r in world.replicas("web"))
+    assert found == [(1, "web:1", "1"), (1, "web:1", "1"), (2, "web:2", "2")]
+    app = world.show("app", "web")
+    assert (app["image"], app["status"]["image"], app["status"]["replicas"]["updated"]) == ("web:2", "web:1", 1)
+
+
+def test_after_going_back_nothing_is_shown_to_run_what_was_abandoned(world: World) -> None:
+    world.create("app", body(replicas=2, update={"on_failure": "rollback"}))
+    world.settled("app", "web", "Running")
+    world.patch("app", "web", {"image": "web:2"} | REFUSED)
+    app = gone_back(world)
+    assert (app["image"], app["status"]["image"], app["status"]["replicas"]["updated"]) == ("web:2", "web:1", 0)
+    assert {(r["revision"], r["image"]) for r in world.replicas("web")} == {(1, "web:1")}
