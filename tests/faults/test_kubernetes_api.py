@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -15,10 +16,10 @@ from tests.faults.api_server import ApiServer, cutting, failing, garbling, hangi
 from tests.real.certificates import Authority
 from tests.real.components import wait_until
 from tests.real.kubernetes_hints import Heard
-from zun_coe.adapters.kubernetes import finding, naming
+from zun_coe.adapters.kubernetes import happenings, naming
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.finding import Finder
-from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, missing
+from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, Permissions
 from zun_coe.errors import Absent, BackendError, Denied, Fenced, TimedOut, Unavailable
 from zun_coe.model import WorkloadRef
 
@@ -281,27 +282,40 @@ class TestRights:
         self, server: ApiServer, client: Client
     ) -> None:
         def verdict(handler: Any) -> None:
-            asked = json.loads(server.asked[-1].body)["spec"]["resourceAttributes"]
+            asked = json.loads(handler.asked.body)["spec"]["resourceAttributes"]
+            if next(numbers) < 2:
+                together.wait(20)  # they come several at once
             sending({"status": {"allowed": asked["verb"] != "watch"}})(handler)
+
+        together, numbers = threading.Barrier(2), itertools.count()
 
         server.on("POST .*selfsubjectrulesreviews", sending({"status": {"resourceRules": None, "incomplete": True}}))
         server.on("POST .*selfsubjectaccessreviews", verdict)
-        assert {str(right) for right in missing(client, "web")} == {
+        permissions = Permissions(client, "web")
+        lacking = {
             "watch deployments.apps",
             "watch pods",
             "watch services",
             "watch persistentvolumeclaims",
             "watch events",
         }
+        assert {str(right) for right in permissions.missing()} == lacking
+        assert not together.broken
+        server.asked.clear()
+        assert {str(right) for right in permissions.missing()} == lacking
+        assert len(server.urls("selfsubjectaccessreviews")) == len(lacking)
+        permissions.forget()
+        permissions.missing()
+        assert len(server.urls("selfsubjectaccessreviews")) > 2 * len(lacking)
 
     def test_rules_for_some_objects_alone_are_not_for_all(self, server: ApiServer, client: Client) -> None:
         everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
         server.on("POST .*selfsubjectaccessreviews", sending({"status": {"allowed": False}}))
         server.on("POST .*rulesreviews", sending({"status": {"resourceRules": [everything]}}), times=1)
-        assert missing(client, None) == []
+        assert Permissions(client, None).missing() == []
         one = everything | {"resourceNames": ["web"]}
         server.on("POST .*rulesreviews", sending({"status": {"resourceRules": [one]}}), times=1)
-        assert len(missing(client, None)) == len((*OWN, *EVERYWHERE))
+        assert len(Permissions(client, None).missing()) == len((*OWN, *EVERYWHERE))
 
 
 def pod(version: str, ref: WorkloadRef | None = REF) -> dict[str, Any]:
@@ -444,13 +458,64 @@ class TestLooks:
         unready = pod("5")
         unready["metadata"]["uid"] = "u"
         server.on("GET .*/pods", sending({"items": [unready]}))
-        monkeypatch.setattr(finding, "EVENTS_KEPT", 3600.0)
+        monkeypatch.setattr(happenings, "KEPT", 3600.0)
         assert finder.one(REF).again is None
         assert self.kinds(server).count("events") == 1
         again = finder.one(REF).again
         assert again is not None
-        assert 0 < again <= finding.EVENTS_KEPT
+        assert 0 < again <= happenings.KEPT
         assert "events" not in self.kinds(server)
-        monkeypatch.setattr(finding, "EVENTS_KEPT", 0.0)
+        monkeypatch.setattr(happenings, "KEPT", 0.0)
         assert finder.one(REF).again is None
         assert self.kinds(server).count("events") == 1
+
+    def unready(self, number: int) -> list[dict[str, Any]]:
+        """Pods that are not ready, each of a workload of its own, the first of them three of one."""
+        made = []
+        for n in range(number):
+            one = pod("5", WorkloadRef(**{**_fields(REF), "id": f"0-{max(n, 2)}"}))
+            one["metadata"] |= {"uid": f"u{n}", "name": f"p{n}"}
+            made.append(one)
+        return made
+
+    def asked_about(self, server: ApiServer) -> list[str]:
+        """Of what events were asked for, since the last time."""
+        found = [asked.params.get("fieldSelector", "all") for asked in server.urls("/events$")]
+        assert all(asked.path == "/api/v1/namespaces/n/events" for asked in server.urls("/events$"))
+        server.asked.clear()
+        return [each.removeprefix("involvedObject.uid=") for each in found]
+
+    def test_a_survey_asks_for_the_events_of_some_objects(
+        self, server: ApiServer, finder: Finder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(happenings, "AT_ONCE", 3)
+        server.on("GET", sending(listing("1")))
+        server.on("GET .*/pods", sending({"items": self.unready(6)}))
+        happened = {"involvedObject": {"uid": "u4"}, "reason": "FailedMount", "message": "no such volume"}
+        server.on("uid%3Du4", sending({"items": [happened]}))
+        finder.all()
+        assert self.asked_about(server) == ["u0", "u1", "u2"]
+        finder.all()
+        assert self.asked_about(server) == ["u3", "u4", "u5"]
+        assert [e.text for found in finder.all().values() for e in found.events] == ["no such volume"]
+
+    def test_a_cluster_whose_events_cannot_be_had_is_surveyed(
+        self, server: ApiServer, finder: Finder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(happenings, "KEPT", 0.0)
+        server.on("GET", sending(listing("1")))
+        server.on("GET .*/pods", sending({"items": self.unready(6)}))
+        happened = {"involvedObject": {"uid": "u2"}, "reason": "FailedMount", "message": "no such volume"}
+        server.on("uid%3Du2", sending({"items": [happened]}))
+        finder.all()
+        self.asked_about(server)
+        server.on("GET .*/events", failing(500))
+        found = finder.all()
+        assert len(self.asked_about(server)) == 1
+        assert len(found) == 4
+        assert [e.text for one in found.values() for e in one.events] == ["no such volume"]
+        assert len(finder.one(REF).found.pods) == 3
+
+
+def _fields(ref: WorkloadRef) -> dict[str, Any]:
+    return {name: getattr(ref, name) for name in ref.__struct_fields__}

@@ -13,7 +13,7 @@ import pytest
 from tests.contract.world import CLUSTER, World
 from tests.simulated import Outside, SimulatedCluster
 from tests.simulated.fixtures import endpoint_of
-from zun_coe.errors import Absent, Conflict, NotFound, TimedOut, Unavailable
+from zun_coe.errors import Absent, Conflict, Invalid, NotFound, TimedOut, Unavailable
 
 NAMES = [f"app-{n}" for n in range(6)]
 
@@ -115,6 +115,19 @@ def test_another_cluster_at_the_same_address_is_left_alone(
     world.restart()
     world.until(lambda: world.cluster()["status"].get("reason") == "BackendChanged", "the change is not noticed")
     assert outside.containers() == []
+
+
+def test_a_removal_that_fails_does_not_have_all_of_the_cluster_looked_at(
+    world: World, simulated: SimulatedCluster
+) -> None:
+    world.create("app", body("web", 1, 0))
+    world.settled("app", "web", "Running")
+    looks = [0]
+    runner = next(iter(world.process.engine._runners.values()))
+    runner.look = lambda: looks.__setitem__(0, looks[0] + 1)
+    simulated.faults.fail_next("remove", Invalid("a webhook denied it"), times=3)
+    world.deleted("app", "web")
+    assert looks == [0]
 
 
 def test_every_call_may_be_the_last(world: World, simulated: SimulatedCluster) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zun_coe.adapters import OPERATIONS, LogOptions
 from zun_coe.adapters.kubernetes import paths
 from zun_coe.adapters.kubernetes.describing import Machine, node, operations, versions
-from zun_coe.adapters.kubernetes.discovery import Apis, chosen
+from zun_coe.adapters.kubernetes.discovery import Apis, called
 from zun_coe.adapters.kubernetes.failures import Expired, answered
 from zun_coe.adapters.kubernetes.logs import CUT, Lines, log_params
 from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, Right, rules_for
@@ -153,10 +153,13 @@ def test_releases(name: str, release: tuple[int, int]) -> None:
     assert Apis(name).release == release
 
 
-def test_the_best_version_of_each_api_is_taken() -> None:
-    old = chosen({"autoscaling": {"v1", "v2beta1", "v2beta2"}, "policy": {"v1beta1"}, "apps": {"v1"}, "x": {"v1"}})
-    assert old == {"autoscaling": "v2beta2", "policy": "v1beta1", "apps": "v1"}
-    assert chosen({"autoscaling": {"v1", "v2"}, "metrics.k8s.io": {"v9"}}) == {"autoscaling": "v2"}
+def test_of_each_api_the_version_is_shown_that_is_called() -> None:
+    assert called({"autoscaling": {"v1", "v2"}, "policy": {"v1"}, "apps": {"v1"}, "x": {"v1"}}) == {
+        "apps": "v1",
+        "autoscaling": "v1",
+    }
+    assert called({"autoscaling": {"v2"}}) == {}
+    assert paths.groups() == {"apps": "v1", "autoscaling": "v1"}
 
 
 def test_what_is_missing_is_shown() -> None:

@@ -162,9 +162,21 @@ def test_a_network_that_cannot_be_made_is_told() -> None:
 
 
 class TestCrashes:
-    def test_the_first_end_of_a_container_is_no_loop(self) -> None:
-        told = instance(pod(container(terminated=ended(1))))
-        assert (told.state, told.reason, told.exit_code) == ("restarting", None, 1)
+    def test_the_first_end_of_a_container_is_no_loop_and_is_told(self) -> None:
+        told = instance(pod(container(terminated=ended(7))))
+        assert (told.state, told.reason, told.exit_code) == ("restarting", "Error", 7)
+        assert told.message == "It ended with exit code 7, and is started again."
+        again = instance(pod(running(since=1, restarts=1, last=ended(7))))
+        assert (again.state, again.ready, again.reason) == ("running", False, "Error")
+        stayed = instance(pod(running(since=3, restarts=1, last=ended(7))))
+        assert (stayed.ready, stayed.reason) == (True, None)
+
+    def test_what_is_probed_after_an_end_is_told_until_it_is_ready(self) -> None:
+        probe = {"readinessProbe": PROBE}
+        starting = instance(pod(running(since=1, ready=False, restarts=1, last=ended(7)), container=probe))
+        assert (starting.health, starting.reason) == ("starting", "Error")
+        ready = instance(pod(running(since=1, restarts=1, last=ended(7)), container=probe))
+        assert (ready.health, ready.reason) == ("healthy", None)
 
     def test_what_was_just_started_again_is_still_in_the_loop(self) -> None:
         again = running(since=3, restarts=3, last=ended(1, ago=30))
@@ -177,13 +189,32 @@ class TestCrashes:
 
     def test_an_end_after_a_long_time_is_no_loop(self) -> None:
         long_ago = ended(1) | {"startedAt": before(4000)}
-        assert instance(pod(container(terminated=long_ago, restarts=1))).reason is None
+        assert instance(pod(container(terminated=long_ago, restarts=1))).reason == "Error"
 
     @pytest.mark.parametrize("reason", ["ContainerCannotRun", "StartError"])
     def test_a_program_that_is_not_there_is_no_loop(self, reason: str) -> None:
         last = ended(128, reason, message=NO_PROGRAM)
         told = instance(pod(waiting("CrashLoopBackOff", "back-off 5m0s", restarts=9, last=last)))
         assert (told.state, told.reason, told.exit_code) == ("failed", "InvalidSpec", 128)
+
+    @pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+    def test_what_failed_before_the_others_and_then_succeeded_is_no_loop(self, policy: str) -> None:
+        first = container("istio-init", terminated=ended(0, "Completed"), restarts=1, last=ended(1))
+        spec = {"initContainers": [{"name": "istio-init"}], "restartPolicy": policy}
+        told = instance(pod(running(), spec=spec, initContainerStatuses=[first]))
+        assert (told.state, told.ready, told.reason) == ("running", True, None)
+
+    def test_what_fails_before_the_others_is_told(self) -> None:
+        first = container("istio-init", waiting={"reason": "CrashLoopBackOff"}, restarts=3, last=ended(1))
+        spec = {"initContainers": [{"name": "istio-init"}]}
+        told = instance(pod(waiting("PodInitializing"), spec=spec, initContainerStatuses=[first]))
+        assert (told.reason, told.evidence["container"]) == ("CrashLoop", "istio-init")
+
+    def test_an_init_container_that_runs_on_is_a_sidecar(self) -> None:
+        spec = {"initContainers": [{"name": "proxy", "restartPolicy": "Always"}]}
+        ends = container("proxy", terminated=ended(0, "Completed"), restarts=2)
+        told = instance(pod(running(), spec=spec, initContainerStatuses=[ends]))
+        assert (told.reason, told.evidence["container"]) == ("CrashLoop", "proxy")
 
     def test_a_sidecar_is_named(self) -> None:
         side = container("side", waiting={"reason": "CrashLoopBackOff"}, restarts=4, last=ended(2))

@@ -336,6 +336,11 @@ class TestRules:
         assert len(survey.observation(ref(), Found(pods=[drawn], at=AT)).instances) == 1
 
 
+def kubelet(version: str, conditions: Any = ()) -> wire.Node:
+    told = {"conditions": conditions, "nodeInfo": {"kubeletVersion": version}}
+    return msgspec.convert({"metadata": {"name": "node-1"}, "status": told}, wire.Node)
+
+
 class TestOverdue:
     """Pods that are kept though their time is over and nothing runs in them."""
 
@@ -357,9 +362,24 @@ class TestOverdue:
         containers = {"containers": [{"name": "main"}]}
         leaving = pod(status, metadata={"deletionTimestamp": before(leaves)}, spec=containers)
         silent = [{"type": "Ready", "status": node}] if node else []
-        machine = msgspec.convert({"metadata": {"name": "node-1"}, "status": {"conditions": silent}}, wire.Node)
+        machine = kubelet("v1.21.14", silent)
         everything = survey.Found(pods=[leaving, pod(running(), name="stays")], nodes=[machine], at=AT)
         assert [each.metadata.name for each in survey.overdue(everything)] == ([] if kept else ["web-1"])
+
+    @pytest.mark.parametrize(("version", "tidy"), [("v1.20.2", False), ("v1.22.0", True), ("v1.33.1+k3s1", True)])
+    def test_kubelets_that_tidy_up_by_themselves_are_left_to_it(self, version: str, tidy: bool) -> None:
+        metadata = {"deletionTimestamp": before(60)}
+        ended_, runs = pod(container(terminated=ended(0)), metadata=metadata), pod(running(), metadata=metadata)
+        everything = survey.Found(pods=[ended_, runs], nodes=[kubelet(version)], at=AT)
+        assert (survey.overdue(everything), survey.forgotten(everything)) == (([], []) if tidy else ([ended_], [runs]))
+        assert survey.overdue(survey.Found(pods=[ended_], at=AT)) == []  # nobody knows which kubelet it is
+
+    def test_a_pod_whose_sidecar_still_runs_has_not_ended(self) -> None:
+        spec = {"containers": [{"name": "main"}], "initContainers": [{"name": "proxy", "restartPolicy": "Always"}]}
+        sides = [running("proxy")]
+        metadata = {"deletionTimestamp": before(-20)}
+        leaving = pod(container(terminated=ended(0)), metadata=metadata, spec=spec, initContainerStatuses=sides)
+        assert survey.overdue(survey.Found(pods=[leaving], nodes=[kubelet("v1.20.2")], at=AT)) == []
 
     @pytest.mark.parametrize(
         ("leaves", "status", "node", "forgotten"),
@@ -374,6 +394,6 @@ class TestOverdue:
     def test_what_is_forgotten(self, leaves: float, status: Any, node: str | None, forgotten: bool) -> None:
         leaving = pod(status, metadata={"deletionTimestamp": before(leaves)})
         silent = [{"type": "Ready", "status": node}] if node else []
-        machine = msgspec.convert({"metadata": {"name": "node-1"}, "status": {"conditions": silent}}, wire.Node)
+        machine = kubelet("v1.21.14", silent)
         everything = survey.Found(pods=[leaving, pod(running(), name="stays")], nodes=[machine], at=AT)
         assert [each.metadata.name for each in survey.forgotten(everything)] == (["web-1"] if forgotten else [])

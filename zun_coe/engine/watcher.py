@@ -133,7 +133,8 @@ class ClusterRunner:
             log.warning("store away", cluster=self.cluster.name, error=str(error))
             return Result(after=0.0, failed=True)
         except BackendError as error:
-            self.look()
+            if error.reason == "BackendUnreachable":  # anything else says nothing about all the others
+                self.look()
             log.info("backend failed", cluster=self.cluster.name, key=key, reason=error.reason, error=str(error))
             return self._failed(key, error)
         except Exception as error:  # one workload's bug must not end the worker of all the others

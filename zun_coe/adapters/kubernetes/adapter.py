@@ -33,6 +33,7 @@ from zun_coe.adapters.kubernetes.fields import FIELDS
 from zun_coe.adapters.kubernetes.finding import Finder, Sight
 from zun_coe.adapters.kubernetes.logs import pod_logs
 from zun_coe.adapters.kubernetes.namespaces import Namespaces
+from zun_coe.adapters.kubernetes.permissions import Permissions
 from zun_coe.adapters.kubernetes.settling import Settled, versioned
 from zun_coe.adapters.kubernetes.sources import SOURCES
 from zun_coe.adapters.kubernetes.takeover import Takeover
@@ -61,6 +62,7 @@ class KubernetesAdapter(Adapter):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self._client = Client(connection)
+        self._permissions = Permissions(self._client, connection.namespace, connection.parallelism)
         self._finder = Finder(self._client, connection)
         self._namespaces = Namespaces(self._client, connection)
         self._takeover = Takeover(self._client, connection)
@@ -76,7 +78,7 @@ class KubernetesAdapter(Adapter):
 
     def describe(self) -> ClusterInfo:
         """See `Adapter.describe`."""
-        return describing.describe(self._client, self.connection.namespace)
+        return describing.describe(self._client, self._permissions, self.connection.namespace)
 
     def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
         """See `Adapter.observe`."""

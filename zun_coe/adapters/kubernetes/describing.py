@@ -11,7 +11,7 @@ from zun_coe.adapters import OPERATIONS
 from zun_coe.adapters.kubernetes import paths, wire
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.discovery import Apis, discover
-from zun_coe.adapters.kubernetes.permissions import Right, missing
+from zun_coe.adapters.kubernetes.permissions import Permissions, Right
 from zun_coe.adapters.kubernetes.podspec import GPU
 from zun_coe.adapters.kubernetes.quantities import number_of
 from zun_coe.errors import Absent, Denied, Invalid
@@ -48,8 +48,7 @@ class _Spec(wire.NodeSpec, frozen=True, kw_only=True):
     taints: tuple[_Taint, ...] = ()
 
 
-class _System(wire.Wire, frozen=True, kw_only=True):
-    kubelet_version: str = ""
+class _System(wire.System, frozen=True, kw_only=True):
     container_runtime_version: str = ""
     os_image: str = ""
     architecture: str = ""
@@ -68,12 +67,12 @@ class Machine(wire.Node, frozen=True, kw_only=True):
     status: _Status = _Status()
 
 
-def describe(client: Client, namespace: str | None) -> ClusterInfo:
+def describe(client: Client, permissions: Permissions, namespace: str | None) -> ClusterInfo:
     """Ask the cluster; about six calls. `namespace`: the one that it was registered with. Raises `Denied` where a
     right is missing without which nothing can be run, with the first of them as evidence, and `Invalid` where there is
     no such namespace."""
     apis = discover(client)
-    lacking = missing(client, namespace)
+    lacking = permissions.missing()
     _require([right for right in lacking if right.without is None], namespace)
     return ClusterInfo(
         identity=identity(client, namespace),

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from zun_coe.adapters import Connection
-from zun_coe.adapters.kubernetes import naming, paths, survey, wire
+from zun_coe.adapters.kubernetes import happenings, naming, paths, survey, wire
 from zun_coe.adapters.kubernetes.claiming import OwnedPod, claimed, is_adopted, labels_of_pods
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.converging import Json, Key, key_of
+from zun_coe.adapters.kubernetes.happenings import Happenings, Place, Told
 from zun_coe.errors import Absent, Denied, TimedOut
 from zun_coe.model import WorkloadRef
 
@@ -27,12 +28,6 @@ SECRETS_KEPT = 30.0
 """For how many seconds it is believed that a workload has no Secrets, where nobody here has made one."""
 ASKED_ABOUT = 3
 """Of so many pods that are not well the events are asked for: more of them say the same."""
-EVENTS_KEPT = 1.0
-"""For how many seconds the events of an object are good enough. They come from the server's database alone, which
-reads all of a namespace for them, and many looks follow each other while many pods start."""
-
-Told = tuple[float, Sequence[wire.Event]]
-"""The events of an object, and when they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Finder:
         self._client, self._connection = client, connection
         self._nodes: tuple[float, Sequence[wire.Node]] = (float("-inf"), ())
         self._bare: dict[str, float] = {}
-        self._told: dict[str, Told] = {}
+        self._happenings = Happenings(client)
         self._lock = Lock()
 
     def namespace(self, project: str) -> str:
@@ -76,7 +71,7 @@ class Finder:
         claims = self.claims(ref) if survey.mounts_claims(_of(live, "Deployment"), pods) else []
         live |= {key_of(claim): claim for claim in claims}
         begun = time.monotonic()
-        told = [self._events(namespace, uid) for uid in _unwell(pods, claims)[:ASKED_ABOUT]]
+        told = self._happenings.of(_unwell(pods, claims)[:ASKED_ABOUT])
         listed = survey.Listed(
             deployments=_of(live, "Deployment"),
             pods=pods,
@@ -101,7 +96,7 @@ class Finder:
             pods=[*pods, *self._all_claimed(deployments)],
             services=self._objects("Service", namespace, labels),
             claims=claims,
-            events=self._all_events(namespace) if _unwell(pods, claims) else (),
+            events=self._happenings.of_many(_unwell(pods, claims)),
             nodes=self._known_nodes(),
         )
         return survey.sorted_out(listed)
@@ -186,22 +181,6 @@ class Finder:
         with self._lock:
             self._bare[ref.id] = time.monotonic()
 
-    def _events(self, namespace: str, uid: str) -> Told:
-        """What happened to an object."""
-        now = time.monotonic()
-        with self._lock:
-            self._told = {of: known for of, known in self._told.items() if now - known[0] < EVENTS_KEPT}
-            if uid in self._told:
-                return self._told[uid]
-        params = {"fieldSelector": f"involvedObject.uid={uid}"}
-        told = now, self._client.list(paths.collection("Event", namespace), wire.Event, params=params).items
-        with self._lock:
-            self._told[uid] = told
-        return told
-
-    def _all_events(self, namespace: str | None) -> Sequence[wire.Event]:
-        return self._client.list(paths.collection("Event", namespace), wire.Event).items
-
     def _known_nodes(self) -> Sequence[wire.Node]:
         """The nodes, none where they may not be seen."""
         with self._lock:
@@ -228,11 +207,18 @@ def _of(live: Mapping[Key, Json], kind: str) -> list[Json]:
 def _again(told: Sequence[Told], begun: float) -> float | None:
     """In how many seconds what was known before a look began is to be asked for anew, None where nothing was."""
     oldest = min((at for at, _ in told), default=begun)
-    return oldest + EVENTS_KEPT - begun if oldest < begun else None
+    left = oldest + happenings.KEPT - begun
+    return None if oldest >= begun else left if left > 0 else happenings.KEPT
 
 
-def _unwell(pods: Sequence[wire.Pod], claims: Sequence[Json]) -> list[str]:
-    """The uids of what is not as it should be, about which events may tell why."""
-    waiting = [c["metadata"]["uid"] for c in claims if c.get("status", {}).get("phase") != "Bound"]
-    unready = [p for p in pods if (ready := p.condition("Ready")) is None or ready.status != "True"]
-    return [p.metadata.uid for p in unready if p.metadata.deletion_timestamp is None] + waiting
+def _unwell(pods: Sequence[wire.Pod], claims: Sequence[Json]) -> list[Place]:
+    """What is not as it should be, about which events may tell why: of each workload's pods some, and claims."""
+    unready: dict[str, list[Place]] = defaultdict(list)
+    for pod in pods:
+        ready, metadata = pod.condition("Ready"), pod.metadata
+        if (ready is None or ready.status != "True") and metadata.deletion_timestamp is None:
+            whose = metadata.labels.get(naming.ID, metadata.name)
+            unready[whose].append((metadata.namespace, metadata.uid))
+    waiting = [c["metadata"] for c in claims if c.get("status", {}).get("phase") != "Bound"]
+    some = [place for places in unready.values() for place in places[:ASKED_ABOUT]]
+    return some + [(m.get("namespace", ""), m["uid"]) for m in waiting]

@@ -24,7 +24,7 @@ _NOT_STARTED = frozenset({"ContainerCannotRun", "StartError"})
 @dataclass(frozen=True)
 class Part:
     """One container. `main`: the one whose limits and exit code are shown. `init`: it runs before the others.
-    `policy`: the pod's restart policy. `grace`: in which failures of its probe do not count."""
+    `policy`: its restart policy. `grace`: in which failures of its probe do not count."""
 
     spec: wire.Container
     status: wire.ContainerStatus
@@ -118,7 +118,8 @@ def of_pod(pod: wire.Pod, events: Sequence[wire.Event]) -> list[Part]:
     def part(container: wire.Container, *, init: bool) -> Part:
         own = tuple(e for e in events if e.container == container.name)
         known = told.get(container.name) or wire.ContainerStatus(name=container.name)
-        return Part(container, known, own, container.name == main, init, spec.restart_policy, grace)
+        policy = _policy(container, spec.restart_policy) if init else spec.restart_policy
+        return Part(container, known, own, container.name == main, init, policy, grace)
 
     containers = sorted(spec.containers, key=lambda c: c.name != main)
     return [*(part(c, init=False) for c in containers), *(part(c, init=True) for c in spec.init_containers)]
@@ -127,6 +128,14 @@ def of_pod(pod: wire.Pod, events: Sequence[wire.Event]) -> list[Part]:
 def newest(events: Iterable[wire.Event]) -> wire.Event | None:
     """The one that happened last."""
     return max(events, key=lambda e: e.at, default=None)
+
+
+def _policy(container: wire.Container, of_pod: str) -> str:
+    """How a container that runs before the others is restarted: once it has succeeded it never is, unless it is a
+    sidecar, which runs on beside them and says so itself.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#detailed-behavior"""
+    return container.restart_policy or ("Never" if of_pod == "Never" else "OnFailure")
 
 
 def _short(run: wire.Terminated) -> bool:

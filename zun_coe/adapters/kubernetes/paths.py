@@ -32,6 +32,12 @@ def version(kind: str) -> str:
     return "/".join(parts[: 2 if root == "apis" else 1])
 
 
+def groups() -> dict[str, str]:
+    """The version of each named group that is called: `apps` and `v1`."""
+    called = (version(kind).partition("/") for kind in sorted(_COLLECTIONS))
+    return {group: number for group, _, number in called if number}
+
+
 def path(kind: str, name: str, namespace: str | None = None) -> str:
     """One object."""
     return f"{collection(kind, namespace)}/{name}"

@@ -1,11 +1,13 @@
 """The rights that the gateway needs in a cluster, and which of them its credentials lack.
 
-One review of all rights answers for nearly everything. Where it names a right as missing, that very right is asked
-for again, since authorizers other than RBAC need not list what they allow."""
+One review of all rights answers for nearly everything. Where it does not list a right, that very right is asked for,
+since authorizers other than RBAC need not list what they allow: several at once, and what is allowed not again soon."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +17,8 @@ from zun_coe.adapters.kubernetes.client import Client
 
 T = TypeVar("T")
 
+REMEMBERED = 600.0
+"""For how many seconds it is believed that a right which no rule gives is there; a call that is denied tells."""
 _ALL = ("get", "list", "watch", "create", "patch", "delete")
 # Rights in a namespace that nobody has are rights everywhere: no binding of a namespace adds to them.
 _NOWHERE = "zun-coe-rights-everywhere"
@@ -87,14 +91,37 @@ class _AccessReview(msgspec.Struct):
     status: _Verdict = _Verdict()
 
 
-def missing(client: Client, namespace: str | None) -> list[Right]:
-    """The rights that the credentials lack, for work in one namespace or everywhere. One call, and another for
-    each right that seems to be missing."""
-    told = _review(client, "SelfSubjectRulesReview", {"namespace": namespace or _NOWHERE}, _RulesReview)
-    rules = told.status.resource_rules or ()
-    wanted = (*OWN, *(WITH_NAMESPACE if namespace else EVERYWHERE))
-    doubtful = [right for right in wanted if not any(_covers(rule, right) for rule in rules)]
-    return [right for right in doubtful if not _allowed(client, right, namespace)]
+class Permissions:
+    """What the credentials of a cluster may do, in one namespace or everywhere. Thread-safe."""
+
+    def __init__(self, client: Client, namespace: str | None, parallelism: int = 8) -> None:
+        self._client, self._namespace, self._parallelism = client, namespace, parallelism
+        self._allowed: dict[Right, float] = {}
+
+    def missing(self) -> list[Right]:
+        """The rights that are lacking. One call; besides, one for each right that is not listed, and was not allowed
+        within the last ten minutes. Raises `BackendError`."""
+        body = {"namespace": self._namespace or _NOWHERE}
+        rules = _review(self._client, "SelfSubjectRulesReview", body, _RulesReview).status.resource_rules or ()
+        wanted = (*OWN, *(WITH_NAMESPACE if self._namespace else EVERYWHERE))
+        doubtful = [right for right in wanted if not any(_covers(rule, right) for rule in rules)]
+        asked = [right for right in doubtful if not self._remembered(right)]
+        verdicts = dict(zip(asked, self._ask(asked), strict=True))
+        self._allowed |= {right: time.monotonic() for right, allowed in verdicts.items() if allowed}
+        return [right for right in asked if not verdicts[right]]
+
+    def forget(self) -> None:
+        """Others may be allowed something else: the credentials are not the same any more."""
+        self._allowed = {}
+
+    def _remembered(self, right: Right) -> bool:
+        return time.monotonic() - self._allowed.get(right, float("-inf")) < REMEMBERED
+
+    def _ask(self, rights: Sequence[Right]) -> list[bool]:
+        if not rights:
+            return []
+        with ThreadPoolExecutor(min(self._parallelism, len(rights)), "access-review") as threads:
+            return [*threads.map(lambda right: _is_allowed(self._client, right, self._namespace), rights)]
 
 
 def rules_for(rights: Sequence[Right]) -> Iterator[dict[str, list[str]]]:
@@ -116,7 +143,7 @@ def _covers(rule: _Rule, right: Right) -> bool:
     )
 
 
-def _allowed(client: Client, right: Right, namespace: str | None) -> bool:
+def _is_allowed(client: Client, right: Right, namespace: str | None) -> bool:
     resource, _, part = right.resource.partition("/")
     asked = {"verb": right.verb, "group": right.group, "resource": resource, "subresource": part}
     asked |= {} if right.resource == "nodes" else {"namespace": namespace or ""}

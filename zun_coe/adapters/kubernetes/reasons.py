@@ -146,7 +146,7 @@ def of_part(part: Part, pod: wire.Pod, at: datetime) -> Trouble | None:
         return _of_crashes(part)
     if waiting is not None and waiting.message and waiting.reason not in _ON_ITS_WAY:
         return Trouble("Error", _said(waiting.message), {"reason": waiting.reason})
-    return None
+    return _of_end(part, at)
 
 
 def preparing(parts: Sequence[Part], events: Sequence[wire.Event]) -> Trouble | None:
@@ -242,6 +242,14 @@ def _of_crashes(part: Part) -> Trouble:
     ended = part.ended
     last = "" if ended is None else f", last with exit code {ended.exit_code}"
     return Trouble("CrashLoop", f"It ends again and again{last}.", _facts(part))
+
+
+def _of_end(part: Part, at: datetime) -> Trouble | None:
+    """That it ended and is started again, which may be the first time of many; until it has stayed for a moment."""
+    ended, stays = part.ended, part.running and part.status.ready and part.unproven(at) is None
+    if ended is None or part.final or stays:
+        return None
+    return Trouble("Error", f"It ended with exit code {ended.exit_code}, and is started again.", _facts(part))
 
 
 def _facts(part: Part) -> dict[str, Any]:

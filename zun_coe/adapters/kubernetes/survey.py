@@ -25,6 +25,8 @@ MOST_ADDRESSES = 8
 # What explains why there is nothing better is told only where nothing else explains more.
 _LAST = frozenset({"Pulling", "RolloutStuck"})
 
+_PROMPT = (1, 22)
+"""The first release whose kubelets end and forget pods by themselves at once."""
 OVERDUE = timedelta(seconds=5)
 """So long after the end of its grace a pod in which nothing runs is let go, though not all of it has ended, and one
 in which something runs is remembered."""
@@ -64,15 +66,16 @@ def observation(ref: WorkloadRef, found: Found) -> Observation:
 
 
 def overdue(found: Found) -> list[wire.Pod]:
-    """The pods that are on their way out and only there because their kubelet, which answers, has not tidied up:
-    all of their containers have ended (before 1.22 that may take ten seconds more), or their time to end is over and
-    nothing runs in them (one that never started can take a minute more)."""
+    """The pods on nodes with a kubelet before 1.22, which answers, that are only there because it has not tidied up:
+    all of their containers have ended (that may take ten seconds more), or their time to end is over and nothing runs
+    in them (one that never started can take a minute more). Later kubelets are left to it: they end sidecars after
+    the other containers."""
     return [pod for pod, late in _leaving(found) if _ended(pod) or (late and not _runs(pod))]
 
 
 def forgotten(found: Found) -> list[wire.Pod]:
-    """The pods that still run though their time to end is over, and whose kubelet answers. What is deleted while it
-    starts is not ended by kubelets before 1.22 until they look at all of their pods, or until the pod changes."""
+    """The pods on such nodes that still run though their time to end is over. What is deleted while it starts is not
+    ended by kubelets before 1.22 until they look at all of their pods, or until the pod changes."""
     return [pod for pod, late in _leaving(found) if late and _runs(pod)]
 
 
@@ -234,17 +237,17 @@ def sorted_out(listed: Listed) -> dict[WorkloadRef, Found]:
 
 
 def _leaving(found: Found) -> Iterator[tuple[wire.Pod, bool]]:
-    """The pods on their way out on nodes that answer, each with whether that takes too long."""
-    lost = {node.metadata.name for node in found.nodes if node.lost}
+    """The pods on their way out on nodes with an old kubelet that answers, each with whether that takes too long."""
+    slow = {node.metadata.name for node in found.nodes if not node.lost and (0, 0) < node.release < _PROMPT}
     for pod in found.pods:
-        if (end := pod.metadata.deletion_timestamp) is not None and pod.spec.node_name not in lost:
+        if (end := pod.metadata.deletion_timestamp) is not None and pod.spec.node_name in slow:
             yield pod, found.at - end > OVERDUE
 
 
 def _ended(pod: wire.Pod) -> bool:
     """Whether its kubelet tells of the end of each of its containers."""
     ended = {status.name for status in pod.status.container_statuses if status.state.terminated is not None}
-    return {container.name for container in pod.spec.containers} <= ended
+    return {container.name for container in pod.spec.containers} <= ended and not _runs(pod)
 
 
 def _runs(pod: wire.Pod) -> bool:

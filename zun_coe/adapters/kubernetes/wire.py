@@ -5,6 +5,7 @@ not named here is skipped. Times are in UTC; None where the server has none."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
@@ -16,6 +17,7 @@ T = TypeVar("T")
 
 # What runtimes write where they mean that something has not happened.
 _NEVER = datetime(1971, 1, 1, tzinfo=UTC)
+_VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
@@ -61,10 +63,11 @@ class Resources(Wire, frozen=True, kw_only=True):
 
 
 class Container(Wire, frozen=True, kw_only=True):
-    """A container as it was asked for."""
+    """A container as it was asked for. `restart_policy`: "Always" makes an init container a sidecar."""
 
     name: str
     image: str = ""
+    restart_policy: str = ""
     resources: Resources = Resources()
     readiness_probe: Probe | None = None
     liveness_probe: Probe | None = None
@@ -236,11 +239,18 @@ class NodeSpec(Wire, frozen=True, kw_only=True):
     unschedulable: bool = False
 
 
+class System(Wire, frozen=True, kw_only=True):
+    """What runs on a node. `kubelet_version` as `v1.20.2`."""
+
+    kubelet_version: str = ""
+
+
 class NodeStatus(Wire, frozen=True, kw_only=True):
     """A node as its kubelet and the controllers last told."""
 
     addresses: tuple[Address, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    node_info: System = System()
 
 
 class Node(Wire, frozen=True, kw_only=True):
@@ -266,6 +276,11 @@ class Node(Wire, frozen=True, kw_only=True):
         """Whether its kubelet is silent, so that nobody knows what goes on there."""
         return self.readiness is not None and self.readiness.status == "Unknown"
 
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version of its kubelet; (0, 0) where it is not known."""
+        return release(self.status.node_info.kubelet_version)
+
 
 class ListMetadata(Wire, frozen=True, kw_only=True):
     """Where a list stands. `continued`: what asks for its next page, empty on the last."""
@@ -284,6 +299,12 @@ class Page(Wire, Generic[T], frozen=True, kw_only=True):
     def found(self) -> tuple[T, ...]:
         """What is on it: old servers write nothing as null."""
         return self.items or ()
+
+
+def release(version: str) -> tuple[int, int]:
+    """Major and minor version of `v1.20.2`; (0, 0) for what is no version."""
+    told = _VERSION.match(version)
+    return (int(told[1]), int(told[2])) if told else (0, 0)
 
 
 def moment(told: datetime | None) -> datetime | None:
