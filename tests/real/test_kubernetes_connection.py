@@ -22,7 +22,7 @@ from zun_coe.adapters.kubernetes.client import METADATA, Client
 from zun_coe.adapters.kubernetes.describing import describe
 from zun_coe.adapters.kubernetes.discovery import discover
 from zun_coe.adapters.kubernetes.paths import collection, path, path_of
-from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, WITH_NAMESPACE, Right, rules_for
+from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, WITH_NAMESPACE, Permissions, Right, rules_for
 from zun_coe.errors import Absent, Denied, Invalid, Unavailable
 from zun_coe.model import Mount, Port, Support, Template, VolumeSource, WorkloadRef
 
@@ -117,7 +117,7 @@ class TestRights:
         where = None if everywhere else namespace
         client = limited(kubernetes, f"lacking-{namespace}", rules_for(rights), where)
         with pytest.raises(Denied) as caught:
-            describe(client, where)
+            describe(client, Permissions(client, where))
         client.close()
         expected = [f"{verb} services" for verb in ("get", "list", "watch", "create", "patch", "delete")]
         assert caught.value.evidence["missing"] == [*expected, "patch secrets"]
@@ -127,7 +127,7 @@ class TestRights:
     def test_what_can_be_done_without_is_told(self, kubernetes: ControlPlane, namespace: str) -> None:
         rights = [right for right in (*OWN, *EVERYWHERE) if right.without is None]
         client = limited(kubernetes, f"least-{namespace}", rules_for(rights))
-        info = describe(client, None)
+        info = describe(client, Permissions(client, None))
         client.close()
         assert "get pods/log (no logs)" in info.versions["kubernetes"]["missing_rights"]
         assert info.operations["logs"].support is Support.NONE
@@ -136,23 +136,23 @@ class TestRights:
     def test_nobody_and_strangers_are_denied(self, kubernetes: ControlPlane, namespace: str) -> None:
         client = limited(kubernetes, f"nothing-{namespace}", [])
         with pytest.raises(Denied, match="lack rights"):
-            describe(client, None)
+            describe(client, Permissions(client, None))
         client.close()
         stranger = Client(kubernetes.connection("unknown"))
         with pytest.raises(Denied, match="have expired"):
-            describe(stranger, None)
+            describe(stranger, Permissions(stranger, None))
         stranger.close()
 
 
 class TestDescribing:
     def test_it_is_what_it_is(self, client: Client) -> None:
-        info = describe(client, None)
+        info = describe(client, Permissions(client, None))
         assert info.identity == client.get(path("Namespace", "kube-system"))["metadata"]["uid"]
         assert info.versions["kubernetes"] == {"negotiated": "v1.20.2", "supported": "1.20 and later"}
 
     def test_a_namespace_has_to_be_there(self, client: Client) -> None:
         with pytest.raises(Invalid, match="no namespace elsewhere"):
-            describe(client, "elsewhere")
+            describe(client, Permissions(client, "elsewhere"))
 
     def test_its_apis_are_found(self, client: Client) -> None:
         apis = discover(client)

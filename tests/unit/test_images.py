@@ -7,7 +7,7 @@ from docker.utils import parse_repository_tag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zun_coe.adapters.images import Reference, parse, split
+from zun_coe.adapters.images import Reference, is_login_for, parse, split
 
 HEX = "a1" * 32
 # As reference_test.go and normalize_test.go of the distribution project have them.
@@ -110,3 +110,22 @@ def test_whatever_is_given_it_is_read_or_refused_and_nothing_else(text: str) -> 
     except ValueError:
         return
     assert parse(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("server", "main", "image", "offered"),
+    [
+        (None, "r.example/a", "r.example/b:1", True),
+        (None, "r.example/a", "other.example/b", False),
+        (None, "r.example/a", "busybox", False),
+        (None, "nginx", "docker.io/library/busybox", True),
+        ("r.example", "nginx", "r.example/b", True),
+        ("https://r.example/v2/", "nginx", "r.example/b", True),
+        ("r.example:5000", "r.example/a", "r.example/a", False),
+        ("https://index.docker.io/v1/", "r.example/a", "nginx", True),
+        ("https://index.docker.io/v1/", "r.example/a", "r.example/a", False),
+        ("r.example", "r.example/a", "r.example/A", False),
+    ],
+)
+def test_a_login_is_offered_to_its_own_registry_alone(server: str | None, main: str, image: str, offered: bool) -> None:
+    assert is_login_for(server, main, image) == offered

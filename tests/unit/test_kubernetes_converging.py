@@ -81,7 +81,7 @@ def test_what_follows_is_sent_again_when_its_owner_is_there() -> None:
     (change,) = plan([SERVICE, DEPLOYMENT], sent(SERVICE, DEPLOYMENT)).changes
     assert isinstance(change, Send)
     (owner,) = change.object["metadata"]["ownerReferences"]
-    assert (owner["kind"], owner["name"], owner["uid"]) == ("Deployment", "web-1", "uid-1")
+    assert owner == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web-1", "uid": "uid-1"}
 
 
 def test_a_change_of_ours_is_no_drift() -> None:

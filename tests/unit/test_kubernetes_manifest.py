@@ -262,7 +262,8 @@ class TestSecrets:
         ],
     )
     def test_login(self, image: str, login: dict[str, str], server: str) -> None:
-        template = Template(image=image, image_auth="login")
+        sidecar = Sidecar(name="s", image="elsewhere.example/s")  # whose registry is told nothing
+        template = Template(image=image, image_auth="login", sidecars=(sidecar,))
         found = objects(workload(template, image_auth={"username": "u", "password": "p"} | login))
         secret = found["Secret/web-0a1b2c3d-login"]
         config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))

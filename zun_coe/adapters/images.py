@@ -16,6 +16,7 @@ LONGEST_REPOSITORY = 255
 """How many characters the name of a repository may have, its registry left out."""
 
 _HUB_NAMES = frozenset({DOCKER_HUB, "index.docker.io"})
+_HUB_SERVERS = _HUB_NAMES | {"registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"}
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _REGISTRY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
@@ -55,6 +56,24 @@ def parse(reference: str) -> Reference:
     registry, repository = _split_registry(name)
     _check_repository(registry, repository, name)
     return Reference(registry, repository, tag, digest or None)
+
+
+def is_login_for(server: str | None, main: str, image: str) -> bool:
+    """Whether a registry's login is for an image: for its `server` (a host, or a URL as Docker's configuration has
+    them), or where it names none, for the registry of a workload's `main` image. Logins are offered to no others.
+    False for what is no reference. Pure."""
+    try:
+        registry = parse(image).registry
+        wanted = _host(server) if server else parse(main).registry
+    except ValueError:
+        return False
+    return registry == wanted
+
+
+def _host(server: str) -> str:
+    host = server.partition("://")[2] or server
+    host = host.partition("/")[0]
+    return DOCKER_HUB if host in _HUB_SERVERS else host
 
 
 def split(reference: str) -> tuple[str, str | None]:

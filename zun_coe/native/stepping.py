@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 from zun_coe.adapters import Again, Done, Outcome, Wait
+from zun_coe.adapters.images import is_login_for
 from zun_coe.errors import Absent, BackendError, Invalid
 from zun_coe.model import Template, Workload
 from zun_coe.native import containers
@@ -174,9 +175,16 @@ class Step:
         return next((wait for wait in waits if wait is not None), None)
 
     def _demands(self, host: str, hash_: str) -> list[Demand]:
+        template = self._template(hash_)
+        named = containers.images(template)
+        return [
+            Demand(host, image, policy, self._workload.ref, hash_, self._login(template, image))
+            for image, policy in named
+        ]
+
+    def _login(self, template: Template, image: str) -> Mapping[str, str] | None:
         auth = self._workload.image_auth
-        named = containers.images(self._template(hash_))
-        return [Demand(host, image, policy, self._workload.ref, hash_, auth) for image, policy in named]
+        return auth if auth and is_login_for(auth.get("server"), template.image, image) else None
 
     def _image_key(self, action: Action) -> tuple[str, str] | None:
         if isinstance(action, Create):

@@ -78,7 +78,7 @@ class KubernetesAdapter(Adapter):
 
     def describe(self) -> ClusterInfo:
         """See `Adapter.describe`."""
-        return describing.describe(self._client, self._permissions, self.connection.namespace)
+        return describing.describe(self._client, self._permissions)
 
     def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
         """See `Adapter.observe`."""

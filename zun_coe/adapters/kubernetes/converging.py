@@ -156,7 +156,9 @@ def owned(object: Json, live: Mapping[Key, Json]) -> Json:
         return object
     (body,) = bodies
     version = {"Deployment": "apps/v1", "Pod": "v1"}[body["kind"]]
-    reference = {"apiVersion": version, "kind": body["kind"], "blockOwnerDeletion": True}
+    # Without blockOwnerDeletion, which takes the right to change the owner's finalizers (OwnerReferencesPermission-
+    # Enforcement, as OpenShift has it): all of it is removed by name anyway.
+    reference = {"apiVersion": version, "kind": body["kind"]}
     reference |= {"name": body["metadata"]["name"], "uid": body["metadata"]["uid"]}
     return object | {"metadata": object["metadata"] | {"ownerReferences": [reference]}}
 

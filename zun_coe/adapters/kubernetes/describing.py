@@ -67,11 +67,10 @@ class Machine(wire.Node, frozen=True, kw_only=True):
     status: _Status = _Status()
 
 
-def describe(client: Client, permissions: Permissions, namespace: str | None) -> ClusterInfo:
-    """Ask the cluster; about six calls. `namespace`: the one that it was registered with. Raises `Denied` where a
-    right is missing without which nothing can be run, with the first of them as evidence, and `Invalid` where there is
-    no such namespace."""
-    apis = discover(client)
+def describe(client: Client, permissions: Permissions) -> ClusterInfo:
+    """Ask the cluster; about six calls. Raises `Denied` where a right is missing without which nothing can be run,
+    with the first of them as evidence, and `Invalid` where there is no such namespace."""
+    apis, namespace = discover(client), permissions.namespace
     lacking = permissions.missing()
     _require([right for right in lacking if right.without is None], namespace)
     return ClusterInfo(

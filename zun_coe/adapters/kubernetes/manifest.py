@@ -168,9 +168,7 @@ def _values(workload: Workload) -> dict[str, str]:
 def _docker_config(template: Template, login: Mapping[str, str]) -> str:
     user, password = login.get("username", ""), login.get("password", "")
     entry = {"username": user, "password": password, "auth": _base64(f"{user}:{password}")}
-    named = [template.image, *(s.image for s in template.sidecars)]
-    servers = [login["server"]] if login.get("server") else sorted({_registry(image) for image in named})
-    return msgspec.json.encode({"auths": dict.fromkeys(servers, entry)}, order="sorted").decode()
+    return msgspec.json.encode({"auths": {login.get("server") or _registry(template.image): entry}}).decode()
 
 
 def _registry(image: str) -> str:

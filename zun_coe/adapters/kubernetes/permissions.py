@@ -95,15 +95,16 @@ class Permissions:
     """What the credentials of a cluster may do, in one namespace or everywhere. Thread-safe."""
 
     def __init__(self, client: Client, namespace: str | None, parallelism: int = 8) -> None:
-        self._client, self._namespace, self._parallelism = client, namespace, parallelism
+        self.namespace = namespace
+        self._client, self._parallelism = client, parallelism
         self._allowed: dict[Right, float] = {}
 
     def missing(self) -> list[Right]:
         """The rights that are lacking. One call; besides, one for each right that is not listed, and was not allowed
         within the last ten minutes. Raises `BackendError`."""
-        body = {"namespace": self._namespace or _NOWHERE}
+        body = {"namespace": self.namespace or _NOWHERE}
         rules = _review(self._client, "SelfSubjectRulesReview", body, _RulesReview).status.resource_rules or ()
-        wanted = (*OWN, *(WITH_NAMESPACE if self._namespace else EVERYWHERE))
+        wanted = (*OWN, *(WITH_NAMESPACE if self.namespace else EVERYWHERE))
         doubtful = [right for right in wanted if not any(_covers(rule, right) for rule in rules)]
         asked = [right for right in doubtful if not self._remembered(right)]
         verdicts = dict(zip(asked, self._ask(asked), strict=True))
@@ -121,7 +122,7 @@ class Permissions:
         if not rights:
             return []
         with ThreadPoolExecutor(min(self._parallelism, len(rights)), "access-review") as threads:
-            return [*threads.map(lambda right: _is_allowed(self._client, right, self._namespace), rights)]
+            return [*threads.map(lambda right: _is_allowed(self._client, right, self.namespace), rights)]
 
 
 def rules_for(rights: Sequence[Right]) -> Iterator[dict[str, list[str]]]:
