@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from tests.native.workloads import ref
 from tests.real.waiting import wait_until
-from zun_coe.model import Health, HttpGet, TcpConnect, WorkloadRef
+from zun_coe.model import Health, HttpGet, Instance, TcpConnect, WorkloadRef
+from zun_coe.native import naming
 from zun_coe.native.health import Prober, Score, Target
-from zun_coe.native.replicas import Probed
+from zun_coe.native.replicas import Place, Probed, gather, verdict_of
+from zun_coe.native.runtime import Found
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 TIMING = Health(interval=10, timeout=1, retries=3, start_period=0)
@@ -194,3 +196,64 @@ def test_closing_twice_does_no_harm() -> None:
     bench.watch(bench.target(1, quick(tcp=TcpConnect(port=1))))
     bench.prober.close()
     bench.prober.close()
+
+
+def test_the_last_verdict_stands_until_there_is_another(bench: Bench, web: Any) -> None:
+    web.status = 500
+    last = Probed("healthy", NOW)
+    slow = bench.target(web.server_port, quick(http=HttpGet(port=80), interval=0.05, retries=5))
+    bench.watch(replace(slow, last=last))
+    wait_until(lambda: "c1" in bench.prober.results(), 10)
+    bench.until("c1", "unhealthy")
+    assert len(web.asked) >= 5, "one failure is none"
+    assert bench.told == [ref("c1")], "it was healthy before, and nobody has to hear that"
+
+
+STARTED = NOW - timedelta(minutes=5)
+CHECK = {"zun.health": '{"tcp":{"port":80}}'}
+
+
+def part(role: str = "main", **fields: Any) -> Found:
+    base: dict[str, Any] = {"image": "i", "labels": CHECK, "state": "running", "started_at": STARTED}
+    return Found(id=role, name=role, **(base | fields))
+
+
+def before(health: Any, **fields: Any) -> Instance:
+    base: dict[str, Any] = {"native_id": "main", "started_at": STARTED, "ready_since": NOW if health else None}
+    return Instance(health=health, **(base | fields))
+
+
+@pytest.mark.parametrize(
+    ("role", "found", "known", "verdict"),
+    [
+        ("main", part(), before("healthy"), Probed("healthy", NOW, run=STARTED)),
+        ("main", part(started_at=NOW), before("healthy"), Probed()),
+        ("main", part(), before("starting"), Probed()),
+        ("main", part(), before(None), Probed()),
+        (
+            "main",
+            part(),
+            before("unhealthy", evidence={"output": "no"}),
+            Probed("unhealthy", None, "no", STARTED),
+        ),
+        ("main", part(), before("unhealthy", evidence={"container": "side"}), Probed()),
+        ("main", part(started_at=NOW), before("unhealthy"), Probed()),
+        ("sidecar:side", part("side"), before("healthy"), Probed("healthy", NOW, run=STARTED)),
+        ("sidecar:side", part("side", started_at=NOW + timedelta(seconds=1)), before("healthy"), Probed()),
+        ("sidecar:side", part("side"), before("unhealthy"), Probed()),
+    ],
+)
+def test_what_was_known_before_is_of_the_same_run(role: str, found: Found, known: Instance, verdict: Probed) -> None:
+    assert verdict_of(role, found, known) == verdict
+
+
+def test_what_was_known_before_counts_only_where_nothing_is_known_now() -> None:
+    labels = naming.of_workload(ref("web")) | CHECK
+    (found,) = gather([part(labels=labels)], Place("a", recalled={"main": before("healthy")}), NOW)
+    assert (found.instance.health, found.instance.ready, found.instance.ready_since) == ("healthy", True, NOW)
+    place = Place("a", recalled={"main": before("healthy")}, probed={"main": Probed("unhealthy", NOW, "no", STARTED)})
+    (found,) = gather([part(labels=labels)], place, NOW)
+    assert (found.instance.health, found.instance.reason) == ("unhealthy", "HealthCheckFailing")
+    place = Place("a", probed={"main": Probed("healthy", NOW, run=STARTED - timedelta(hours=1))})
+    (found,) = gather([part(labels=labels)], place, NOW)
+    assert found.instance.health == "starting", "that was another run of it"

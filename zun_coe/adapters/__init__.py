@@ -22,7 +22,9 @@ from zun_coe.errors import FieldProblem, Unavailable
 from zun_coe.model import (
     Cluster,
     ClusterInfo,
+    ClusterStatus,
     Host,
+    Instance,
     Observation,
     Placement,
     Template,
@@ -101,7 +103,8 @@ class Connection:
     """All that an adapter needs to reach its cluster. `credentials` is plain text here and nowhere else:
     never logged. `timeout`: seconds for one backend call; `pull_timeout` for an image. `check`: to be called
     before each call that changes the backend, where one step makes several; it raises what ends the step.
-    `label_key`: signs labels, where something else than the gateway could write them too.
+    `label_key`: signs labels, where something else than the gateway could write them too. `owned` False: it is for
+    logs and operations alone, in a process that does not have the cluster and never calls `apply` or `watch`.
     `elsewhere`: the machine whose sockets lead to it, where that is not this one."""
 
     installation: str
@@ -120,6 +123,7 @@ class Connection:
     label_key: bytes = field(default=b"", repr=False)
     hardening: Hardening = NO_HARDENING
     always_pull_images: bool = False
+    owned: bool = True
     elsewhere: str | None = None
 
     @classmethod
@@ -132,6 +136,7 @@ class Connection:
         check: Callable[[], None] | None = None,
         *,
         label_key: bytes,
+        owned: bool = True,
     ) -> Connection:
         """What is needed to reach a registered cluster; `credentials` are its own, in plain text."""
         return cls(
@@ -151,8 +156,17 @@ class Connection:
             label_key=label_key,
             hardening=Hardening(settings.pids_limit, settings.no_new_privileges, settings.capabilities_to_drop),
             always_pull_images=settings.always_pull_images,
+            owned=owned,
             elsewhere=cluster.machine if cluster.local and settings.here not in (None, cluster.machine) else None,
         )
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the stored statuses say of a cluster: of itself, and the instances of each of its workloads."""
+
+    cluster: ClusterStatus
+    instances: Mapping[WorkloadRef, Sequence[Instance]]
 
 
 class Adapter(ABC):
@@ -174,6 +188,11 @@ class Adapter(ABC):
     def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
         """What is wrong with a request to register such a cluster: fields that this kind needs or
         forbids, endpoints that only admins may name. Pure."""
+
+    def recall(self, known: Known) -> None:  # noqa: B027  # most kinds keep nothing of their own
+        """Take up what was known of the cluster before this adapter was opened, by another process or with another
+        connection: where the backend does not keep something, what was told of it last stands until it is known
+        anew. Called once, before all other calls, where `connection.owned`. This default needs nothing."""
 
     @abstractmethod
     def describe(self) -> ClusterInfo:

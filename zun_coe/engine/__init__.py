@@ -20,6 +20,7 @@ from zun_coe.engine.acting import Key, Tools
 from zun_coe.engine.explaining import logged_as, unexpected
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.ownership import Ownership, balance, living, reaching
+from zun_coe.engine.recalling import known
 from zun_coe.engine.tenure import Tenure
 from zun_coe.engine.watcher import ClusterRunner
 from zun_coe.errors import BackendError, StoreError
@@ -153,6 +154,7 @@ class Engine:
             return
         tenure = Tenure(self.ownership, cluster.id)
         adapter = MeasuredAdapter(self._opened(cluster, tenure), cluster.name, self._metrics)
+        adapter.recall(known(self._tools.cache, cluster, self._tools.installation))
         runner = ClusterRunner(self._tools, cluster, adapter, tenure)
         with self._lock:
             if self._stop.is_set():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from threading import Event as StopEvent
 from typing import TypeVar
 
-from zun_coe.adapters import Adapter, Outcome
+from zun_coe.adapters import Adapter, Known, Outcome
 from zun_coe.errors import BackendError
 from zun_coe.metrics import Metrics
 from zun_coe.model import ClusterInfo, Observation, Workload, WorkloadRef
@@ -19,6 +19,10 @@ class MeasuredAdapter:
 
     def __init__(self, adapter: Adapter, cluster: str, metrics: Metrics) -> None:
         self._adapter, self._cluster, self._metrics = adapter, cluster, metrics
+
+    def recall(self, known: Known) -> None:
+        """See `Adapter`. Calls no backend."""
+        self._adapter.recall(known)
 
     def describe(self) -> ClusterInfo:
         """See `Adapter`, as for the others."""

@@ -68,7 +68,10 @@ class Backends:
         try:
             credentials = self._vault.open(record.credentials) if record.credentials else {}
             key = self._vault.label_key
-            return open_adapter(Connection.to(record, self._installation, credentials, self._settings, label_key=key))
+            connection = Connection.to(
+                record, self._installation, credentials, self._settings, label_key=key, owned=False
+            )
+            return open_adapter(connection)
         except BackendError:
             raise
         except Exception as error:

@@ -6,14 +6,15 @@ what hosts last had) may be lost at any time and only costs a little time."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import UTC, datetime
 from threading import Event as StopEvent
 from threading import Lock
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from zun_coe.adapters import Adapter, Connection, Done, LogOptions, LogStream, Outcome, Wait
+from zun_coe.adapters import Adapter, Connection, Done, Known, LogOptions, LogStream, Outcome, Wait
 from zun_coe.adapters.fields import Accounting
 from zun_coe.adapters.hints import Hints
 from zun_coe.errors import Absent, FieldProblem, Unavailable
@@ -32,6 +33,8 @@ from zun_coe.native.sources import SOURCES
 from zun_coe.native.stepping import POLL, RETRY, SOON, Step
 from zun_coe.native.steps import Plan
 from zun_coe.native.survey import Survey
+
+T = TypeVar("T")
 
 # How soon a running replica that is not ready is looked at again, in seconds, besides all hints.
 PROOF = 2.0
@@ -69,6 +72,10 @@ class NativeAdapter(Adapter):
     def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
         """See `Adapter.check_registration`."""
         return registration.problems(cluster, admin=admin)
+
+    def recall(self, known: Known) -> None:
+        """See `Adapter.recall`: the verdicts of probes."""
+        self._survey.recall(instance for instances in known.instances.values() for instance in instances)
 
     def describe(self) -> ClusterInfo:
         """See `Adapter.describe`. Raises `Invalid` where two hosts are the same engine."""
@@ -145,26 +152,25 @@ class NativeAdapter(Adapter):
 
     def logs(self, ref: WorkloadRef, native_id: str, options: LogOptions) -> LogStream:
         """See `adapters.Logs`."""
-        host, replica = self._locate(ref, native_id)
         role = naming.sidecar_role(options.container) if options.container else MAIN
-        part = replica.parts.get(role)
-        if part is None:
-            raise Absent(f"{replica.instance.name} has no container {options.container or MAIN}.")
-        return host.call(lambda: host.runtime.logs(part.id, replica.instance.name, options))
+
+        def call(host: NativeHost, replica: Replica) -> LogStream:
+            part = replica.parts.get(role)
+            if part is None:
+                raise Absent(f"{replica.instance.name} has no container {options.container or MAIN}.")
+            return host.runtime.logs(part.id, replica.instance.name, options)
+
+        return self._on(ref, native_id, call)
 
     def kill(self, ref: WorkloadRef, native_id: str, signal: str) -> None:
         """See `adapters.Kill`. The signal goes to the main container."""
-        host, replica = self._locate(ref, native_id)
-        host.call(lambda: host.runtime.kill(leading(replica.parts).id, signal))
+        self._on(ref, native_id, lambda host, replica: host.runtime.kill(leading(replica.parts).id, signal))
 
     def delete_instance(self, ref: WorkloadRef, native_id: str) -> None:
         """See `adapters.DeleteInstance`. Without grace."""
-        try:
-            host, replica = self._locate(ref, native_id)
-        except Absent:
-            return
-        host.call(lambda: self._acting.kill_off(host, replica))
-        self._hints.put(ref)
+        with suppress(Absent):
+            self._on(ref, native_id, self._acting.kill_off)
+            self._hints.put(ref)
 
     def close(self) -> None:
         """See `Adapter.close`. What runs in the background ends by itself."""
@@ -196,7 +202,7 @@ class NativeAdapter(Adapter):
     def _look_again(self, replicas: Sequence[Replica]) -> None:
         """A replica that has to prove itself first turns ready by the passing of time alone, and of one that its
         runtime is busy with more is known soon."""
-        for replica in replicas:
+        for replica in replicas if self.connection.owned else ():
             if any(part.held for part in replica.parts.values()):
                 self._hints.put_after(replica.ref, HELD)
             instance = replica.instance
@@ -276,16 +282,22 @@ class NativeAdapter(Adapter):
 
         return all(self._survey.ask(call).values())
 
-    def _locate(self, ref: WorkloadRef, native_id: str) -> tuple[NativeHost, Replica]:
-        """Where an instance is. Raises `Absent`."""
-        known = self._observed.get(ref.id, (None, []))[1]
-        found = _with_id(known, native_id)
-        if found is None:
-            self.observe(ref)
-            found = _with_id(self._observed[ref.id][1], native_id)
+    def _on(self, ref: WorkloadRef, native_id: str, call: Callable[[NativeHost, Replica], T]) -> T:
+        """Make a call where an instance is. Where nothing is found by what is known of it, that may be outdated: its
+        containers may have been made anew. Then once more after a look. Raises `Absent`."""
+        known = _with_id(self._observed.get(ref.id, (None, []))[1], native_id)
+        if known is not None:
+            with suppress(Absent):
+                return self._call(known, call)
+        self.observe(ref)
+        found = _with_id(self._observed[ref.id][1], native_id)
         if found is None:
             raise Absent(f"{ref.name} has no instance {native_id}.")
-        return self._hosts[found.instance.host or ""], found
+        return self._call(found, call)
+
+    def _call(self, replica: Replica, call: Callable[[NativeHost, Replica], T]) -> T:
+        host = self._hosts[replica.instance.host or ""]
+        return host.call(lambda: call(host, replica))
 
 
 def _with_id(replicas: Sequence[Replica], native_id: str) -> Replica | None:

@@ -29,7 +29,8 @@ Changed = Callable[[WorkloadRef], None]
 
 @dataclass(frozen=True)
 class Target:
-    """What to probe: a container in this run (`started_at`), at an address and port."""
+    """What to probe: a container in this run (`started_at`), at an address and port. `last`: the verdict that stands
+    until there is another."""
 
     id: str
     host: str
@@ -38,6 +39,7 @@ class Target:
     address: str
     port: int
     health: Health
+    last: Probed = field(default_factory=Probed, compare=False)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Score:
         """The score after one more probe; `error` None: it succeeded. Pure."""
         if error is None:
             since = self.probed.since if self.probed.health == "healthy" else now
-            return replace(self, failures=0, counted_at=clock, probed=Probed("healthy", since))
+            return replace(self, failures=0, counted_at=clock, probed=Probed("healthy", since, run=self.probed.run))
         told = replace(self.probed, output=error)
         early = clock - self.began < health.start_period
         starting = self.probed.health == "starting"
@@ -62,7 +64,8 @@ class Score:
             return replace(self, probed=told)
         failures = self.failures + 1
         if failures >= health.retries:
-            told = Probed("unhealthy", now if self.probed.health != "unhealthy" else self.probed.since, error)
+            since = self.probed.since if self.probed.health == "unhealthy" else now
+            told = Probed("unhealthy", since, error, self.probed.run)
         return replace(self, failures=failures, counted_at=clock, probed=told)
 
 
@@ -135,7 +138,7 @@ class Prober:
     async def _follow(self, target: Target) -> None:
         """Probe one container for as long as it is wanted."""
         clock = asyncio.get_running_loop().time
-        score = Score(clock(), clock())
+        score = Score(clock(), clock(), probed=replace(target.last, run=target.started_at))
         delay = _FIRST_DELAY
         while True:
             async with self._shares[target.ref.project], self._free:

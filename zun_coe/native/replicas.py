@@ -45,18 +45,21 @@ _FURTHEST: tuple[InstanceState, ...] = (
 
 @dataclass(frozen=True)
 class Probed:
-    """What the gateway's own probe of a container found, since when, and what it last said."""
+    """What the gateway's own probe of a container found, since when, and what it last said. `run`: when the run of
+    the container began that it is about; None: whichever it is in."""
 
     health: Literal["starting", "healthy", "unhealthy"] = "starting"
     since: datetime | None = None
     output: str = ""
+    run: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Place:
     """A host as it bears on what is on it. `reachable` False: this is what was last seen there.
     `removing`: ids of containers on their way out. `probed`: results of our own probes by id. `ended`: those that
-    may run again by now as they were when they had ended last, by id."""
+    may run again by now as they were when they had ended last, by id. `recalled`: what was known of replicas before
+    anything was probed here, by the id of the container that stands for each."""
 
     name: str
     address: str = "127.0.0.1"
@@ -64,15 +67,18 @@ class Place:
     removing: frozenset[str] = frozenset()
     probed: Mapping[str, Probed] = field(default_factory=dict)
     ended: Mapping[str, Found] = field(default_factory=dict)
+    recalled: Mapping[str, Instance] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Replica:
-    """One instance and the containers that it consists of, by role."""
+    """One instance and the containers that it consists of, by role. `probed`: the verdicts of our own probes, by
+    role; None where there is no probe."""
 
     ref: WorkloadRef
     instance: Instance
     parts: Mapping[str, Found]
+    probed: Mapping[str, Probed | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,8 @@ def ready_since(container: Found, probed: Probed | None, now: datetime) -> datet
 
 
 def _replica(ref: WorkloadRef, slot: int, hash_: str, parts: dict[str, Found], place: Place, now: datetime) -> Replica:
-    probed = {role: _probed(part, place) for role, part in parts.items()}
+    before = place.recalled.get(leading(parts).id)
+    probed = {role: _probed(role, part, place, before) for role, part in parts.items()}
     state = _state(parts, place)
     since = [ready_since(part, probed[role], now) for role, part in parts.items()]
     known = [moment for moment in since if moment is not None]
@@ -171,7 +178,7 @@ def _replica(ref: WorkloadRef, slot: int, hash_: str, parts: dict[str, Found], p
         finished_at=main.finished_at,
         ready_since=max(known) if ready else None,
     )
-    return Replica(ref, instance, parts)
+    return Replica(ref, instance, parts, probed)
 
 
 def _state(parts: Mapping[str, Found], place: Place) -> InstanceState:
@@ -206,11 +213,32 @@ def _checked(part: Found, probed: Probed | None) -> str | None:
     return probed.health if probed is not None else part.health
 
 
-def _probed(part: Found, place: Place) -> Probed | None:
-    """The result of our probe; "starting" where there is a probe and no result yet."""
-    if naming.probe_of(part.labels) is None:
+def _probed(role: str, part: Found, place: Place, before: Instance | None) -> Probed | None:
+    """The result of our probe of this run; the verdict of before where there is none yet, else "starting"."""
+    if not part.labels.get(naming.HEALTH):
         return None
-    return place.probed.get(part.id, Probed())
+    now = place.probed.get(part.id)
+    if now is not None and now.run in (None, part.started_at):
+        return now
+    return verdict_of(role, part, before) if before is not None else Probed()
+
+
+def verdict_of(role: str, part: Found, before: Instance) -> Probed:
+    """The last verdict on a container, as what was known of its replica tells it; "starting" where the container was
+    started since, or it tells of another one. Of a sidecar no start is known: one that began before its replica was
+    ready is in the run that was checked."""
+    if before.health == "healthy":
+        since = before.ready_since or before.started_at
+        same = part.started_at == before.started_at if role == MAIN else _not_after(part.started_at, since)
+        return Probed("healthy", since, run=part.started_at) if same else Probed()
+    blamed = before.evidence.get("container", MAIN) == role.removeprefix("sidecar:")
+    if before.health == "unhealthy" and blamed and part.started_at == before.started_at:
+        return Probed("unhealthy", None, str(before.evidence.get("output", "")), part.started_at)
+    return Probed()
+
+
+def _not_after(moment: datetime | None, other: datetime | None) -> bool:
+    return moment is not None and other is not None and moment <= other
 
 
 def _endpoints(parts: Mapping[str, Found], place: Place) -> tuple[Endpoint, ...]:

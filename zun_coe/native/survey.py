@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from datetime import UTC, datetime
@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from zun_coe.adapters import Connection
 from zun_coe.errors import BackendError, TimedOut
-from zun_coe.model import Health
+from zun_coe.model import Health, Instance
 from zun_coe.native import naming
 from zun_coe.native.acting import Acting
 from zun_coe.native.health import Prober, Target
 from zun_coe.native.hosts import NativeHost
-from zun_coe.native.replicas import Place, Replica, gather
+from zun_coe.native.replicas import Place, Probed, Replica, gather
 from zun_coe.native.runtime import Found
 
 T = TypeVar("T")
@@ -28,6 +28,11 @@ class Survey:
     def __init__(self, connection: Connection, hosts: Mapping[str, NativeHost], prober: Prober, acting: Acting) -> None:
         self._connection, self._hosts = connection, hosts
         self._prober, self._acting = prober, acting
+        self._recalled: Mapping[str, Instance] = {}
+
+    def recall(self, instances: Iterable[Instance]) -> None:
+        """What was known of instances before: their verdicts stand until there are new ones."""
+        self._recalled = {instance.native_id: instance for instance in instances if instance.health is not None}
 
     def ask(self, call: Callable[[NativeHost], T]) -> dict[str, T]:
         """What each host answers, by its name, asked all at once; those that fail are left out. Raises the
@@ -57,7 +62,7 @@ class Survey:
         replicas: list[Replica] = []
         for name, host in self._hosts.items():
             removing = self._acting.removing(name)
-            place = Place(name, host.address, name in found, removing, probed, host.ended())
+            place = Place(name, host.address, name in found, removing, probed, host.ended(), self._recalled)
             known = found[name] if name in found else self._remembered(host, labels)
             replicas += gather(known, place, now)
         self._probe(replicas, labels, frozenset(found))
@@ -103,6 +108,8 @@ class Survey:
         return [found for found in known if found.labels.get(naming.NOUN) == "container"]
 
     def _probe(self, replicas: Sequence[Replica], labels: Mapping[str, str], answered: frozenset[str]) -> None:
+        if not self._connection.owned:
+            return
         targets = [t for replica in replicas for t in self._targets(replica, answered)]
         about = labels.get(naming.ID)
         self._prober.watch(targets, lambda t: t.host in answered and (about is None or t.ref.id == about))
@@ -112,12 +119,13 @@ class Survey:
         if host.name not in answered:
             return []
         targets = []
-        for part in replica.parts.values():
+        for role, part in replica.parts.items():
             health = naming.probe_of(part.labels)
             if health is not None and part.state == "running":
                 where = _reached_at(host, replica, port_of(health))
                 if where is not None:
-                    targets.append(Target(part.id, host.name, replica.ref, part.started_at, *where, health))
+                    last = replica.probed.get(role) or Probed()
+                    targets.append(Target(part.id, host.name, replica.ref, part.started_at, *where, health, last))
         return targets
 
 

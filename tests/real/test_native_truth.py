@@ -1,0 +1,130 @@
+"""What is shown of what runs on a real engine is true now: over restarts of the gateway, and of networks that were
+taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.world import CLUSTER, World, call
+from tests.real.components import Engine, wait_until
+
+SERVER = {"command": ["httpd", "-f", "-p", "80", "-h", "/"], "stop_signal": "SIGKILL", "stop_timeout": 0}
+PROBE = {"health": {"http": {"port": 80, "path": "/bin/sh"}, "interval": 2}}
+CHECKED = SERVER | PROBE | {"image": Engine.image, "cluster": CLUSTER}
+SIDECAR = {"name": "side", "image": Engine.image, "command": ["httpd", "-f", "-p", "81", "-h", "/"]}
+BAD = ("Failed", "Degraded", "NotReady", "Restarting", "Removed")
+
+
+@pytest.fixture
+def world(tmp_path: Path, docker_engine: Engine) -> Iterator[World]:
+    host = {"name": "a", "runtime": "docker", "endpoint": docker_engine.endpoint, "address": "127.0.0.1"}
+    world = World(tmp_path, {"kind": "native", "hosts": [host]}, 60.0, resync=0.5)
+    world.register()
+    yield world
+    world.close()
+
+
+def checked(world: World) -> None:
+    """An app with a sidecar, and a container, all probed by the gateway, that are healthy."""
+    side = SIDECAR | {"health": {"tcp": {"port": 81}, "interval": 2}}
+    world.create("app", CHECKED | {"name": "web", "replicas": 2, "sidecars": [side]})
+    world.create("container", CHECKED | {"name": "one"})
+    world.settled("app", "web", "Running")
+    world.until(lambda: world.show("container", "one")["status"]["phase"] == "Running", "it does not run")
+    world.until(lambda: [e for e in world.events("InstanceReady") if e["subject_name"] == "one"], "it is not ready")
+
+
+def assert_nothing_bad_since(world: World, count: int) -> None:
+    """After what was noted has been looked at again, nothing bad was told, and all is well."""
+    new = [e["type"] for e in world.events()[count:]]
+    assert [type for type in new if type.endswith(BAD)] == []
+    status = world.show("app", "web")["status"]
+    assert (status["phase"], status["replicas"]["ready"]) == ("Running", 2)
+    assert world.show("container", "one")["status"]["phase"] == "Running"
+
+
+def looked(world: World, name: str = "later") -> None:
+    """Wait until the gateway works on the cluster again, which looks at everything first."""
+    world.create("app", {"name": name, "cluster": CLUSTER, "image": Engine.image} | SERVER)
+    world.settled("app", name, "Running")
+
+
+def test_a_restart_of_the_gateway_changes_no_verdict(world: World) -> None:
+    checked(world)
+    count = len(world.events())
+    world.restart()
+    looked(world)
+    assert_nothing_bad_since(world, count)
+
+
+def test_neither_does_a_change_of_hosts(world: World, docker_engine: Engine) -> None:
+    checked(world)
+    count = len(world.events())
+    host = {"name": "a", "endpoint": docker_engine.endpoint, "address": "127.0.0.1", "labels": {"disk": "ssd"}}
+    world.process.gateway.clusters.patch(call(), CLUSTER, {"hosts": [host]})
+    world.until(lambda: world.cluster()["status"]["nodes"][0]["labels"], "the host has no labels")
+    looked(world)
+    assert_nothing_bad_since(world, count)
+
+
+def test_what_is_unhealthy_stays_so_over_a_restart_and_what_turned_ill_meanwhile_is_noticed(
+    world: World, docker_engine: Engine
+) -> None:
+    health = {"health": {"http": {"port": 80, "path": "/well"}, "interval": 0.5, "retries": 2}}
+    world.create("container", CHECKED | health | {"name": "ill"})
+    world.create("container", CHECKED | health | {"name": "well"})
+    container(docker_engine, "well").exec_run(["touch", "/well"])
+    world.until(lambda: reason(world, "ill") == "HealthCheckFailing", "it is not told to be ill")
+    world.until(lambda: reason(world, "well") is None, "it is told to be ill")
+    count = len(world.events())
+    world.process.stop()
+    container(docker_engine, "well").exec_run(["rm", "/well"])
+    world.restart()
+    world.until(lambda: reason(world, "well") == "HealthCheckFailing", "nobody notices")
+    new = [e for e in world.events()[count:] if e["subject_name"] == "ill"]
+    assert new == [], "it was ill before"
+    assert reason(world, "ill") == "HealthCheckFailing"
+
+
+def test_what_was_started_again_meanwhile_has_to_prove_itself(world: World, docker_engine: Engine) -> None:
+    health = {"health": {"http": {"port": 80, "path": "/well"}, "interval": 60}}
+    world.create("container", CHECKED | health | {"name": "one"})
+    container(docker_engine, "one").exec_run(["touch", "/well"])
+    world.until(lambda: world.events("InstanceReady"), "it is not ready")
+    world.process.stop()
+    container(docker_engine, "one").exec_run(["rm", "/well"])
+    container(docker_engine, "one").restart(timeout=0)
+    count = len(world.events())
+    world.restart()
+    world.until(
+        lambda: [e for e in world.events("InstanceNotReady")[-1:] if e in world.events()[count:]], "not noticed"
+    )
+
+
+def test_who_only_reads_logs_probes_nothing_and_finds_what_was_made_anew(world: World, docker_engine: Engine) -> None:
+    checked(world)
+    backends = world.process.gateway.backends
+    world.logs("app", "web", "side")
+    cluster = world.show("app", "web")["cluster_id"]
+    adapter: Any = backends.adapter(cluster)
+    assert adapter._prober._thread is None
+    for found in docker_engine.client().containers.list(filters={"label": "zun.role=sidecar:side"}):
+        found.remove(force=True)
+    roles = {"label": ["zun.role=sidecar:side", "zun.name=web"]}
+    world.until(lambda: len(docker_engine.client().containers.list(filters=roles)) == 2, "it is not made anew")
+    assert world.logs("app", "web", "side") == []
+
+
+def container(engine: Engine, name: str) -> Any:
+    """The real container of a workload."""
+    filters = {"label": f"zun.name={name}"}
+    return wait_until(lambda: engine.client().containers.list(filters=filters), 60, "it does not run")[0]
+
+
+def reason(world: World, name: str) -> str | None:
+    status = world.show("container", name)["status"]
+    return status.get("reason") if status["phase"] == "Running" else status["phase"]
