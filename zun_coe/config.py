@@ -74,7 +74,7 @@ class Settings:
     pull_timeout: float = 900.0
     """The deadline of pulling one image."""
     workers: int = 4
-    """Reconciles that run at once in each cluster."""
+    """Reconciles of one project that run at once in each cluster. Half as many more are there for other projects."""
     parallelism: int = 8
     """Calls that one step makes at once to one host."""
     resync: float = 30.0

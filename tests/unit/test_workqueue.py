@@ -390,3 +390,47 @@ def test_close_wakes_everybody() -> None:
     for thread in threads:
         thread.join(DEADLINE)
         assert not thread.is_alive()
+
+
+def test_a_group_gets_its_share_of_the_workers_and_no_more(clock: Clock) -> None:
+    queue: WorkQueue[str] = WorkQueue(clock, group_of=lambda key: key[0], share=2)
+    for key in ("a1", "a2", "a3", "a4", "b1"):
+        queue.add(key)
+    assert [queue.get(0.0) for _ in range(4)] == ["a1", "a2", "b1", None]
+    queue.done("b1")
+    assert queue.get(0.0) is None
+    queue.done("a2")
+    assert [queue.get(0.0) for _ in range(2)] == ["a3", None]
+    queue.done("a1")
+    queue.done("a3")
+    assert [queue.get(0.0) for _ in range(2)] == ["a4", None]
+
+
+def test_a_worker_that_waits_is_woken_when_its_group_has_a_place() -> None:
+    queue: WorkQueue[str] = WorkQueue(group_of=lambda key: key[0], share=1)
+    queue.add("a1")
+    assert queue.get(30.0) == "a1"
+    queue.add("a2")
+    got: list[str | None] = []
+    waiting = threading.Thread(target=lambda: got.append(queue.get(30.0)))
+    waiting.start()
+    queue.done("a1")
+    waiting.join(30.0)
+    assert got == ["a2"]
+
+
+def test_what_waits_for_a_place_can_be_asked_for_again(clock: Clock) -> None:
+    """It is handed out once, and nothing of it stays behind."""
+    queue: WorkQueue[str] = WorkQueue(clock, group_of=lambda key: key[0], share=1)
+    queue.add("a1")
+    assert queue.get(0.0) == "a1"
+    queue.add_after("a2", 5.0)
+    assert queue.get(0.0) is None
+    queue.add("a2")
+    queue.done("a1")
+    assert queue.get(0.0) == "a2"
+    queue.done("a2")
+    clock.now += 60.0
+    assert queue.get(0.0) is None
+    assert not queue._busy
+    assert not queue._parked

@@ -43,7 +43,13 @@ class ClusterRunner:
 
     def __init__(self, tools: Tools, cluster: Cluster, adapter: MeasuredAdapter, tenure: Tenure) -> None:
         self.cluster = cluster
-        self.queue: WorkQueue[Key] = WorkQueue(base=tools.settings.backoff, maximum=tools.settings.max_backoff)
+        settings = tools.settings
+        self.queue: WorkQueue[Key] = WorkQueue(
+            base=settings.backoff,
+            maximum=settings.max_backoff,
+            group_of=lambda key: key.project,
+            share=settings.workers,
+        )
         self._tools, self._adapter = tools, adapter
         self._ledger = Ledger(tools, cluster.id)
         self._reconciler = Reconciler(tools, self._ledger, adapter, tenure)
@@ -60,7 +66,7 @@ class ClusterRunner:
     def start(self) -> None:
         """Start the threads. Call once."""
         jobs: list[tuple[str, Callable[[], None]]] = [("resync", self._resync), ("watch", self._watch)]
-        jobs += [(f"worker-{n}", self._work) for n in range(self._tools.settings.workers)]
+        jobs += [(f"worker-{n}", self._work) for n in range(_threads(self._tools.settings.workers))]
         self._alive = len(jobs)
         for name, job in jobs:
             thread = Thread(target=self._until_the_last, args=(job,), name=f"{self.cluster.name}-{name}", daemon=True)
@@ -291,3 +297,8 @@ class ClusterRunner:
         event = telling.event(self.cluster, "cluster", "OrphanFound", message, utc_now(), level="warning")
         self._ledger.tell_once(event, f"orphan-{key.id}")
         self._told.add(key.id)
+
+
+def _threads(share: int) -> int:
+    """Workers enough for some to be left when one project has its share of them."""
+    return share + max(1, share // 2)

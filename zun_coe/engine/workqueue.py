@@ -5,13 +5,17 @@ it waits (once for each hint) and must never be worked on twice at once. It has 
 
 A key that has failed is in backoff: nothing makes it due before its delay has passed, however many hints
 arrive, since hints are often caused by the failed attempt itself. Only a change of what is wanted ends the
-backoff, and each change does so once."""
+backoff, and each change does so once.
+
+Keys belong to groups (projects), of which each has a share of the workers at most: one whose keys all take long
+leaves workers to the others."""
 
 from __future__ import annotations
 
 import heapq
 import random as randomness
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from itertools import count
@@ -37,8 +41,8 @@ class WorkQueue(Generic[K]):
     """Keys that are due now or later. Thread-safe; only `get` blocks. Times are seconds of `clock`.
 
     A worker calls `get`, works, calls `forget` (it went well) or `failed` (it did not), and in the end
-    always `done`. Keys are handed out in the order in which they became due. The delay after a failure is at
-    least `base` and at most `maximum`."""
+    always `done`. Keys are handed out in the order in which they became due, but of one group (`group_of`) at most
+    `share` at once. The delay after a failure is at least `base` and at most `maximum`."""
 
     def __init__(
         self,
@@ -47,6 +51,8 @@ class WorkQueue(Generic[K]):
         *,
         base: float = 1.0,
         maximum: float = 60.0,
+        group_of: Callable[[K], Hashable] = lambda key: None,
+        share: float = float("inf"),
     ) -> None:
         self._clock = clock
         self._random = random
@@ -58,6 +64,10 @@ class WorkQueue(Generic[K]):
         self._order: list[tuple[float, int, K]] = []
         self._numbers = count()
         self._working: set[K] = set()
+        self._group_of, self._share = group_of, share
+        self._busy: Counter[Hashable] = Counter()
+        # Entries of `_order` whose group has its share of the workers: back when one of them is free.
+        self._parked: defaultdict[Hashable, list[tuple[float, int, K]]] = defaultdict(list)
         self._backoffs: dict[K, _Backoff] = {}
         # Keys being worked on whose intent has changed meanwhile: a failure says nothing about the new intent.
         self._renewed: set[K] = set()
@@ -104,6 +114,7 @@ class WorkQueue(Generic[K]):
         with self._changed:
             self._working.remove(key)
             self._renewed.discard(key)
+            self._release(self._group_of(key))
             if key in self._due and not self._closed:
                 self._enqueue(key)
 
@@ -163,15 +174,28 @@ class WorkQueue(Generic[K]):
     def _head(self) -> tuple[float, int, K] | None:
         while self._order:
             at, _, key = self._order[0]
-            if self._due.get(key) == at and key not in self._working:
+            valid = self._due.get(key) == at and key not in self._working
+            group = self._group_of(key)
+            if valid and self._busy[group] < self._share:
                 return self._order[0]
-            heapq.heappop(self._order)
+            entry = heapq.heappop(self._order)
+            if valid:
+                self._parked[group].append(entry)
         return None
+
+    def _release(self, group: Hashable) -> None:
+        self._busy[group] -= 1
+        if not self._busy[group]:
+            del self._busy[group]
+        for entry in self._parked.pop(group, ()):
+            heapq.heappush(self._order, entry)
+            self._changed.notify()
 
     def _hand_out(self, key: K) -> K:
         heapq.heappop(self._order)
         del self._due[key]
         self._working.add(key)
+        self._busy[self._group_of(key)] += 1
         # One waiter was woken for the head that is now gone: let another wait for the next one.
         self._changed.notify()
         return key
