@@ -6,12 +6,11 @@ that it is there by a lease, which an engine has its clusters under and an `api`
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import structlog
 
+from zun_coe import keys
 from zun_coe.config import ConfigError, Settings
 from zun_coe.engine import Engine
 from zun_coe.engine.ownership import Ownership
@@ -22,13 +21,13 @@ from zun_coe.store import Store, open_store
 from zun_coe.store.cache import Cache
 from zun_coe.store.measuring import MeasuredStore
 from zun_coe.store.records import new_id
-from zun_coe.vault import Undecryptable, Vault, key_from_file
+from zun_coe.vault import Undecryptable, Vault
 
 log = structlog.get_logger()
 
 Role = Literal["serve", "api", "engine"]
 SCHEMA = "1"
-_INSTALLATION, _SCHEMA, _LABEL_KEY = "meta/installation", "meta/schema", "meta/label_key"
+_INSTALLATION, _SCHEMA = "meta/installation", "meta/schema"
 
 
 class Process:
@@ -37,15 +36,16 @@ class Process:
 
     def __init__(self, settings: Settings, role: Role = "serve", store: Store | None = None) -> None:
         self.settings, self.role, self.id = settings, role, new_id()
-        self.vault = open_vault(settings)
+        keys.must_be_given(settings)
         self.metrics = Metrics()
-        self.store: Store = MeasuredStore(store or _opened(settings.store), self.metrics)
+        self.store: Store = MeasuredStore(store or opened(settings.store), self.metrics)
+        try:
+            installation = _known(self.store)
+            self.vault = open_vault(settings, self.store)
+        except BaseException:
+            self.store.close()
+            raise
         self.cache = Cache(self.store)
-        installation = _meta(self.store, _INSTALLATION, new_id())
-        schema = _meta(self.store, _SCHEMA, SCHEMA)
-        if schema != SCHEMA:
-            raise ConfigError(f"The store is of schema {schema}, and this version knows {SCHEMA}.")
-        self.vault = _with_label_key(self.vault, self.store)
         self.gateway = Gateway(self.store, self.cache, settings, self.vault, installation, self.metrics)
         self.engine: Engine | None = None
         if role != "api":
@@ -67,33 +67,30 @@ class Process:
         log.info("stopped", role=self.role, id=self.id)
 
 
-def open_vault(settings: Settings) -> Vault:
-    """The vault with the keys of the settings, or with those of a file beside the embedded store."""
-    keys = [key.strip() for key in settings.encryption_keys.split(",") if key.strip()]
-    if not keys:
-        if not settings.store.startswith("sqlite:"):
-            raise ConfigError("A store that several processes share needs encryption_keys, the same in all of them.")
-        database = Path(urlsplit(settings.store).path)
-        database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        keys = [key_from_file(database.with_suffix(".key"))]
+def open_vault(settings: Settings, store: Store) -> Vault:
+    """The vault of a store, with its label key. Raises `ConfigError` for keys that are missing or others."""
+    vault = keys.open_vault(settings, store)
     try:
-        return Vault(keys)
-    except ValueError as error:
-        raise ConfigError(f"encryption_keys: {error}") from error
+        return vault.with_label_key(_meta(store, keys.LABEL_KEY, vault.sealed_label_key()))
+    except Undecryptable as error:  # another process, with other keys, has made it just now
+        raise ConfigError("The encryption keys at hand are others than those of another process.") from error
 
 
-def _with_label_key(vault: Vault, store: Store) -> Vault:
-    try:
-        return vault.with_label_key(_meta(store, _LABEL_KEY, vault.sealed_label_key()))
-    except Undecryptable as error:
-        raise ConfigError("The encryption keys at hand do not open what this store has encrypted.") from error
-
-
-def _opened(url: str) -> Store:
+def opened(url: str) -> Store:
+    """The store that a URL names. Raises `ConfigError`, `StoreUnavailable`."""
     try:
         return open_store(url)
     except ValueError as error:
         raise ConfigError(f"store: {error}") from error
+
+
+def _known(store: Store) -> str:
+    """The installation that a store is of, if it is of a schema that this version knows."""
+    installation = _meta(store, _INSTALLATION, new_id())
+    schema = _meta(store, _SCHEMA, SCHEMA)
+    if schema != SCHEMA:
+        raise ConfigError(f"The store is of schema {schema}, and this version knows {SCHEMA}.")
+    return installation
 
 
 def _meta(store: Store, key: str, value: str) -> str:

@@ -1,13 +1,13 @@
 """Encryption of credentials and secrets at rest: Fernet with several keys, the first of which encrypts.
 
 A key is rotated by putting the new one in front, letting every process have it, and taking the old
-one away once `rotate` has been over everything."""
+one away once `rotate` has been over everything (`zun_coe.keys`)."""
 
 from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_bytes
@@ -58,6 +58,14 @@ class Vault:
         anything of a short one to somebody who has no key."""
         return [hmac.digest(key, content, "sha256").hex() for key in self._keys]
 
+    def is_newest(self, sealed: str) -> bool:
+        """Whether the newest key opens it."""
+        try:
+            Fernet(self._keys[0]).decrypt(sealed.encode())
+        except InvalidToken:
+            return False
+        return True
+
     def rotate(self, sealed: str) -> str:
         """The same content under the newest key. Raises `Undecryptable`."""
         try:
@@ -66,25 +74,42 @@ class Vault:
             raise Undecryptable("no encryption key at hand opens this; was a key removed too early?") from error
 
 
+def new_key() -> str:
+    """A key that nobody has had."""
+    return Fernet.generate_key().decode()
+
+
+def keys_from_file(path: Path) -> list[str]:
+    """The keys in a file, the newest first. Raises `FileNotFoundError`."""
+    return path.read_text().replace(",", " ").split()
+
+
 def key_from_file(path: Path) -> str:
-    """The key in a file that only its owner reads; made, with a new key, where it is missing. The file is
+    """The newest key in a file that only its owner reads; made, with a new key, where it is missing. The file is
     whole from the moment that it is there, also when two processes make it at once."""
     if not path.exists():
-        _make_key_file(path)
-    return path.read_text().strip()
+        write_keys(path, [new_key()])
+    return keys_from_file(path)[0]
 
 
-def _make_key_file(path: Path) -> None:
+def write_keys(path: Path, keys: Sequence[str], *, replace: bool = False) -> None:
+    """Make a key file, which only its owner reads. One that is there is left alone unless it is to be replaced.
+    Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, draft = mkstemp(dir=path.parent, prefix=f".{path.name}-")  # 0600, as mkstemp makes all
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.write(Fernet.generate_key().decode())
+            file.write("\n".join(keys))
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, path)
+        if replace:
+            os.replace(draft, path)
+        else:
+            with suppress(FileExistsError):
+                os.link(draft, path)
     finally:
-        os.unlink(draft)
+        with suppress(FileNotFoundError):
+            os.unlink(draft)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -34,14 +34,6 @@ def commands() -> Iterator[click.Command]:
         yield _command(role, text)
 
 
-@click.command("key")
-def key() -> None:
-    """Print a new key for encryption_keys."""
-    from cryptography.fernet import Fernet
-
-    click.echo(Fernet.generate_key().decode())
-
-
 def meanings() -> dict[str, str]:
     """What each setting means: the text under its line in the source. Empty where there is no source."""
     try:

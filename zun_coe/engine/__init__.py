@@ -29,7 +29,7 @@ from zun_coe.model import Cluster, Intent, Service, Status
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache, Entry, Update
 from zun_coe.store.records import new_id
-from zun_coe.vault import Vault
+from zun_coe.vault import Undecryptable, Vault
 
 log = structlog.get_logger()
 
@@ -147,7 +147,7 @@ class Engine:
             runner = self._runners.get(cluster.id)
             leaving = cluster.id in self._leaving
         again = time.monotonic() >= self._unopened.get(cluster.id, math.inf)
-        if leaving or (runner is not None and _same(runner.cluster, cluster) and not again):
+        if leaving or (runner is not None and self._same(runner.cluster, cluster) and not again):
             return
         if runner is not None:  # a new one follows when its last call has ended
             self._end(cluster.id, release=False)
@@ -161,6 +161,19 @@ class Engine:
                 return
             self._runners[cluster.id] = runner
         runner.start()
+
+    def _same(self, running: Cluster, now: Cluster) -> bool:
+        """Whether what is open is what is registered: to encrypt credentials with another key changes nothing."""
+        fields = ("hosts", "endpoint", "node_endpoint", "namespace", "kind", "machine")
+        if any(getattr(running, f) != getattr(now, f) for f in fields):
+            return False
+        if running.credentials == now.credentials:
+            return True
+        try:
+            old, new = (self._tools.vault.open(one) for one in (running.credentials or "", now.credentials or ""))
+        except Undecryptable:
+            return False
+        return old == new
 
     def _opened(self, cluster: Cluster, tenure: Tenure) -> Adapter:
         """The adapter of a cluster. Where it can't be opened one that says why at every call, so that the cluster's
@@ -271,8 +284,3 @@ class Engine:
 
 def _hosts(entry: Entry | None) -> set[str | None]:
     return {i.host for i in cast(Status, entry.value).instances} if entry else set()
-
-
-def _same(running: Cluster, now: Cluster) -> bool:
-    fields = ("hosts", "endpoint", "node_endpoint", "namespace", "credentials", "kind", "machine")
-    return all(getattr(running, f) == getattr(now, f) for f in fields)

@@ -18,12 +18,12 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from threading import Event as StopEvent
-from urllib.parse import unquote
 
 import structlog
 
 from zun_coe.errors import Compacted, Fenced, OutcomeUnknown, StoreUnavailable
 from zun_coe.store import Batch, Condition, Delete, Lease, Operation, Page, Record, Store, rules
+from zun_coe.store.places import database
 from zun_coe.store.sqlite import log
 from zun_coe.store.sqlite.file import Readers, lock
 from zun_coe.store.sqlite.journal import Journal
@@ -71,10 +71,7 @@ class SqliteStore(Store):
     @classmethod
     def from_url(cls, url: str) -> SqliteStore:
         """The store of `sqlite:///relative.db` or `sqlite:////absolute.db`. Raises `ValueError`."""
-        path = unquote(url.removeprefix("sqlite:///"))
-        if not url.startswith("sqlite:///") or not path:
-            raise ValueError(f"{url!r} names no file: use sqlite:///FILE, with four slashes for an absolute path")
-        return cls(Path(path))
+        return cls(database(url))
 
     def get(self, key: str) -> Record | None:
         """See `Store`."""
