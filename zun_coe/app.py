@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import socket
+from collections.abc import Callable
 from functools import partial
 from threading import Thread
 from typing import Any, cast
@@ -17,6 +18,7 @@ from connexion.options import SwaggerUIOptions
 from connexion.resolver import RelativeResolver
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from zun_coe import systemd
 from zun_coe.api import problems
 from zun_coe.api.contract import document
 from zun_coe.api.envelope import Envelope
@@ -152,8 +154,9 @@ class _Uvicorn(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings, role: Role = "serve") -> None:
-    """Run the gateway until SIGTERM or SIGINT. Blocks. Raises `ConfigError`, `StoreUnavailable`."""
+def serve(settings: Settings, role: Role, begun: Callable[[Process], None]) -> None:
+    """Run the gateway until SIGTERM or SIGINT. Blocks. `begun` is called when it serves. Raises `ConfigError`,
+    `StoreUnavailable`."""
     must_be_permitted(settings)
     process = Process(settings, role)
     app = create_app(process.gateway, settings)
@@ -163,9 +166,12 @@ def serve(settings: Settings, role: Role = "serve") -> None:
     gc.freeze()
     gc.enable()
     _tell(process, settings, server.url)
+    begun(process)
+    systemd.notify(systemd.READY, f"STATUS=It serves at {server.url}")
     try:
         server.run()
     finally:
+        systemd.notify(systemd.STOPPING)
         process.stop()
 
 

@@ -58,6 +58,11 @@ class Process:
         self.cache.start()
         self._present.start()
 
+    def renew(self, settings: Settings) -> None:
+        """Use the encryption keys of new settings. Raises `ConfigError` where they don't open what the store has, and
+        `StoreUnavailable`; then the old ones stay."""
+        self.vault.take(_with_label_key(open_vault(settings), self.store))
+
     def stop(self) -> None:
         """End everything. Idempotent."""
         self._present.stop()

@@ -37,6 +37,10 @@ class Vault:
         """The same vault with the label key that `sealed_label_key` has made. Raises `Undecryptable`."""
         return Vault([key.decode() for key in self._keys], bytes.fromhex(self.open(sealed)["key"]))
 
+    def take(self, other: Vault) -> None:
+        """Use the keys of another one from now on."""
+        self._fernet, self._keys, self.label_key = other._fernet, other._keys, other.label_key
+
     def sealed_label_key(self) -> str:
         """A new label key, sealed."""
         return self.seal({"key": token_bytes(32).hex()})

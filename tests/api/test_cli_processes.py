@@ -17,10 +17,14 @@ from typing import IO, Any
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 
 from tests.api.conftest import Service
 from tests.real.waiting import wait_until
 from tests.simulated import Image, Outside
+from zun_coe.store import open_store
+from zun_coe.store.cache import Cache, Entry
+from zun_coe.vault import Undecryptable, Vault
 
 # The program, with signals as a terminal's foreground has them, however the tests were started.
 PROGRAM = """import signal
@@ -212,11 +216,7 @@ def test_serving_until_it_is_asked_to_end(start: Start, tmp_path: Path, number: 
 
 def begun(serving: subprocess.Popen[str]) -> dict[str, Any]:
     """What a gateway says when it has started."""
-    while line := line_of(serving.stderr):
-        told: dict[str, Any] = json.loads(line)
-        if told["event"] == "started":
-            return told
-    raise AssertionError("it has not started")
+    return next(told for told in _told(serving) if told["event"] == "started")
 
 
 @pytest.mark.parametrize("role", ["serve", "api", "engine"])
@@ -247,6 +247,105 @@ def test_what_it_says_when_it_has_started(start: Start, tmp_path: Path, listen: 
     serving.communicate(timeout=30)
 
 
+def test_a_hangup_reloads_and_never_ends_it(start: Start, tmp_path: Path) -> None:
+    """The level of the log and the encryption keys change; what needs a restart is named; nothing that is wrong is
+    taken. A service manager is told."""
+    config, store = tmp_path / "zun-coe.toml", f"sqlite:///{tmp_path / 'state.db'}"
+    old, new, foreign = (Fernet.generate_key().decode() for _ in range(3))
+
+    def configure(level: str, keys: str, workers: int = 4) -> None:
+        config.write_text(f'log_level = "{level}"\nencryption_keys = "{keys}"\nworkers = {workers}\n')
+
+    def hang_up() -> dict[str, Any]:
+        serving.send_signal(signal.SIGHUP)
+        return next(told for told in _told(serving) if told["event"].startswith("reload"))
+
+    configure("info", old)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "ZUN_COE_LOG_FORMAT": "json"}
+        serving = start("serve", "--listen", "0", "--config", str(config), "--store", store, env=environment)
+        url = begun(serving)["listen"]
+        assert manager.recv(1000).startswith(b"READY=1\nSTATUS=")
+        with httpx.Client(base_url=url, trust_env=False) as api:
+            configure("info", foreign)
+            assert "do not open" in hang_up()["error"]
+            configure("loud", new + "," + old)
+            assert "log_level" in hang_up()["error"]
+            config.write_text("nonsense")
+            assert "cannot be read" in hang_up()["error"]
+            assert api.post("/v1/secrets", json={"name": "old", "data": {"a": "b"}}).status_code == 201
+            configure("info", f"{new},{old}", workers=5)
+            assert hang_up()["needs_restart"] == "workers"
+            assert api.post("/v1/secrets", json={"name": "new", "data": {"a": "b"}}).status_code == 201
+            configure("error", f"{new},{old}")
+            serving.send_signal(signal.SIGHUP)
+            states = [manager.recv(1000).partition(b"\n")[0] for _ in range(10)]
+            assert states == [b"RELOADING=1", b"READY=1"] * 5
+            assert api.get("/healthz").status_code == 200
+        serving.terminate()
+        told = [line["path"] for line in _told(serving) if line["event"] == "request"]
+        assert told == ["/v1/secrets"], "the level is error by now"
+        assert manager.recv(1000) == b"STOPPING=1"
+    assert serving.wait(30) == 0
+    sealed = [s.value.data for s in _secrets(store)]
+    assert [_opens([key], each) for key in (old, new) for each in sealed] == [True, False, False, True]
+
+
+def test_a_hangup_before_it_serves_does_not_end_it(start: Start, tmp_path: Path) -> None:
+    environment = os.environ | {"ZUN_COE_LOG_FORMAT": "json"}
+    serving = start("serve", "--listen", "0", "--store", f"sqlite:///{tmp_path / 'state.db'}", env=environment)
+    handled = Path(f"/proc/{serving.pid}/status")
+
+    def heeds() -> bool:
+        caught = next(line for line in handled.read_text().splitlines() if line.startswith("SigCgt"))
+        return bool(int(caught.split()[1], 16) & 1 << (signal.SIGHUP - 1))
+
+    wait_until(heeds)
+    serving.send_signal(signal.SIGHUP)
+    begun(serving)
+    assert next(_told(serving))["event"] == "reloaded"
+    serving.terminate()
+    serving.communicate(timeout=30)
+    assert serving.returncode == 0
+
+
+def test_it_serves_on_when_nobody_reads_its_log(start: Start, tmp_path: Path) -> None:
+    environment = os.environ | {"ZUN_COE_LOG_FORMAT": "json"}
+    serving = start("serve", "--listen", "0", "--store", f"sqlite:///{tmp_path / 'state.db'}", env=environment)
+    url = begun(serving)["listen"]
+    assert serving.stderr is not None
+    serving.stderr.close()
+    serving.stderr = None
+    with httpx.Client(base_url=url, trust_env=False) as api:
+        assert [api.get("/v1/apps").status_code for _ in range(3)] == [200, 200, 200]
+    serving.terminate()
+    assert serving.wait(30) == 0
+
+
+def _told(serving: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    while line := line_of(serving.stderr):
+        yield json.loads(line)
+
+
+def _secrets(url: str) -> list[Entry]:
+    store = open_store(url)
+    cache = Cache(store)
+    cache.start()
+    found = sorted(cache.list("secret/"), key=lambda entry: entry.created)
+    cache.close()
+    store.close()
+    return found
+
+
+def _opens(keys: list[str], sealed: str) -> bool:
+    try:
+        return bool(Vault(keys).open(sealed))
+    except Undecryptable:
+        return False
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -269,7 +368,5 @@ def test_a_wrong_setting_is_one_sentence(start: Start, tmp_path: Path, option: s
 
 
 def test_a_key_that_the_gateway_takes(start: Start) -> None:
-    from zun_coe.vault import Vault
-
     key, _ = start("key").communicate(timeout=20)
     assert Vault([key.strip()]).open(Vault([key.strip()]).seal({"a": 1})) == {"a": 1}

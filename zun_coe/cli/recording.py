@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
@@ -16,11 +17,45 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 FORMATS = ("console", "json")
 
 
-def record(settings: Settings) -> None:
-    """Set up the log of this process, that of the libraries included. Raises `ConfigError`."""
+class _Logger(structlog.make_filtering_bound_logger(logging.DEBUG)):  # type: ignore[misc]  # a base that is made
+    """Tells what is of the level in force, which may change: structlog's own loggers keep that of their first use."""
+
+    least = logging.INFO
+
+    def _proxy_to_logger(self, method_name: str, event: str | None = None, **more: Any) -> Any:
+        if LEVELS.get(method_name, logging.CRITICAL) < _Logger.least:
+            return None
+        return super()._proxy_to_logger(method_name, event, **more)
+
+
+class _Stderr:
+    """The standard error. That nobody reads it any more, or that its terminal is gone, is no reason to fail."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+
+def level_of(settings: Settings) -> int:
+    """The level of the log. Raises `ConfigError`."""
     level = LEVELS.get(settings.log_level)
     if level is None:
         raise ConfigError(f"log_level = {settings.log_level!r} is not known: use {', '.join(LEVELS)}.")
+    return level
+
+
+def set_level(level: int) -> None:
+    """Tell from now on what is of this level, or above."""
+    _Logger.least = level
+
+
+def record(settings: Settings) -> None:
+    """Set up the log of this process, that of the libraries included. Raises `ConfigError`."""
+    set_level(level_of(settings))
     if settings.log_format not in FORMATS:
         raise ConfigError(f"log_format = {settings.log_format!r} is not known: use {', '.join(FORMATS)}.")
     shared: list[Any] = [
@@ -31,8 +66,10 @@ def record(settings: Settings) -> None:
     renderers = _renderers(settings.log_format)
     structlog.configure(
         processors=[*shared, structlog.processors.StackInfoRenderer(), *renderers],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),  # a line for each request: it must be quick
+        wrapper_class=_Logger,
+        logger_factory=structlog.WriteLoggerFactory(
+            file=cast(TextIO, _Stderr())
+        ),  # a line for each request: it must be quick
         cache_logger_on_first_use=True,
     )
     _libraries(shared, renderers)
@@ -60,6 +97,6 @@ def _libraries(shared: list[Any], renderers: list[Any]) -> None:
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(cast(TextIO, _Stderr()))
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)

@@ -16,6 +16,7 @@ import click
 
 from zun_coe.cli.failures import Away, Misuse
 from zun_coe.cli.recording import record
+from zun_coe.cli.reloading import Reloading
 from zun_coe.config import ConfigError, Settings, load
 from zun_coe.errors import StoreError
 
@@ -77,15 +78,21 @@ def _shown(default: Any) -> str:
 
 def _serve(role: Role, config: Path | None, given: dict[str, Any]) -> None:
     """Serve until told to stop. What an operator got wrong is said in one sentence."""
+
+    def read() -> Settings:
+        return load(file=config, command_line=given)
+
+    reloading = Reloading(read)
     with catch_warnings():
         simplefilter("ignore", DeprecationWarning)  # of connexion's imports, which an operator can't change
         simplefilter("ignore", UserWarning)
         from zun_coe.app import serve  # only here: the user's commands start faster without a web framework
+
     try:
-        settings = load(file=config, command_line=given)
+        settings = read()
         record(settings)
         _end_in_order()
-        serve(settings, role)
+        serve(settings, role, lambda process: reloading.begin(settings, process.renew))
     except ConfigError as error:
         raise Misuse(str(error)) from error
     except StoreError as error:
