@@ -290,5 +290,6 @@ OTHERS: Mapping[str, str] = {
     "unreachable": "BackendUnreachable",
     "exchanged": "BackendChanged",
     "forbidden": "PermissionDenied",
+    "contested": "Contested",
 }
 """Those, with their reasons."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.api_server import ApiServer, Handler, failing, sending, streaming
+from tests.faults.json_patch import patched
 
 Json = dict[str, Any]
 
@@ -55,8 +57,12 @@ class Stored(ApiServer):
             found = self.objects.pop(key, None)
             return (failing(404, "not found") if found is None else sending(found))(handler)
         object = json.loads(asked.body)
+        if isinstance(object, list):
+            object = patched(self.objects[key], object)
+            if object["metadata"]["resourceVersion"] != self.objects[key]["metadata"]["resourceVersion"]:
+                return sending({"kind": "Status", "code": 409, "reason": "Conflict"}, 409)(handler)
         key = (*key[:2], key[2] or object["metadata"]["name"])
-        object = self.admitted(key, object)
+        object = self.admitted(key, copy.deepcopy(object))
         return sending(object if "dryRun" in asked.params else self._keep(key, object))(handler)
 
     def _keep(self, key: Key, object: Json) -> Json:

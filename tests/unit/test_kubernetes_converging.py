@@ -114,7 +114,7 @@ def test_a_variable_that_others_add_to_a_container_of_ours_is_taken_out() -> Non
     assert isinstance(change, Strip)
     assert change.patch == [
         {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
-        {"op": "replace", "path": "/spec/template/spec/containers/0/env", "value": [{"name": "A", "value": "1"}]},
+        {"op": "remove", "path": "/spec/template/spec/containers/0/env/0"},
     ]
 
 
@@ -125,7 +125,7 @@ def test_a_port_that_takes_the_name_of_ours_makes_room_first() -> None:
     live[key_of(wanted)] |= {"spec": {"ports": [port | {"port": 81, "nodePort": 31000}]}}
     strip, send = plan([wanted], live).changes
     assert isinstance(strip, Strip)
-    assert strip.lists == {"/spec/ports": [port | {"nodePort": 31000}]}
+    assert strip.operations == [{"op": "replace", "path": "/spec/ports", "value": [port | {"nodePort": 31000}]}]
     assert isinstance(send, Send)
     live[key_of(wanted)] |= {"spec": {"ports": [port, {"name": "metrics", "port": 99, "protocol": "TCP"}]}}
     assert plan([wanted], live) == Plan()

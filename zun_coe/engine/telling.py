@@ -53,7 +53,8 @@ def event(intent: Any, subject: str, type: str, message: str, now: datetime, **f
 def corrected(intent: Intent, drift: Sequence[Drift], now: datetime) -> Event:
     """What somebody has changed behind the gateway's back, told before it is put right."""
     named = ", ".join(d.pointer for d in drift[:3]) + (f" and {len(drift) - 3} more" if len(drift) > 3 else "")
-    message = f"Somebody changed {named} past the gateway; it is put right."
+    managers = " and ".join(dict.fromkeys(d.manager for d in drift if d.manager)) or "Somebody"
+    message = f"{managers} changed {named} past the gateway; it is put right."
     data = {"differences": [capped(plain(d)) for d in drift[:ITEMS]]}
     return event(intent, intent.noun, "DriftCorrected", message, now, level="warning", data=data)
 

@@ -26,6 +26,7 @@ ADVICE = {
     "BackendChanged": "Another engine answers at the cluster's address than before; its operator has to look.",
     "PermissionDenied": "The cluster's credentials may not do this; its operator has to look.",
     "RolloutStuck": "Look at the newest replicas; go back with a rollback, or change the specification.",
+    "Contested": "Find out what changes it (the message names it, as far as the cluster records that), and stop that.",
     "Pulling": "The image is being fetched; wait.",
     "Error": "The message and the evidence are all that the engine said.",
 }

@@ -25,11 +25,13 @@ class Endpoint(Value, frozen=True, kw_only=True):
 
 
 class Drift(Value, frozen=True, kw_only=True):
-    """A field that somebody changed behind the gateway's back."""
+    """A field that somebody changed behind the gateway's back. `manager`: who set it, as far as the backend records
+    that (None: it does not)."""
 
     pointer: str
     wanted: Any = None
     found: Any = None
+    manager: str | None = None
 
 
 class Instance(Value, frozen=True, kw_only=True):

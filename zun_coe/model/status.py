@@ -50,6 +50,7 @@ Reason = Literal[
     "BackendChanged",
     "BackendUnreachable",
     "RolloutStuck",
+    "Contested",
     "Error",
     "Pulling",
 ]
@@ -61,8 +62,8 @@ _DEFINITE = frozenset({"InvalidSpec", "ImageNotFound"})
 GRACE = 10.0
 """Seconds for which a reason that might go away by itself is waited out, unless somebody asks otherwise."""
 
-# What keeps a replica that serves from moving to another host.
-_HOLDING = frozenset({"Unschedulable", "ImageNotFound", "ImagePullFailed", "PortConflict"})
+# What keeps a replica that serves from moving to another host, or from being as it should.
+_HOLDING = frozenset({"Unschedulable", "ImageNotFound", "ImagePullFailed", "PortConflict", "Contested"})
 
 _STATES: dict[str, Phase] = {
     "pending": "Pending",

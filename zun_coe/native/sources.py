@@ -22,6 +22,7 @@ SOURCES: Mapping[str, str] = {
     "BackendChanged": "The ID that the engine of a host gives itself.",
     "BackendUnreachable": "No host of the cluster answers; of a replica: its host does not.",
     "RolloutStuck": "The gateway's own verdict.",
+    "Contested": "It does not occur: what was changed is made anew, after growing delays.",
     "Error": "Anything else that the engine said.",
     "Pulling": "The gateway has the host pull the image.",
 }

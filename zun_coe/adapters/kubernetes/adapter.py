@@ -6,18 +6,17 @@ may be lost at any time and only costs a few calls."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from threading import Event as StopEvent
 from typing import Any, ClassVar
 
 import msgspec
 
 from zun_coe.adapters import Adapter, Again, Connection, Done, Foreign, LogOptions, LogStream, Offer, Outcome, Wait
+from zun_coe.adapters.contests import Contests
 from zun_coe.adapters.fields import Accounting
 from zun_coe.adapters.hints import Hints
 from zun_coe.adapters.kubernetes import (
     describing,
-    managing,
     manifest,
     naming,
     paths,
@@ -27,17 +26,17 @@ from zun_coe.adapters.kubernetes import (
     watching,
 )
 from zun_coe.adapters.kubernetes.client import Client
-from zun_coe.adapters.kubernetes.converging import BODIES, Erase, Json, Key, Plan, Send, Strip, key_of, plan
+from zun_coe.adapters.kubernetes.converging import BODIES, Erase, Json, Key, Plan, key_of, plan
 from zun_coe.adapters.kubernetes.drifting import Insisted, Remembered
 from zun_coe.adapters.kubernetes.fields import FIELDS
 from zun_coe.adapters.kubernetes.finding import Finder, Sight
 from zun_coe.adapters.kubernetes.logs import pod_logs
-from zun_coe.adapters.kubernetes.namespaces import Namespaces
 from zun_coe.adapters.kubernetes.permissions import Permissions
+from zun_coe.adapters.kubernetes.sending import Sender
 from zun_coe.adapters.kubernetes.settling import Settled, versioned
 from zun_coe.adapters.kubernetes.sources import SOURCES
 from zun_coe.adapters.kubernetes.takeover import Takeover
-from zun_coe.errors import Absent, FieldProblem, Invalid, Unavailable
+from zun_coe.errors import FieldProblem, Unavailable
 from zun_coe.model import ClusterInfo, Drift, Observation, Workload, WorkloadRef
 
 POLL = 1.0
@@ -47,8 +46,6 @@ SETTLING = 0.25
 EACH, MOST = 0.05, 0.5
 """While several pods are to become ready, so many seconds for each but one of them are between two looks, and so many
 at most: one by one they change nothing that anybody waits for."""
-REMINDING = 10
-"""How often a kubelet is reminded of a pod, in seconds."""
 ROUNDS = 4
 """So often a step plans anew at most: what follows an owner is sent when the owner is there."""
 
@@ -64,12 +61,12 @@ class KubernetesAdapter(Adapter):
         self._client = Client(connection)
         self._permissions = Permissions(self._client, connection.namespace, connection.parallelism)
         self._finder = Finder(self._client, connection)
-        self._namespaces = Namespaces(self._client, connection)
         self._takeover = Takeover(self._client, connection)
         self._hints, self._settled = Hints(), Settled()
         self._seen: dict[str, tuple[Observation, Sight]] = {}
         self._drift: dict[str, tuple[Drift, ...]] = {}
-        self._insisted, self._remembered = Insisted(self._client), Remembered()
+        self._insisted, self._remembered, self._contests = Insisted(self._client), Remembered(), Contests()
+        self._sender = Sender(self._client, self._finder, connection, self._insisted)
 
     @classmethod
     def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
@@ -107,14 +104,15 @@ class KubernetesAdapter(Adapter):
         left = [o for (kind, _), o in sight.live.items() if kind != "PersistentVolumeClaim"]
         self._remembered.forget(ref.id)
         self._settled.forget(ref.id)
+        self._contests.forget(ref.id)
         self._finder.doubt(ref)
         if not left and not sight.found.pods:
             self._drift.pop(ref.id, None)
             return Done()
-        self._let_go(sight)
+        self._sender.let_go(sight)
         for step in plan([], sight.live).changes:
             if isinstance(step, Erase):
-                self._erase(self._finder.namespace_of(ref), step)
+                self._sender.erase(self._finder.namespace_of(ref), step)
         return Wait(POLL)
 
     def remove_volume(self, name: str, id: str, project: str) -> None:
@@ -159,14 +157,14 @@ class KubernetesAdapter(Adapter):
     def _converge(self, workload: Workload, sight: Sight) -> Outcome:
         """One step from what was seen."""
         ref, live = workload.ref, dict(sight.live)
-        self._let_go(sight)
+        self._sender.let_go(sight)
         wanted = manifest.render(workload, self._target(ref))
         live |= self._claims(ref, wanted, live)
         if workload.adopted is not None:
             live |= self._takeover.prepared(workload, wanted, live)
         new, changed = self._begins(workload, live), False
         for _ in range(ROUNDS):
-            step = plan(wanted, live, self._insisted.known)
+            step, left = self._plan(ref, wanted, live)
             if ref.id not in self._drift:
                 if self._insisted.ask(step.changed):
                     continue
@@ -175,17 +173,36 @@ class KubernetesAdapter(Adapter):
                     return Again()
             if not step.changes:
                 break
-            if not self._carry_out(ref, step, live):
+            if not self._sender.carry_out(ref, step, live):
                 return Wait(POLL)
             changed = True
-        self._drift.pop(ref.id, None)
+        self._contests.corrected(ref.id, self._drift.pop(ref.id, ()))
         self._remembered.keep(ref.id, wanted, live)
         if step.waiting:
             return Wait(POLL)
         if changed:
             return Wait(SETTLING) if new else Again()
+        return self._at_rest(workload, wanted, sight, left)
+
+    def _at_rest(self, workload: Workload, wanted: Sequence[Json], sight: Sight, left: Sequence[Drift]) -> Outcome:
+        """Nothing is to be sent. `left`: what is not as wanted, and is left so for now."""
+        if left:
+            return self._contests.waiting(workload.ref.id, left)
         self._settled.keep(workload, wanted, sight.found)
         return Done()
+
+    def _plan(self, ref: WorkloadRef, wanted: Sequence[Json], live: Mapping[Key, Json]) -> tuple[Plan, Sequence[Drift]]:
+        """What to do, and which differences to leave alone for now since they came back too often."""
+        known = self._insisted.known
+        step = plan(wanted, live, known)
+        left = [(one, d) for one in step.changed for d in one.told if self._contests.left(ref.id, d)]
+        if not left:
+            return step, ()
+        kept = {uid: tuple(drifts) for uid, drifts in known.items()}
+        for one, drift in left:
+            uid = one.there["metadata"]["uid"]
+            kept[uid] = (*kept.get(uid, ()), one.found[one.told.index(drift)])
+        return plan(wanted, live, kept), [drift for _, drift in left]
 
     def _claims(self, ref: WorkloadRef, wanted: Sequence[Json], live: Mapping[Key, Json]) -> Mapping[Key, Json]:
         """Those that are there, where one is wanted that nothing of the workload uses yet."""
@@ -218,78 +235,13 @@ class KubernetesAdapter(Adapter):
             known = self._seen.pop(ref.id)
         return known[1]
 
-    def _carry_out(self, ref: WorkloadRef, step: Plan, live: dict[Key, Json]) -> bool:
-        """Send what a plan says, and keep what became of it in `live`. False where something must be gone first."""
-        namespace = self._finder.namespace_of(ref)
-        if ref.place is None and not self._namespaces.ensure(ref.project):
-            return False
-        for change in step.changes:
-            if isinstance(change, Erase):
-                self._erase(namespace, change)
-        try:
-            for change in step.changes:
-                if not isinstance(change, Erase):
-                    live[key_of(change.object)] = self._send(ref, change, live)
-        except Absent as error:
-            self._namespaces.forget(ref.project)
-            raise Unavailable(f"The namespace {namespace} is not there any more.", "Error", error.evidence) from error
-        return not any(isinstance(change, Erase) for change in step.changes)
-
-    def _send(self, ref: WorkloadRef, change: Send | Strip, live: Mapping[Key, Json]) -> Json:
-        """Have an object as a change says; it as it is then. What has lost our labels is given back as it is: it is
-        to be planned for first."""
-        object, where = change.object, paths.path_of(change.object)
-        known = key_of(object) in live
-        there = None if known else self._finder.there(object)
-        if there is not None and _stripped(object, there):
-            return there
-        if object["kind"] == "Secret":
-            self._finder.doubt(ref)
-        if isinstance(change, Strip):
-            answer = self._client.patch(where, change.patch)
-        else:
-            answer = self._client.apply(where, object)
-        self._insisted.learn(change, answer, new=not known and there is None)
-        return answer
-
     def _gone(self, ref: WorkloadRef, wanted: Sequence[Json], live: Mapping[Key, Json]) -> Sequence[Drift]:
         """What others have taken away. What has lost its labels alone is still there."""
         gone = self._remembered.gone(ref.id, wanted, live)
         return [drift for object, drift in gone if self._finder.there(object) is None]
-
-    def _let_go(self, sight: Sight) -> None:
-        """Forget the pods that are kept for nothing, and have those remembered that should have ended."""
-        for pod in survey.overdue(sight.found):
-            place = paths.path("Pod", pod.metadata.name, pod.metadata.namespace)
-            self._client.delete(place, propagation="Background", grace=0, uid=pod.metadata.uid)
-        for pod in survey.forgotten(sight.found):
-            now = sight.found.at.replace(second=sight.found.at.second // REMINDING * REMINDING, microsecond=0)
-            metadata = {"uid": pod.metadata.uid, "annotations": {naming.REMINDED: now.isoformat()}}
-            with suppress(Absent):
-                place = paths.path("Pod", pod.metadata.name, pod.metadata.namespace)
-                self._client.patch(place, {"metadata": metadata})
-
-    def _erase(self, namespace: str, step: Erase) -> None:
-        self._client.delete(paths.path(step.kind, step.name, namespace), uid=step.uid)
 
 
 def _patience(seen: Observation) -> float:
     """How many seconds may pass between two looks."""
     missing = (seen.desired or 0) - sum(instance.ready for instance in seen.instances)
     return min(EACH * max(missing - 1, 0), MOST)
-
-
-def _stripped(object: Json, there: Json) -> bool:
-    """Whether an object is ours by all but some labels, which somebody took from it. Raises `Invalid` where its name
-    is somebody else's: that is never taken over."""
-    labels, expected = there["metadata"].get("labels") or {}, object["metadata"]["labels"]
-    wrong = [name for name in (*naming.OWNERSHIP, naming.ID) if labels.get(name) != expected.get(name)]
-    lost = not any(name in labels for name in wrong)
-    if wrong and lost and managing.ours(there["metadata"].get("managedFields") or ()):
-        return True
-    if any(name in naming.OWNERSHIP for name in wrong):
-        kind, name = key_of(object)
-        namespace = object["metadata"]["namespace"]
-        told = f"There is a {kind} {name} in the namespace {namespace} already, made by others."
-        raise Invalid(told, evidence={"kind": kind, "name": name, "namespace": namespace})
-    return False

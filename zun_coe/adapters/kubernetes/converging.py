@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from zun_coe.adapters.kubernetes import naming
-from zun_coe.adapters.kubernetes.difference import added, differences, immutable, without
+from zun_coe.adapters.kubernetes import managing, naming
+from zun_coe.adapters.kubernetes.additions import MASK, added, correction, manager_of
+from zun_coe.adapters.kubernetes.difference import differences, immutable
 from zun_coe.model import Drift
 
 Json = dict[str, Any]
@@ -49,18 +50,17 @@ class Erase:
 
 @dataclass(frozen=True)
 class Strip:
-    """Have this very object without what others have added where that cannot stay, unless it was changed meanwhile.
-    `lists`: how the lists are to be in which that was, by their pointers."""
+    """Have this very object without what others have added, and otherwise as it says, unless it was changed meanwhile.
+    `operations`: of a JSON patch."""
 
     object: Json
     version: str
-    lists: Json
+    operations: Sequence[Json]
 
     @property
     def patch(self) -> list[Json]:
-        """It as a JSON patch."""
-        version = {"op": "replace", "path": "/metadata/resourceVersion", "value": self.version}
-        return [version, *({"op": "replace", "path": where, "value": items} for where, items in self.lists.items())]
+        """The whole patch, which fails with a conflict for an object of another version."""
+        return [{"op": "replace", "path": "/metadata/resourceVersion", "value": self.version}, *self.operations]
 
 
 Change = Send | Erase | Strip
@@ -74,6 +74,19 @@ class Changed:
     there: Json
     found: tuple[Drift, ...]
 
+    @property
+    def told(self) -> tuple[Drift, ...]:
+        """The same for people: with the manager, and pointers that begin with the kind and the name of the object."""
+        return tuple(
+            Drift(
+                pointer=place_of(key_of(self.object)) + drift.pointer,
+                wanted=drift.wanted,
+                found=drift.found,
+                manager=manager_of(self.there, drift.pointer),
+            )
+            for drift in self.found
+        )
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -86,12 +99,8 @@ class Plan:
 
     @property
     def drift(self) -> tuple[Drift, ...]:
-        """The same for people: the pointers begin with the kind and the name of the object."""
-        return tuple(
-            Drift(pointer=place_of(key_of(one.object)) + drift.pointer, wanted=drift.wanted, found=drift.found)
-            for one in self.changed
-            for drift in one.found
-        )
+        """What others have changed, for people."""
+        return tuple(drift for one in self.changed for drift in one.told)
 
 
 def key_of(object: Mapping[str, Any]) -> Key:
@@ -121,7 +130,7 @@ def plan(wanted: Sequence[Json], live: Mapping[Key, Json], kept: Kept = _NOTHING
         else:
             known = kept.get(there["metadata"].get("uid", ""), ())
             found = tuple(drift for drift in otherwise(object, there) if drift not in known)
-            if found and _digest_of(there) == _digest_of(object):
+            if found and _touched(object, there):
                 changed.append(Changed(object, there, found))
             changes += _correction(object, there, found)
     changes += _surplus(wanted, live)
@@ -192,9 +201,10 @@ def otherwise(object: Json, there: Json) -> tuple[Drift, ...]:
 
 def stripping(object: Json, there: Json, found: Sequence[Drift]) -> Strip | None:
     """What takes away what others have added, None where there is nothing of that."""
-    surplus = [drift for drift in added(object, there) if drift in found]
-    version = there["metadata"].get("resourceVersion", "")
-    return Strip(object, version, without(object, there, surplus)) if surplus else None
+    if not any(drift in found for drift in added(object, there)):
+        return None
+    shown = [drift for drift in found if drift.wanted != MASK]  # applying sets the values of Secrets
+    return Strip(object, there["metadata"].get("resourceVersion", ""), correction(object, there, shown))
 
 
 def _correction(object: Json, there: Json, found: Sequence[Drift]) -> Iterator[Change]:
@@ -214,6 +224,14 @@ def _stays(object: Json) -> bool:
 
 def _erase(there: Json) -> Erase:
     return Erase(there["kind"], there["metadata"]["name"], there["metadata"]["uid"])
+
+
+def _touched(object: Json, there: Json) -> bool:
+    """Whether others have changed what we sent last: it is otherwise beside the same digest, or the digest is not ours
+    any more, as after `kubectl rollout undo`, which brings back that of an older template."""
+    entries = there["metadata"].get("managedFields") or ()
+    kept = managing.owns(entries, "f:metadata", "f:annotations", f"f:{naming.APPLIED}")
+    return kept is False or _digest_of(there) == _digest_of(object)
 
 
 def _digest_of(object: Json) -> str | None:

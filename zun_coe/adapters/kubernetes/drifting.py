@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from zun_coe.adapters.kubernetes import paths
+from zun_coe.adapters.kubernetes.additions import added, additions
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.converging import (
     BODIES,
@@ -23,7 +24,6 @@ from zun_coe.adapters.kubernetes.converging import (
     place_of,
     stripping,
 )
-from zun_coe.adapters.kubernetes.difference import added
 from zun_coe.errors import Denied, Invalid
 from zun_coe.model import Drift
 
@@ -67,7 +67,7 @@ class Insisted:
         if (strip := stripping(object, one.there, one.found)) is None:
             return left
         then = self._client.patch(where, strip.patch, dry_run=True)
-        return [*left, *added(object, then)]
+        return [*left, *(extra.drift for extra in additions(object, one.there) if extra.remains(then))]
 
     def _another(self, pod: Json) -> Json:
         """What the server would make of a pod that it does not have."""

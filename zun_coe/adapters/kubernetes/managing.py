@@ -16,12 +16,43 @@ Entry = Mapping[str, Any]
 
 _CONTROLLERS = "kube-controller-manager"
 """Which sets the replicas of a Deployment for autoscalers alone."""
+_OWN_MACHINERY = frozenset({_CONTROLLERS, "cloud-controller-manager", "kube-scheduler", "kubelet"})
+"""Kubernetes' own: what they set is theirs to set."""
 
 
 def ours(entries: Sequence[Entry]) -> Mapping[str, Any]:
     """The fields that our own applying has set."""
     found = (e.get("fieldsV1", {}) for e in entries if _is_ours(e))
     return next(found, {})
+
+
+def ours_of(live: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same of an object."""
+    return ours(_entries(live))
+
+
+def others(live: Mapping[str, Any]) -> list[Entry]:
+    """What everybody else has set in an object: people and their tools. Not what Kubernetes' own machinery sets, nor
+    the status."""
+    left_out = _OWN_MACHINERY | {FIELD_MANAGER}
+    return [e for e in _entries(live) if e.get("manager") not in left_out and not e.get("subresource")]
+
+
+def patched(live: Mapping[str, Any]) -> list[Entry]:
+    """What we ourselves have set by what is no applying, which is recorded apart, with the defaults of what was new."""
+    return [e for e in _entries(live) if e.get("manager") == FIELD_MANAGER and not _is_ours(e)]
+
+
+def owns(entries: Sequence[Entry], *path: str) -> bool | None:
+    """Whether our own applying has set a field, and nobody has changed it since; None where we never applied."""
+    if not any(_is_ours(entry) for entry in entries):
+        return None
+    fields: Any = ours(entries)
+    for name in path:
+        fields = fields.get(name)
+        if fields is None:
+            return False
+    return True
 
 
 def given_up(entries: Sequence[Entry], fields: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -43,6 +74,10 @@ def scaled_by(entries: Sequence[Entry]) -> str | None:
         if sets and by_scale and not manager.startswith("kubectl"):
             return manager
     return None
+
+
+def _entries(live: Mapping[str, Any]) -> Sequence[Entry]:
+    return live.get("metadata", {}).get("managedFields") or ()
 
 
 def _is_ours(entry: Entry) -> bool:

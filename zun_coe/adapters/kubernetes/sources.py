@@ -25,6 +25,7 @@ SOURCES: Mapping[str, str] = {
     "BackendChanged": "The uid of the namespace kube-system, or of the one that the cluster was registered with.",
     "BackendUnreachable": "The API server does not answer; of a replica: the lease of its node has run out.",
     "RolloutStuck": "The gateway's own verdict, or ProgressDeadlineExceeded of the Deployment.",
+    "Contested": "The gateway's own verdict, on a field that others set again and again: see `managedFields`.",
     "Error": "Anything else, such as FailedCreatePodSandBox.",
     "Pulling": "The last event of a container that waits is Pulling.",
 }
