@@ -61,7 +61,8 @@ class Process:
     def renew(self, settings: Settings) -> None:
         """Use the encryption keys of new settings. Raises `ConfigError` where they don't open what the store has, and
         `StoreUnavailable`; then the old ones stay."""
-        self.vault.take(_with_label_key(open_vault(settings), self.store))
+        keys.must_be_given(settings)
+        self.vault.take(open_vault(settings, self.store))
 
     def stop(self) -> None:
         """End everything. Idempotent."""

@@ -270,7 +270,7 @@ def test_a_hangup_reloads_and_never_ends_it(start: Start, tmp_path: Path) -> Non
         assert manager.recv(1000).startswith(b"READY=1\nSTATUS=")
         with httpx.Client(base_url=url, trust_env=False) as api:
             configure("info", foreign)
-            assert "do not open" in hang_up()["error"]
+            assert "does not open" in hang_up()["error"]
             configure("loud", new + "," + old)
             assert "log_level" in hang_up()["error"]
             config.write_text("nonsense")

@@ -27,6 +27,10 @@ JSON = "application/json"
 Form = Literal["text", "lines", "list"]
 _FORMS: Mapping[str, Form] = {"text/plain": "text", NDJSON: "lines", JSON: "list"}
 _MEDIA_TYPES: Mapping[Form, str] = {"text": TEXT, "lines": NDJSON, "list": JSON}
+LONGEST = 1 << 20
+"""Bytes of a line of text that is put together from its pieces; of a longer one each part has its beginning anew."""
+HELD = 8 << 20
+"""Bytes of all lines that are being put together for one client."""
 EPOCH = datetime.fromtimestamp(0, UTC)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -94,20 +98,26 @@ def since_of(text: str, now: datetime) -> datetime:
 
 
 class Writer:
-    """Lines as they go out."""
+    """Lines as they go out. Engines cut long lines; as text, where each line begins with its container or its time,
+    they are put together again, since pieces of others may stand between theirs."""
 
     def __init__(self, wanted: Wanted, sources: LogSources) -> None:
         self._wanted, self._sources = wanted, sources
         self._written = False
+        self._pieces: dict[tuple[str, str], list[bytes]] = {}  # of unfinished lines, by instance and stream
+        self._held = 0
 
     def line(self, instance: Instance, line: LogLine) -> bytes:
         """One line of a container."""
         if self._wanted.form != "text":
             return self._json(self._told(instance, line))
-        before = f"{self._name(instance)} " if self._wanted.merged else ""
-        if self._wanted.timestamps and line.at is not None:
-            before += f"{timestamp(line.at.astimezone(UTC))} "
-        return before.encode() + line.text + (b"" if line.partial and not before else b"\n")
+        if not self._wanted.merged and not self._wanted.timestamps:
+            return line.text + (b"" if line.partial else b"\n")
+        return self._put_together(instance, line)
+
+    def rest(self, instance: Instance) -> bytes:
+        """What there is of unfinished lines of an instance that writes no more."""
+        return b"".join(self._taken(key) for key in list(self._pieces) if key[0] == instance.native_id)
 
     def failure(self, instance: Instance, error: BackendError) -> bytes:
         """That a container can't be read, in the place of its lines."""
@@ -118,8 +128,27 @@ class Writer:
     def end(self) -> bytes:
         """What belongs behind the last line."""
         if self._wanted.form != "list":
-            return b""
+            return b"".join(self._taken(key) for key in list(self._pieces))
         return b"]\n" if self._written else b"[]\n"
+
+    def _put_together(self, instance: Instance, line: LogLine) -> bytes:
+        key = (instance.native_id, line.stream)
+        pieces = self._pieces.setdefault(key, [])
+        pieces.append(line.text if pieces else self._beginning(instance, line) + line.text)
+        self._held += len(pieces[-1])
+        long = sum(map(len, pieces)) >= LONGEST or self._held >= HELD
+        return b"" if line.partial and not long else self._taken(key)
+
+    def _beginning(self, instance: Instance, line: LogLine) -> bytes:
+        before = f"{self._name(instance)} " if self._wanted.merged else ""
+        if self._wanted.timestamps and line.at is not None:
+            before += f"{timestamp(line.at.astimezone(UTC))} "
+        return before.encode()
+
+    def _taken(self, key: tuple[str, str]) -> bytes:
+        text = b"".join(self._pieces.pop(key))
+        self._held -= len(text)
+        return text + b"\n"
 
     def _json(self, told: Mapping[str, Any]) -> bytes:
         text = msgspec.json.encode(told)
@@ -151,6 +180,7 @@ def written(item: Item, writer: Writer) -> bytes:
     """An item as it goes out: nothing for what only tells how a stream goes."""
     if isinstance(item, Line):
         return writer.line(item.instance, item.line)
-    if isinstance(item, Ended) and item.error is not None:
-        return writer.failure(item.instance, item.error)
+    if isinstance(item, Ended):
+        failure = writer.failure(item.instance, item.error) if item.error is not None else b""
+        return writer.rest(item.instance) + failure
     return b""
