@@ -261,6 +261,15 @@ class TestHealth:
         assert only.evidence["exit_code"] == 3
         assert len(driver.see(workload.ref).instances) == 1
 
+    def test_memory_that_a_child_runs_out_of_is_not_the_end_of_its_parent(self, driver: Driver) -> None:
+        """The engine says OOMKilled of a process that went on and ended well."""
+        script = "(head -c 60m /dev/zero | tail) > /dev/null; exit 0"
+        workload = container(template(script, memory="16Mi", restart="never"))
+        seen = driver.until(workload, lambda seen: seen.instances and seen.instances[0].state == "exited")
+        (only,) = seen.instances
+        assert (only.exit_code, only.reason) == (0, None)
+        assert only.evidence in ({"out_of_memory": True}, {}), "engines miss it now and then"
+
     def test_memory_that_runs_out_is_told(self, driver: Driver) -> None:
         eater = container(template("head -c 60m /dev/zero | tail > /dev/null", memory="16Mi", restart="never"))
         seen = driver.until(eater, lambda seen: seen.instances and seen.instances[0].state == "exited")

@@ -162,6 +162,14 @@ def test_a_network_that_cannot_be_made_is_told() -> None:
 
 
 class TestCrashes:
+    @pytest.mark.parametrize("code", [0, 1, 143])
+    def test_memory_that_a_child_ran_out_of_ended_nothing(self, code: int) -> None:
+        """Runtimes say OOMKilled whichever process of the container was killed; the exit code is of the main one."""
+        told = instance(pod(container(terminated=ended(code, "OOMKilled"))))
+        assert (told.reason, told.exit_code, told.evidence["out_of_memory"]) == ("Error", code, True)
+        loop = instance(pod(waiting("CrashLoopBackOff", restarts=4, last=ended(code, "OOMKilled"))))
+        assert (loop.reason, loop.evidence["out_of_memory"]) == ("CrashLoop", True)
+
     def test_the_first_end_of_a_container_is_no_loop_and_is_told(self) -> None:
         told = instance(pod(container(terminated=ended(7))))
         assert (told.state, told.reason, told.exit_code) == ("restarting", "Error", 7)

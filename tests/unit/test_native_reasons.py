@@ -10,7 +10,7 @@ import pytest
 
 from tests.native.driving import Driver, changed
 from tests.native.fake import HOSTS, FakeHost, FakeRuntime
-from tests.native.workloads import CLUSTER, INSTALLATION, app
+from tests.native.workloads import CLUSTER, INSTALLATION, app, container
 from zun_coe.adapters import Connection, Wait
 from zun_coe.model import Exec, Health, Host, Instance, Observation, Port, Template, template_hash
 from zun_coe.native import runtimes
@@ -69,6 +69,21 @@ def test_memory_that_runs_out_again_is_told_though_the_engine_did_not_notice(hos
     assert driver.step(workload).instances[0].reason == "OutOfMemory"
     host.change(only.native_id, restarts=6, **killed | {"finished_at": now + timedelta(minutes=1)})
     assert driver.step(workload).instances[0].reason == "CrashLoop"
+
+
+@pytest.mark.parametrize("code", [0, 1, 143])
+def test_memory_that_a_child_ran_out_of_ended_nothing_and_is_evidence(
+    host: FakeHost, driver: Driver, code: int
+) -> None:
+    workload = container(Template(image=IMAGE, restart="never"))
+    (only,) = driver.settle(workload).instances
+    host.change(only.native_id, state="exited", exit_code=code, oom_killed=True)
+    (ended,) = driver.step(workload).instances
+    assert (ended.state, ended.exit_code, ended.reason) == ("exited", code, None)
+    assert ended.evidence == {"out_of_memory": True}
+    host.change(only.native_id, state="restarting", restarts=4)
+    (loop,) = driver.see(workload.ref).instances
+    assert (loop.reason, loop.evidence["out_of_memory"]) == ("CrashLoop", True)
 
 
 def test_what_was_wrong_with_a_replica_is_told_until_the_next_one_is_well(host: FakeHost, driver: Driver) -> None:

@@ -8,6 +8,7 @@ after Running is `Degraded` at once."""
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -226,6 +227,12 @@ def stays_exited(restart: str, exit_code: int | None) -> bool:
     return restart == "never" or (restart == "on_failure" and exit_code == 0)
 
 
+def killed_for_memory(*, ran_out: bool, exit_code: int | None) -> bool:
+    """Whether a container ended since its memory ran out. Engines tell that it did whichever of its processes was
+    killed for it; only where the main one ended by SIGKILL it was that one."""
+    return ran_out and exit_code == 128 + signal.SIGKILL
+
+
 def worst(candidates: Iterable[Instance | Observation]) -> Instance | Observation | None:
     """The one whose reason explains most, or None when none has a reason."""
     told = [c for c in candidates if c.reason]
@@ -342,13 +349,14 @@ def _derive_container(intent: Intent, observation: Observation | None, previous:
     phase = _container_phase(intent, instance, owed=owed)
     failing = phase not in ("Running", "Paused", "Stopped") or instance.reason == "HealthCheckFailing"
     told = worst([observation, instance]) if failing else None
+    evidence = told.evidence if told else instance.evidence if phase == "Exited" else {}
     return msgspec.structs.replace(
         previous,
         phase=phase,
         observed_generation=intent.generation,
         reason=told.reason if told else None,
         message=told.message if told else None,
-        evidence=dict(told.evidence) if told else {},
+        evidence=dict(evidence),
         exit_code=instance.exit_code if phase in ("Exited", "Stopped", "Failed", "Restarting") else None,
         endpoints=_endpoints(observation),
         instances=observation.instances,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from zun_coe.model import Endpoint, Instance, WorkloadRef
 from zun_coe.model.observation import InstanceState
+from zun_coe.model.status import killed_for_memory
 from zun_coe.native import naming
 from zun_coe.native.naming import INFRA, MAIN
 from zun_coe.native.runtime import Found, State
@@ -126,7 +127,9 @@ def leading(parts: Mapping[str, Found]) -> Found:
 def ended_like(part: Found, before: Found | None) -> Found:
     """How a container ended. `before`: how its run before that did. Engines do not notice each time that memory ran
     out: what was killed again after a short run was killed for that again."""
-    if before is None or not before.oom_killed or part.oom_killed or part.exit_code != before.exit_code:
+    if before is None or part.oom_killed or part.exit_code != before.exit_code:
+        return part
+    if not killed_for_memory(ran_out=before.oom_killed, exit_code=before.exit_code):
         return part
     start, end = part.started_at, part.finished_at
     short = start is None or end is None or end - start < STEADY
@@ -169,7 +172,7 @@ def _replica(ref: WorkloadRef, slot: int, hash_: str, parts: dict[str, Found], p
         address=parts.get(INFRA, main).address,
         reason=trouble.reason if trouble else None,
         message=trouble.message if trouble else None,
-        evidence=trouble.evidence if trouble else {},
+        evidence=trouble.evidence if trouble else _memory_event(main) if state == "exited" else {},
         endpoints=_endpoints(parts, place),
         cpu=main.cpu,
         memory=main.memory,
@@ -263,8 +266,9 @@ def _trouble(
 def _wrong(part: Found, probed: Probed | None, ended: Found | None, now: datetime) -> _Trouble | None:
     last = ended if ended is not None and part.state in ("running", "restarting", "exited") else part
     evidence = {"exit_code": last.exit_code, "restarts": part.restarts, "error": part.error}
-    told = {name: value for name, value in evidence.items() if value is not None}
-    if last.oom_killed and (part.state != "running" or (part.restarts and _short_lived(part, now))):
+    told = {name: value for name, value in evidence.items() if value is not None} | _memory_event(last)
+    killed = killed_for_memory(ran_out=last.oom_killed, exit_code=last.exit_code)
+    if killed and (part.state != "running" or (part.restarts and _short_lived(part, now))):
         return _Trouble("OutOfMemory", "It used more memory than its limit and was killed.", told)
     if part.restarts >= CRASHES and _short_lived(part, now):
         how = "" if last.exit_code is None else f", last with exit code {last.exit_code}"
@@ -275,6 +279,11 @@ def _wrong(part: Found, probed: Probed | None, ended: Found | None, now: datetim
         said = probed.output if probed else next((said for said in reversed(part.health_log) if said.strip()), "")
         return _Trouble("HealthCheckFailing", f"Its health check fails: {said.strip()[:500]}", {"output": said[:2000]})
     return None
+
+
+def _memory_event(part: Found) -> dict[str, Any]:
+    """That memory ran out in it, whichever of its processes was killed for that."""
+    return {"out_of_memory": True} if part.oom_killed else {}
 
 
 def _short_lived(part: Found, now: datetime) -> bool:

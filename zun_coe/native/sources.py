@@ -14,7 +14,7 @@ SOURCES: Mapping[str, str] = {
     "have what must be on one.",
     "PortConflict": "Something else listens on it, on every host that would do. After 30 seconds it is tried again.",
     "Unschedulable": "What each host lacks is in the message: a label, memory, a GPU; it is drained, or away.",
-    "OutOfMemory": "The engine's record of the last run: OOMKilled.",
+    "OutOfMemory": "The engine's record of the last run: OOMKilled, and the exit code 137.",
     "CrashLoop": "The engine has started the container again three times or more, and it has not run for ten seconds "
     "since.",
     "HealthCheckFailing": "The engine's own health check for exec, and the gateway's probe for http and tcp. A replica "

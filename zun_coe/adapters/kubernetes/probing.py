@@ -55,7 +55,7 @@ def killed(part: Part) -> bool:
     begun = None if ended is None else wire.moment(ended.started_at)
     if any(word in event.text for event in part.since("Killing", begun) for word in _KILLED_BY):
         return True
-    if ended is None or ended.exit_code not in _SIGNALLED or ended.reason == "OOMKilled":
+    if ended is None or ended.exit_code not in _SIGNALLED or ended.killed_for_memory:
         return False
     return any(event.text.startswith(_FATAL) for event in part.since("Unhealthy", None))
 

@@ -134,7 +134,7 @@ def thrown_out(pod: wire.Pod) -> Trouble | None:
 def of_part(part: Part, pod: wire.Pod, at: datetime) -> Trouble | None:
     """What is wrong with one container; None also while it is only on its way."""
     ended, waiting = part.ended, part.waiting
-    if ended is not None and ended.reason == "OOMKilled" and (not part.running or part.looping(at)):
+    if ended is not None and ended.killed_for_memory and (not part.running or part.looping(at)):
         return Trouble("OutOfMemory", "It used more memory than its limit and was killed.", _facts(part))
     if waiting is not None and (told := _of_image(part, waiting, pod)):
         return told
@@ -256,7 +256,8 @@ def _facts(part: Part) -> dict[str, Any]:
     ended = part.ended
     found = {"restarts": part.restarts} | ({} if ended is None else {"exit_code": ended.exit_code})
     said = _said(ended.message) if ended is not None else ""
-    return found | ({"error": said} if said else {})
+    memory = {"out_of_memory": True} if ended is not None and ended.ran_out_of_memory else {}
+    return found | ({"error": said} if said else {}) | memory
 
 
 def _outlives(event: wire.Event, events: Sequence[wire.Event]) -> bool:

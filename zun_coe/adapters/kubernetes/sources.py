@@ -19,7 +19,8 @@ SOURCES: Mapping[str, str] = {
     "PortConflict": "The API server refuses a Service whose node port another one has; nothing is started before it "
     "is free.",
     "Unschedulable": "The condition PodScheduled of a pod, in the words of the scheduler.",
-    "OutOfMemory": "The last run of a container ended with OOMKilled, or its node evicted the pod for want of memory.",
+    "OutOfMemory": "The last run of a container ended with OOMKilled and the exit code 137, or its node evicted "
+    "the pod for want of memory.",
     "CrashLoop": "A container waits with CrashLoopBackOff, or was started again just now, for the second time or more.",
     "HealthCheckFailing": "A probe failed as often as it may: events Unhealthy and Killing of the pod.",
     "BackendChanged": "The uid of the namespace kube-system, or of the one that the cluster was registered with.",

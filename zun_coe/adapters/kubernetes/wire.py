@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from zun_coe.model import prepare
+from zun_coe.model.status import killed_for_memory
 
 T = TypeVar("T")
 
@@ -125,6 +126,16 @@ class Terminated(Wire, frozen=True, kw_only=True):
     message: str = ""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+
+    @property
+    def ran_out_of_memory(self) -> bool:
+        """Whether memory ran out in it, whichever of its processes was killed for that."""
+        return self.reason == "OOMKilled"
+
+    @property
+    def killed_for_memory(self) -> bool:
+        """Whether that is what ended it."""
+        return killed_for_memory(ran_out=self.ran_out_of_memory, exit_code=self.exit_code)
 
 
 class State(Wire, frozen=True, kw_only=True):
