@@ -27,6 +27,7 @@ from zun_coe.api.following import Follower
 from zun_coe.api.logs import LogServer
 from zun_coe.api.metrics import Metrics
 from zun_coe.api.pages import Pages
+from zun_coe.api.reaching import Reaching
 from zun_coe.api.reading import AnyJson, Parameters
 from zun_coe.api.responses import JsonResponse
 from zun_coe.api.security import token_handler
@@ -98,7 +99,8 @@ def _serve_in_threads(app: FlaskApp, threads: int) -> None:
 
 
 def _add_layers(app: FlaskApp, gateway: Gateway, wakeups: Wakeups, metrics: Metrics, settings: Settings) -> None:
-    """Behind routing, security and validation, before Flask: first the streams, then `?wait`."""
+    """Behind routing, security and validation, before Flask: first the streams, then `?wait`, then what asks
+    clusters."""
     places = Places(settings.max_streams)
     follower, logs = Follower(gateway, wakeups), LogServer(gateway, wakeups, places)
     position = MiddlewarePosition.BEFORE_CONTEXT
@@ -106,6 +108,8 @@ def _add_layers(app: FlaskApp, gateway: Gateway, wakeups: Wakeups, metrics: Metr
     app.add_middleware(cast(Any, streams), position)
     waiting = partial(Waiting, gateway=gateway, wakeups=wakeups, max_wait=settings.max_wait)
     app.add_middleware(cast(Any, waiting), position)
+    reaching = partial(Reaching, gateway=gateway, deadline=2 * settings.backend_timeout)
+    app.add_middleware(cast(Any, reaching), position)
 
 
 def _validators(settings: Settings) -> dict[str, Any]:

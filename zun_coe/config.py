@@ -69,6 +69,13 @@ class Settings:
     """The most event and log streams that are open at once in this process."""
     threads: int = 32
     """Threads that serve plain requests."""
+    backend_threads: int = 32
+    """Threads that serve requests for which a cluster is asked: signals to containers, what else runs there, adoption.
+    When all are busy the answer is 503."""
+    backend_threads_per_cluster: int = 4
+    """How many of them one cluster may keep busy."""
+    backend_threads_per_project: int = 8
+    """How many of them the requests of one project may keep busy."""
     backend_timeout: float = 15.0
     """The deadline of one call to a backend."""
     pull_timeout: float = 900.0

@@ -22,7 +22,8 @@ ZunCoeError
 │   └── OutcomeUnknown       a write was sent and its answer was lost
 └── BackendError             a cluster's engine (see `zun_coe.adapters`)
     ├── Unavailable          try again
-    │   └── TimedOut
+    │   ├── TimedOut
+    │   └── Busy             this process already asks the engine as much as it may
     ├── Invalid              give up until the intent changes
     ├── Denied               credentials, permissions
     └── Absent               what was asked for is not there
@@ -184,6 +185,11 @@ class Unavailable(BackendError):
 @dataclass(eq=False)
 class TimedOut(Unavailable):
     """The engine took the call and did not answer in time."""
+
+
+@dataclass(eq=False)
+class Busy(Unavailable):
+    """As much is being asked of the engine, or for the project, as may be at once; it was not asked."""
 
 
 @dataclass(eq=False)

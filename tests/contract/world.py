@@ -88,11 +88,11 @@ class World:
 
     def delete(self, noun: Noun, name: str, project: str = "default", **flags: bool) -> None:
         """Ask for its deletion."""
-        self._cases(noun).delete(call(project), name, **flags)
+        self._cases(noun).delete(call(project), name, **flags).complete()
 
     def deleted(self, noun: Noun, name: str, project: str = "default", **flags: bool) -> None:
         """Delete it and wait until it is gone."""
-        settle = self._cases(noun).delete(call(project), name, **flags).settle
+        settle = self._cases(noun).delete(call(project), name, **flags).complete().settle
         assert settle is not None
         self.until(lambda: self.process.gateway.settled(settle), f"{name} is not gone")
 
@@ -223,5 +223,6 @@ def call(project: str = "default", **conditions: Any) -> Call:
 
 def shown(answer: Answer) -> Any:
     """The body of an answer."""
+    answer = answer.complete()
     assert answer.body is not None
     return json.loads(answer.body)

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import flask
 from starlette.datastructures import Headers
-from starlette.types import Scope
+from starlette.types import Message, Scope
 
 from zun_coe.auth import Principal
 from zun_coe.errors import Unauthenticated
-from zun_coe.gateway import Answer, Call, Gateway, Query, Settle
+from zun_coe.gateway import Answer, BackendCall, Call, Gateway, Query, Settle
 
 KEY = "zun_coe"
 """Where the exchange is among the scope's extensions, and the gateway among Flask's."""
@@ -27,12 +27,14 @@ _FILTERS = frozenset(
 @dataclass
 class Exchange:
     """What is known of a request by now. `params`: the parameters of query and headers by name, checked, with
-    defaults; `body`: the JSON, checked; `settle`: what there is to wait for once the handler has answered."""
+    defaults; `body`: the JSON, checked; `settle`: what there is to wait for once the handler has answered; `backend`:
+    what is left to do before there is an answer."""
 
     request_id: str
     params: dict[str, Any] = field(default_factory=dict)
     body: Any = None
     settle: Settle | None = None
+    backend: BackendCall | None = None
     principal: Principal | None = None
     operation: str = ""
 
@@ -72,6 +74,17 @@ def resumed_from(params: dict[str, Any]) -> tuple[str, str | None]:
     return next(given, ("after", None))
 
 
+def messages_of(answer: Answer) -> list[Message]:
+    """An answer as a response of ASGI."""
+    headers = {name.lower().encode(): value.encode() for name, value in answer.headers.items()}
+    if answer.body is not None:
+        headers |= {b"content-type": b"application/json", b"content-length": str(len(answer.body)).encode()}
+    return [
+        {"type": "http.response.start", "status": answer.status, "headers": list(headers.items())},
+        {"type": "http.response.body", "body": answer.body or b""},
+    ]
+
+
 # For handlers, which run in a thread of their own inside Flask:
 
 
@@ -104,8 +117,9 @@ def body() -> Any:
 
 
 def respond(answer: Answer) -> flask.Response:
-    """An answer as a response; what there is to wait for is left in the exchange."""
-    exchange_of(_scope()).settle = answer.settle
+    """An answer as a response; what there is to do or to wait for is left in the exchange."""
+    exchange = exchange_of(_scope())
+    exchange.settle, exchange.backend = answer.settle, answer.backend
     kind = None if answer.body is None else "application/json"
     response = flask.Response(answer.body or b"", answer.status, dict(answer.headers) | _age(), content_type=kind)
     if answer.body is None:

@@ -59,6 +59,7 @@ STATUSES: tuple[tuple[type[errors.ZunCoeError], int], ...] = (
     (errors.KeyExists, 409),
     (errors.StoreError, 503),
     (errors.TimedOut, 504),
+    (errors.Busy, 503),
     (errors.Absent, 409),
     (errors.BackendError, 502),
 )
@@ -67,6 +68,7 @@ _WORDS: tuple[tuple[type[errors.ZunCoeError], str, str], ...] = (
     (errors.RevisionConflict, "conflict", "Conflict"),
     (errors.KeyExists, "conflict", "Conflict"),
     (errors.StoreError, "store-unavailable", "The state store is away"),
+    (errors.Busy, "cluster-busy", "Too much is asked of the cluster at once"),
     (errors.TimedOut, "cluster-timed-out", "The cluster did not answer in time"),
     (errors.Unavailable, "cluster-unavailable", "The cluster can't be reached"),
     (errors.Denied, "cluster-denied", "The cluster does not allow this"),

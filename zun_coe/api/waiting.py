@@ -12,7 +12,7 @@ from typing import cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zun_coe.api.delivering import departed
-from zun_coe.api.exchange import Exchange, exchange_of
+from zun_coe.api.exchange import Exchange, exchange_of, messages_of
 from zun_coe.api.wakeups import Wakeups, resource
 from zun_coe.errors import NotFound
 from zun_coe.gateway import Answer, Gateway, Settle
@@ -90,14 +90,7 @@ def _messages(answer: Answer, held: _Held) -> list[Message]:
     """The response that takes the place of the one that was held."""
     if answer.status == 404:
         raise NotFound("It was deleted while it was waited for.")
-    headers = {k.lower().encode(): v.encode() for k, v in answer.headers.items()}
-    if location := held.header(b"location"):
-        headers.setdefault(b"location", location)
-    if answer.body is None:
-        headers.pop(b"location", None)
-    else:
-        headers |= {b"content-type": b"application/json", b"content-length": str(len(answer.body)).encode()}
-    return [
-        {"type": "http.response.start", "status": answer.status, "headers": list(headers.items())},
-        {"type": "http.response.body", "body": answer.body or b""},
-    ]
+    location = held.header(b"location")
+    if answer.body is None or location is None:
+        return messages_of(replace(answer, headers={k: v for k, v in answer.headers.items() if k != "Location"}))
+    return messages_of(replace(answer, headers={"Location": location.decode()} | dict(answer.headers)))

@@ -8,8 +8,8 @@ from zun_coe.errors import Conflict, NotFound, StoreUnavailable
 from zun_coe.gateway import rendering
 from zun_coe.gateway.adopting import Adopting
 from zun_coe.gateway.apps import Apps
-from zun_coe.gateway.backends import Backends
-from zun_coe.gateway.calls import PLURALS, Answer, Call, LogSources, Query, Settle, etag
+from zun_coe.gateway.backends import BackendCalls, Backends
+from zun_coe.gateway.calls import PLURALS, Answer, BackendCall, Call, LogSources, Query, Settle, etag
 from zun_coe.gateway.chronicle import fits
 from zun_coe.gateway.clusters import Clusters
 from zun_coe.gateway.containers import Containers
@@ -27,6 +27,7 @@ from zun_coe.vault import Vault
 __all__ = [
     "PLURALS",
     "Answer",
+    "BackendCall",
     "Backends",
     "Call",
     "Gateway",
@@ -60,6 +61,9 @@ class Gateway:
         self._tools = tools
         self.backends = Backends(self.views, installation, vault, settings)
         cache.listen(self.backends.listener)
+        self.backend_calls = BackendCalls(
+            settings.backend_threads, settings.backend_threads_per_cluster, settings.backend_threads_per_project
+        )
         adopting = Adopting(tools, self.backends)
         self.apps = Apps(tools, adopting)
         self.containers = Containers(tools, self.backends)
@@ -129,6 +133,7 @@ class Gateway:
 
     def close(self) -> None:
         """Let go of connections. Idempotent."""
+        self.backend_calls.close()
         self.backends.close()
 
     def _settles_in(self, found: Resource, settle: Settle) -> float | None:

@@ -11,7 +11,7 @@ from zun_coe.adapters import Adopts, Foreign, Offer
 from zun_coe.errors import Absent, Conflict, Denied, FieldProblem, Invalid, Unavailable, Unprocessable
 from zun_coe.gateway import rendering
 from zun_coe.gateway.backends import Backends
-from zun_coe.gateway.calls import Answer, Call, Query
+from zun_coe.gateway.calls import Answer, Call, Query, backend_answer
 from zun_coe.gateway.resources import Tools, page_answer
 from zun_coe.gateway.views import Resource
 from zun_coe.model import Adopted, ClusterStatus, plain, template_hash
@@ -34,6 +34,9 @@ class Adopting:
         if not isinstance(adapter, Adopts):
             raise Conflict("What else runs there can't be had from this cluster.")
         _must_answer(cluster)
+        return backend_answer(call, cluster.id, lambda: self._page(adapter, query))
+
+    def _page(self, adapter: Adopts, query: Query) -> Answer:
         namespace = query.filters.get("namespace")
         found = sorted((f for f in adapter.foreign() if namespace in (None, f.namespace)), key=_marker)
         if query.marker is not None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 from zun_coe.errors import Conflict, FieldProblem, NotFound, Unprocessable
 from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.adopting import Adopting, Valid
-from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
+from zun_coe.gateway.calls import Answer, Call, Query, backend_answer, check_preconditions
 from zun_coe.gateway.diagnosing import diagnose
 from zun_coe.gateway.resources import Once, Tools, page_answer
 from zun_coe.gateway.views import Resource
@@ -31,7 +31,12 @@ class Apps(Workloads):
         """A new one that takes over what runs in a cluster, which is asked for it. `valid`: what the contract says of
         the whole body that would have created it."""
         call.principal.must_write()
-        return self._once(call, "app.adopt", body, lambda once: self._adopt(call, body, once, valid))
+        cluster = self._cluster(call, body.get("cluster"))
+
+        def run() -> Answer:
+            return self._once(call, "app.adopt", body, lambda once: self._adopt(call, body, cluster, once, valid))
+
+        return backend_answer(call, cluster.id, run)
 
     def replace(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
         """Create the app with this name, or make the one there is what the body says."""
@@ -100,14 +105,13 @@ class Apps(Workloads):
         found = self._find(call, ref)
         return Answer(200, rendering.encode(diagnose(found, self._views)))
 
-    def _adopt(self, call: Call, body: Mapping[str, Any], once: Once, valid: Valid) -> Answer:
+    def _adopt(self, call: Call, body: Mapping[str, Any], cluster: Resource, once: Once, valid: Valid) -> Answer:
         wanted = body["adopt"]
         name = body.get("name", wanted["name"])
         if not specs.is_name(name):
             raise Unprocessable("A name is needed.", [FieldProblem("/name", f"No app can be named {name}; give one.")])
         if self._check_name(call, name) is not None:
             raise name_taken("app", name)
-        cluster = self._cluster(call, body.get("cluster"))
         told, adopted = self._adopting.understood(call, cluster, wanted["namespace"], wanted["name"])
         if problems := valid(told | {"name": name}):
             raise Unprocessable("An app cannot be as it is.", problems)

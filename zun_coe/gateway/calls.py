@@ -58,13 +58,28 @@ class Settle:
 
 
 @dataclass(frozen=True)
+class BackendCall:
+    """The rest of a use case: what has to ask a cluster, and may take long. `project`: whose request it is."""
+
+    project: str
+    cluster: str
+    run: Callable[[], Answer]
+
+
+@dataclass(frozen=True)
 class Answer:
-    """A status code as in HTTP, a JSON body (None: empty) and headers."""
+    """A status code as in HTTP, a JSON body (None: empty) and headers. With `backend` it is no answer yet, but what
+    gives it (see `gateway.backends`)."""
 
     status: int
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     settle: Settle | None = None
+    backend: BackendCall | None = None
+
+    def complete(self) -> Answer:
+        """The answer itself. Blocks while a cluster is asked; raises what the rest of the use case does."""
+        return self.backend.run() if self.backend else self
 
 
 @dataclass(frozen=True)
@@ -76,6 +91,11 @@ class LogSources:
     noun: Noun
     instances: Callable[[], Sequence[Instance]]
     open: Callable[..., Any]
+
+
+def backend_answer(call: Call, cluster: str, run: Callable[[], Answer]) -> Answer:
+    """The answer of a use case whose rest has to ask a cluster."""
+    return Answer(202, backend=BackendCall(call.principal.project, cluster, run))
 
 
 def etag(generation: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from zun_coe.adapters import DeleteInstance, Kill
 from zun_coe.errors import Conflict, FieldProblem, NotFound, Unprocessable
 from zun_coe.gateway.backends import Backends
-from zun_coe.gateway.calls import Answer, Call, check_preconditions
+from zun_coe.gateway.calls import Answer, Call, backend_answer, check_preconditions
 from zun_coe.gateway.entries import Found
 from zun_coe.gateway.resources import Once, Tools
 from zun_coe.gateway.views import Replica, Resource, phase_of
@@ -46,10 +46,7 @@ class Containers(Workloads):
         found = self._any(call, ref)
         if isinstance(found, Replica):
             adapter = self._able(found.app, DeleteInstance, "delete")
-            adapter.delete_instance(self._ref(found.app), found.instance.native_id)
-            answer = Answer(202, self._views.body(found))
-            self._tell(call, found, "ContainerDeleted", "Deletion was asked for; the app replaces it.")
-            return answer
+            return backend_answer(call, found.app.intent.cluster, lambda: self._delete_replica(call, found, adapter))
         return super().delete(call, ref, force=force, keep=keep, volumes=volumes)
 
     def patch(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
@@ -62,7 +59,13 @@ class Containers(Workloads):
         call.principal.must_write()
         operation, body = f"container.{action}/{ref}", {"signal": signal}
         if action == "kill":
-            return self._once(call, operation, body, lambda once: self._kill(call, ref, signal or "SIGKILL", once))
+            return backend_answer(
+                call,
+                self._cluster_of(self._any(call, ref)),
+                lambda: self._once(
+                    call, operation, body, lambda once: self._kill(call, ref, signal or "SIGKILL", once)
+                ),
+            )
 
         def attempt(once: Once) -> Answer:
             return self._write_action(call, self._standalone(call, ref, action.title()), action, once)
@@ -106,6 +109,16 @@ class Containers(Workloads):
         answer = Answer(202, self._views.body(found), {"Location": f"/v1/containers/{found.id}"}, settle)
         self._tell(call, found, "ContainerKilled", f"{signal} was sent.", once, answer)
         return answer
+
+    def _delete_replica(self, call: Call, found: Replica, adapter: Any) -> Answer:
+        adapter.delete_instance(self._ref(found.app), found.instance.native_id)
+        answer = Answer(202, self._views.body(found))
+        self._tell(call, found, "ContainerDeleted", "Deletion was asked for; the app replaces it.")
+        return answer
+
+    def _cluster_of(self, found: Found) -> str:
+        resource = found.app if isinstance(found, Replica) else found
+        return str(resource.intent.cluster)
 
     def _instance(self, found: Resource) -> Instance | None:
         return next(iter(found.status.instances), None)
