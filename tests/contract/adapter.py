@@ -527,6 +527,22 @@ class Updating(Contract):
         ref = world.workload("app", "web").ref
         world.until(lambda: [i.hash for i in world.instances(ref)] == [good], "something of the new one is left")
 
+    @pytest.mark.parametrize("pull", ["missing", "never"])
+    def test_after_going_back_from_an_image_nothing_is_told_of_it(
+        self, world: World, body: Any, missing_image: str, pull: str
+    ) -> None:
+        world.create("app", body(update={"deadline": 3, "on_failure": "rollback"}))
+        world.settled("app", "web", "Running")
+        good = world.workload("app", "web").hash
+        world.patch("app", "web", {"image": missing_image, "pull": pull})
+        world.until(lambda: rollout(world).get("state") == "rolled_back", "it did not go back")
+        assert world.settled("app", "web", "Running")["status"]["reason"] == "RolloutStuck"
+        ref = world.workload("app", "web").ref
+        world.until(lambda: [i.hash for i in world.instances(ref)] == [good], "something of the new one is left")
+        world.settled("app", "web", "Running")
+        running = [e for e in world.events() if e.get("data", {}).get("phase") == "Running"]
+        assert {e.get("reason") for e in running} <= {None, "RolloutStuck"}
+
     def test_failed_update_goes_on_trying(self, world: World, body: Any) -> None:
         good = self.broken(world, body, "continue")
         world.until(lambda: rollout(world).get("reason") == "RolloutStuck", "it is not told that it is stuck")

@@ -611,3 +611,13 @@ def test_order_of_instances_does_not_matter_to_the_phase(
     turned = replace(observation, instances=observation.instances[::-1])
     first, second = (derive_status(intent, o, previous, NOW) for o in (observation, turned))
     assert (first.phase, first.replicas, first.reason) == (second.phase, second.replicas, second.reason)
+
+
+@pytest.mark.parametrize("reason", ["ImageNotFound", "ImagePullFailed", "Unschedulable"])
+def test_what_was_in_the_way_of_a_template_given_up_is_not_told_of_what_serves(reason: str) -> None:
+    back = Status(hash=OLD, revision=1, rollout=Rollout(from_=1, to=2, state="rolled_back", reason="RolloutStuck"))
+    here = [up(slot, OLD) for slot in (1, 2)]
+    status = derive_status(app(), seen(*here, hash=NEW, reason=reason), back, NOW)
+    assert (status.phase, status.reason) == ("Running", "RolloutStuck")
+    moving = derive_status(app(), seen(*here, hash=OLD, reason=reason), back, NOW)
+    assert (moving.phase, moving.reason) == ("Running", reason)

@@ -294,7 +294,7 @@ def _derive_app(intent: Intent, observation: Observation | None, previous: Statu
         settled=settled,
         hash=previous.hash,
     )
-    return _explained(status, observation)
+    return _explained(status, observation, target)
 
 
 def _app_phase(intent: Intent, wanted: int, remain: bool, all_ready: bool, moving: bool, ready: int) -> Phase:
@@ -324,13 +324,16 @@ def _moving(previous: Status, intent: Intent, now: datetime) -> bool:
     return since is None or now - since <= timedelta(seconds=intent.update.deadline)
 
 
-def _explained(status: Status, observation: Observation) -> Status:
-    """The status with the reason that explains it, or with none where there is nothing to explain."""
+def _explained(status: Status, observation: Observation, target: str) -> Status:
+    """The status with the reason that explains it, or with none where there is nothing to explain. `target`: the
+    hash of the template in effect."""
     rollout = status.rollout
     told = worst([observation, *observation.instances])
     if status.phase in ("Running", "Stopped"):
         # What serves but cannot leave a host that is to be emptied is told of all the same.
-        told = observation if status.phase == "Running" and observation.reason in _HOLDING else None
+        # What is in the way of another template than the one that serves, which was given up, is no matter.
+        holding = observation.reason in _HOLDING and observation.hash in ("", target)
+        told = observation if status.phase == "Running" and holding else None
     reason, message = (told.reason, told.message) if told else (None, None)
     if rollout and rollout.reason and explains_more("RolloutStuck", reason):
         reason, message = rollout.reason, rollout.message
