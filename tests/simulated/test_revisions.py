@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.contract.adapter import FAILING, rollout
 from tests.contract.world import CLUSTER, World, call, shown
 from tests.simulated import Outside, SimulatedCluster
 from tests.simulated.fixtures import endpoint_of
-from zun_coe.errors import Conflict, Invalid
+from zun_coe.errors import Conflict, Invalid, Unprocessable, Unsupported
 from zun_coe.gateway import Query
 from zun_coe.model import OperationSupport, Support
 from zun_coe.store import Delete
@@ -171,3 +172,41 @@ def test_after_going_back_nothing_is_shown_to_run_what_was_abandoned(world: Worl
     app = gone_back(world)
     assert (app["image"], app["status"]["image"], app["status"]["replicas"]["updated"]) == ("web:2", "web:1", 0)
     assert {(r["revision"], r["image"]) for r in world.replicas("web")} == {(1, "web:1")}
+
+
+def test_only_what_changes_is_checked_anew(world: World, simulated: SimulatedCluster) -> None:
+    world.create("app", body(hostname="one"))
+    world.settled("app", "web", "Running")
+    simulated.overrides["/hostname"] = OperationSupport(support=Support.NONE, note="The node is drained.")
+    world.restart()
+    id = world.cluster()["id"]
+
+    def told() -> bool:
+        info = world.process.gateway.views.cluster_status(id).info
+        return info is not None and "/hostname" in info.overrides
+
+    world.until(told, "the cluster is not described anew")
+    world.patch("app", "web", {"env": {"A": "1"}, "replicas": 2})
+    with pytest.raises(Unsupported) as caught:
+        world.patch("app", "web", {"hostname": "two"})
+    assert [p.pointer for p in caught.value.problems] == ["/hostname"]
+    world.settled("app", "web", "Running")
+
+
+def test_policy_that_was_tightened_is_no_matter_to_other_fields(world: World) -> None:
+    mounts = [{"path": "/data", "bind": "/srv"}]
+    for project in ("default", "blue"):
+        world.create("app", body(mounts=mounts), project)
+    world.settings = replace(world.settings, allow_bind=False, admin_bind=False)
+    world.restart()
+    world.back()
+    world.patch("app", "web", {"env": {"A": "1"}})
+    world.patch("app", "web", {"replicas": 2}, "blue")
+    for project, change in (
+        ("default", {"mounts": [{"path": "/data", "bind": "/etc"}]}),
+        ("default", {"mounts": [{"path": "/other", "bind": "/srv"}]}),
+        ("blue", {"command": ["sleep", "1"]}),  # what an admin gave it is not for members to use as they like
+    ):
+        with pytest.raises(Unprocessable) as caught:
+            world.patch("app", "web", change, project)
+        assert [p.pointer for p in caught.value.problems] == ["/mounts/0/bind"]

@@ -143,7 +143,7 @@ class Apps(Workloads):
         new: Intent = replaced(intent, template=record.template, accept_loss=accepted)
         wanted = specs.parse("app", specs.as_body(new))
         new = replaced(new, revision=intent.revision + 1)
-        new = self._checked(call, new, wanted, self._same_place(call, intent, wanted), change)
+        new = self._checked(call, new, wanted, self._same_place(call, intent, wanted), change, found.intent)
         new = replaced(new, **self._written(call, intent, change))
         self._keep_revision(new, change, restored=record.number)
         return new

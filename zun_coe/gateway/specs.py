@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from zun_coe.adapters import images
-from zun_coe.errors import FieldProblem, Malformed, Unprocessable
+from zun_coe.errors import FieldProblem, Malformed
 from zun_coe.model import Intent, Mount, Noun, Placement, Secret, Sidecar, Template, Update, Value, plain, share_of
 
 # What the server sets: accepted in a body, so that GET, edit, PUT works, and ignored.
@@ -100,9 +100,9 @@ def merge(target: Any, patch: Any) -> Any:
     return merged
 
 
-def check(wanted: Wanted, noun: Noun, secrets: Callable[[str], Secret | None]) -> None:
-    """Raises `Unprocessable` with everything that is wrong with the specification as a whole.
-    `secrets` finds a secret of the project by name."""
+def problems_of(wanted: Wanted, noun: Noun, secrets: Callable[[str], Secret | None]) -> list[FieldProblem]:
+    """Everything that is wrong with the specification as a whole: where it contradicts itself or names what is not
+    there. `secrets` finds a secret of the project by name."""
     template = wanted.template
     problems = [
         *_check_images(template),
@@ -118,20 +118,18 @@ def check(wanted: Wanted, noun: Noun, secrets: Callable[[str], Secret | None]) -
     if noun == "app" and template.restart != "always":
         detail = "An app is kept running, so restart is always; for a process that ends create a container."
         problems.append(FieldProblem("/restart", detail))
-    if problems:
-        raise Unprocessable("The specification contradicts itself or names what is not there.", problems)
+    return problems
 
 
-def check_policy(template: Template, *, bind: bool, host_network: bool) -> None:
-    """Raises `Unprocessable` for what the operator does not allow."""
+def forbidden(template: Template, *, bind: bool, host_network: bool) -> list[FieldProblem]:
+    """What the operator does not allow."""
     problems = []
     for pointer, mount in _all_mounts(template):
         if mount.bind and not bind:
             problems.append(FieldProblem(f"{pointer}/bind", "The operator does not allow mounts of host paths here."))
     if "host" in template.networks and not host_network:
         problems.append(FieldProblem("/networks", "The operator does not allow the network of the host here."))
-    if problems:
-        raise Unprocessable("The operator's policy does not allow this.", problems)
+    return problems
 
 
 def volumes_of(template: Template) -> Iterator[tuple[str, Mount]]:

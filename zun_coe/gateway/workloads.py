@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from zun_coe.adapters import Adapter, kinds
-from zun_coe.adapters.fields import losses, refusals
+from zun_coe.adapters.fields import refusals
 from zun_coe.errors import (
     ClusterNotReady,
     Conflict,
@@ -17,7 +17,7 @@ from zun_coe.errors import (
     Unprocessable,
     Unsupported,
 )
-from zun_coe.gateway import rendering, specs
+from zun_coe.gateway import changes, rendering, specs
 from zun_coe.gateway.calls import Answer, Call, Settle, check_preconditions, etag
 from zun_coe.gateway.resources import Listing, Once, Resources, adapter_of
 from zun_coe.gateway.views import Resource
@@ -29,7 +29,6 @@ from zun_coe.model import (
     Deletion,
     Event,
     Intent,
-    Loss,
     Noun,
     Revision,
     Secret,
@@ -154,7 +153,7 @@ class Workloads(Resources):
         change = Change()
         intent = replaced(old, template=wanted.template, **self._decided(wanted))
         self._must_be_changeable(old, intent)
-        intent = self._checked(call, intent, wanted, cluster, change)
+        intent = self._checked(call, intent, wanted, cluster, change, old)
         if intent == old:
             return self._accepted(old.id)
         intent = replaced(intent, **self._written(call, old, change))
@@ -171,36 +170,56 @@ class Workloads(Resources):
     def _must_be_changeable(self, old: Intent, new: Intent) -> None:
         """Raises `Unprocessable` for what can't change. Everything of an app can."""
 
-    def _checked(self, call: Call, intent: Intent, wanted: specs.Wanted, cluster: Resource, change: Change) -> Intent:
-        """The intent with its volumes and its losses, if it makes sense, is allowed, and can be carried."""
-        principal, settings = call.principal, self._tools.settings
-        specs.check(wanted, intent.noun, self._secrets(intent, change))
-        specs.check_policy(
-            intent.template,
-            bind=settings.allow_bind or (principal.admin and settings.admin_bind),
-            host_network=settings.allow_host_network,
-        )
+    def _checked(
+        self,
+        call: Call,
+        intent: Intent,
+        wanted: specs.Wanted,
+        cluster: Resource,
+        change: Change,
+        old: Intent | None = None,
+    ) -> Intent:
+        """The intent with its volumes and its losses, if it makes sense, is allowed, and can be carried: of a changed
+        one (`old`: what it was) what the change brings."""
+        problems = specs.problems_of(wanted, intent.noun, self._secrets(intent, change))
+        if old is not None and problems:
+            before = specs.problems_of(specs.parse(old.noun, specs.as_body(old)), old.noun, self._finder(old))
+            problems = changes.brought(problems, specs.as_body(intent), before, specs.as_body(old))
+        if problems:
+            raise Unprocessable("The specification contradicts itself or names what is not there.", problems)
+        if problems := self._forbidden(call, intent, old):
+            raise Unprocessable("The operator's policy does not allow this.", problems)
         intent = msgspec.structs.replace(intent, volumes=self._volumes(call, intent, change))
-        return self._accounted(call, intent, cluster)
+        return self._accounted(call, intent, cluster, old)
 
-    def _accounted(self, call: Call, intent: Intent, cluster: Resource) -> Intent:
+    def _forbidden(self, call: Call, intent: Intent, old: Intent | None) -> list[FieldProblem]:
+        """What the operator does not allow of it. What members change of what runs is looked at as a whole: what they
+        keep of it may be what only an admin could give it."""
+        admin, settings = call.principal.admin, self._tools.settings
+        bind = settings.allow_bind or (admin and settings.admin_bind)
+        rules = {"bind": bind, "host_network": settings.allow_host_network}
+        found = specs.forbidden(intent.template, **rules)
+        if old is None or not found or (not admin and intent.template != old.template):
+            return found
+        before = specs.forbidden(old.template, **rules)
+        return changes.brought(found, specs.as_body(intent), before, specs.as_body(old), changes.item_at)
+
+    def _accounted(self, call: Call, intent: Intent, cluster: Resource, old: Intent | None) -> Intent:
         """Lossless or refuse. Raises `Unsupported`, saying which of the caller's clusters can."""
-        info = cluster.status.info
-        workload = assemble(self._tools.installation, replaced(intent, lost=()))
-        refused = refusals(workload, _adapter(cluster).fields, info, intent.accept_loss)
+        info, fields = cluster.status.info, _adapter(cluster).fields
+        refused, lost = changes.unsupported(self._tools.installation, intent, old, fields, info)
         if refused:
+            workload = assemble(self._tools.installation, replaced(intent, lost=()))
             able = [c.intent.name for c in self._clusters(call) if self._can(c, workload, intent)]
             told = f"These clusters can: {', '.join(able)}." if able else "None of your clusters can."
             name = cluster.intent.name
             raise Unsupported(f"The cluster {name} cannot carry this. {told}", refused, clusters=able)
-        lost = losses(workload, _adapter(cluster).fields, info, intent.accept_loss)
-        found = tuple(Loss(pointer=r.pointer, detail=r.detail) for r in lost)
         try:
-            without(intent.template, intent.update, intent.placement, [loss.pointer for loss in found])
+            without(intent.template, intent.update, intent.placement, [loss.pointer for loss in lost])
         except ValueError as error:
             detail = "It can't be left out by itself; accept the loss of the object around it."
-            raise Unprocessable(detail, [FieldProblem(loss.pointer, detail) for loss in found]) from error
-        return msgspec.structs.replace(intent, lost=found)
+            raise Unprocessable(detail, [FieldProblem(loss.pointer, detail) for loss in lost]) from error
+        return msgspec.structs.replace(intent, lost=lost)
 
     def _can(self, cluster: Resource, workload: Workload, intent: Intent) -> bool:
         info: ClusterInfo | None = cluster.status.info
@@ -291,6 +310,15 @@ class Workloads(Resources):
         change.put(intent_key("volume", intent.project, volume.id), volume)
         change.name("volume", intent.project, name, volume.id)
         return volume.id
+
+    def _finder(self, intent: Intent) -> Callable[[str], Secret | None]:
+        """Finds the secrets of a project by name."""
+
+        def secret(name: str) -> Secret | None:
+            found = self._views.named("secret", intent.project, name)
+            return found.intent if found else None
+
+        return secret
 
     def _secrets(self, intent: Intent, change: Change) -> Callable[[str], Secret | None]:
         """Finds the secrets that the template names; the change refers to those that are there."""
