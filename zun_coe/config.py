@@ -100,6 +100,9 @@ class Settings:
     """How long events are kept."""
     event_count: int = 100_000
     """How many events of a project are kept."""
+    compaction_age: float = 600.0
+    """After how long revisions of the store that were overwritten are forgotten. An etcd is compacted for everybody
+    who uses it: 0 leaves that to its operator."""
     event_window: float = 600.0
     """Equal events that follow each other within this time become one, which counts them. 0: none do."""
     idempotency_age: float = 86400.0

@@ -9,7 +9,7 @@ from typing import Any
 from tests.contract.world import CLUSTER
 from tests.crash.story import Story
 from tests.simulated import Outside
-from zun_coe.engine import housekeeping
+from zun_coe.engine.housekeeping import Housekeeping
 from zun_coe.model import Template, Workload, WorkloadRef
 
 Part = Callable[[Story], None]
@@ -245,7 +245,7 @@ def _look_around(story: Story) -> None:
 def _tidy(story: Story) -> None:
     process = story.site.running.process
     settings = replace(process.settings, event_count=3, idempotency_age=0.0)
-    story.do(lambda: housekeeping.tidy(process.store, process.cache, settings))
+    story.do(Housekeeping(process.store, process.cache, settings).tidy)
 
 
 # What needs no story that goes on: each is looked at by itself.

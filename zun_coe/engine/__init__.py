@@ -15,9 +15,9 @@ import structlog
 from zun_coe.adapters import Adapter, Connection, open_adapter
 from zun_coe.adapters.unopened import Unopened
 from zun_coe.config import Settings
-from zun_coe.engine import housekeeping
 from zun_coe.engine.acting import Key, Tools
 from zun_coe.engine.explaining import logged_as, unexpected
+from zun_coe.engine.housekeeping import Housekeeping
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.ownership import Ownership, balance, living, reaching
 from zun_coe.engine.recalling import known
@@ -25,7 +25,8 @@ from zun_coe.engine.tenure import Tenure
 from zun_coe.engine.watcher import ClusterRunner
 from zun_coe.errors import BackendError, StoreError
 from zun_coe.metrics import Metrics, QueueState
-from zun_coe.model import Cluster, Intent, Service, Status
+from zun_coe.model import Cluster, Intent, Secret, Service, Status
+from zun_coe.model.references import secret_names
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache, Entry, Update
 from zun_coe.store.records import new_id
@@ -61,6 +62,7 @@ class Engine:
         self._metrics = metrics or Metrics()
         self._metrics.queues(self._queues)
         self._tools = Tools(store, cache, settings, vault, self.ownership, installation, self._metrics)
+        self._housekeeping = Housekeeping(store, cache, settings)
         self._runners: dict[str, ClusterRunner] = {}
         self._leaving: dict[str, Thread] = {}
         self._unopened: dict[str, float] = {}  # when to open a cluster again that could not be
@@ -108,7 +110,7 @@ class Engine:
                 self._rebalance()
                 if time.monotonic() - tidied > _HOUSEKEEPING:
                     tidied = time.monotonic()
-                    housekeeping.tidy(self._tools.store, self._tools.cache, self._tools.settings)
+                    self._housekeeping.tidy()
             except StoreError as error:
                 log.warning("store away", error=str(error))
             except Exception:  # the thread that takes clusters must live
@@ -242,6 +244,8 @@ class Engine:
                 self._wake.set()
             elif family == "status":
                 self._route_volumes(rest.split("/")[0], update)
+            elif family == "secret" and update.after is not None:
+                self._route_users(cast(Secret, update.after.value), update.after.revision)
 
     def _route(self, parts: Sequence[str], update: Update) -> None:
         noun, project, id = parts
@@ -257,6 +261,15 @@ class Engine:
                 runner.add(Key(noun, project, id), cast(Intent, update.after.value).generation)
             elif runner is not None and self._leaves_something(cast(Intent, entry.value)):
                 runner.look()
+
+    def _route_users(self, secret: Secret, revision: int) -> None:
+        """Whoever takes values from a secret may have waited for it."""
+        for noun in ("app", "container") if self.runners() else ():
+            for entry in self._tools.cache.list(f"intent/{noun}/{secret.project}/"):
+                intent = cast(Intent, entry.value)
+                runner = self._runner(intent.cluster) if secret.name in secret_names(intent.template) else None
+                if runner is not None:
+                    runner.add(Key(noun, intent.project, intent.id), ("secret", secret.id, revision))
 
     def _route_volumes(self, noun: str, update: Update) -> None:
         """A workload whose instances are elsewhere than before may have made its volumes."""

@@ -5,7 +5,7 @@ A hint only makes a key due; that it is lost costs a delay until the next resync
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import timedelta
 from threading import Event as StopEvent
 from threading import Lock, Thread
@@ -85,9 +85,10 @@ class ClusterRunner:
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
-    def add(self, key: Key, generation: int | None = None) -> None:
-        """Something of this cluster may be due. `generation`: that of its intent, which was written."""
-        self.queue.add(key, generation)
+    def add(self, key: Key, change: Hashable = None) -> None:
+        """Something of this cluster may be due. `change`: what was written that makes another attempt worth while at
+        once, as the generation of its intent."""
+        self.queue.add(key, change)
 
     def look(self) -> None:
         """Look at the whole cluster soon."""

@@ -38,6 +38,7 @@ from zun_coe.model import (
 )
 from zun_coe.model.status import running_hash
 from zun_coe.store.cache import Entry, Update
+from zun_coe.store.records import floor_of
 
 __all__ = ["NEVER_SEEN", "Found", "Replica", "Resource", "StoredEvent", "Views", "phase_of"]
 
@@ -375,8 +376,7 @@ class Views:
 
     def _take_floor(self, project: str, entry: Entry | None) -> None:
         if entry is not None:
-            revision, _, n = str(entry.value).partition("-")
-            self._floors[project] = (int(revision), int(n))
+            self._floors[project] = floor_of(str(entry.value))
 
     @staticmethod
     def _keep(kept: dict[Any, Any], key: Any, entry: Entry | None) -> None:

@@ -122,6 +122,12 @@ def floor_key(project: str) -> str:
     return f"meta/floor/{project}"
 
 
+def floor_of(text: str) -> tuple[int, int]:
+    """The place in the order of events that is kept as "<revision>-<n>"."""
+    revision, _, n = text.partition("-")
+    return int(revision), int(n)
+
+
 def type_of(key: str) -> type[Value] | None:
     """The type of what is kept at a key, None where it is plain text."""
     family, _, rest = key.partition("/")
