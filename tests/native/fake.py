@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from threading import Event as StopEvent
 from typing import Any
@@ -28,7 +28,7 @@ class Crashed(BaseException):
 class FakeHost:
     """The machine: it survives the runtime that is opened on it. `images`: what is on it; `registry`:
     what a pull finds. `on_call` is asked before each call that changes something and may raise.
-    `away`: nothing answers. `obedient`: processes end when they are asked to."""
+    `away`: nothing answers. `ahead`: by how much its clock is. `obedient`: processes end when they are asked to."""
 
     images: set[str] = field(default_factory=lambda: {"busybox:local"})
     registry: set[str] = field(default_factory=set)
@@ -37,6 +37,7 @@ class FakeHost:
     cpus: float = 8.0
     gpus: int = 0
     away: bool = False
+    ahead: timedelta = timedelta()
     obedient: bool = True
     on_call: Callable[[str], None] = lambda name: None
     after_call: Callable[[str], None] = lambda name: None
@@ -79,7 +80,7 @@ class FakeRuntime:
         operations = {name: OperationSupport(support=Support.NATIVE) for name in OPERATIONS}
         versions = {"fake": {"negotiated": "1"}}
         host = self.host
-        return RuntimeInfo(host.identity, versions, host.cpus, host.memory, host.gpus, operations)
+        return RuntimeInfo(host.identity, versions, host.cpus, host.memory, host.gpus, operations, ahead=host.ahead)
 
     def find(self, labels: Mapping[str, str], *, exact: bool = True) -> list[Found]:
         self._reach("find")
@@ -134,7 +135,7 @@ class FakeRuntime:
                 if p.host_port is not None
             )
             health = "starting" if spec.health else None
-            now = datetime.now(UTC)
+            now = datetime.now(UTC) + host.ahead
             host.change(id, state="running", started_at=now, bindings=bindings, address="127.0.0.1", health=health)
 
     def rejoin(self, id: str) -> None:

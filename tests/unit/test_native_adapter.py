@@ -15,7 +15,7 @@ from tests.native.fake import HOSTS, Crashed, FakeHost, FakeRuntime
 from tests.native.workloads import CLUSTER, INSTALLATION, app, container, ref
 from tests.real.waiting import wait_until
 from zun_coe.adapters import Again, Connection, DeleteInstance, Done, Kill, LogOptions, Logs, Wait
-from zun_coe.errors import Absent, Invalid, Unavailable
+from zun_coe.errors import Absent, Denied, Invalid, TimedOut, Unavailable
 from zun_coe.model import (
     Exec,
     Health,
@@ -547,6 +547,66 @@ class TestHosts:
         driver.adapter.remove_volume("v", "vid", "p1")
         driver.adapter.remove_volume("v", "vid", "p1")
         assert not lab.hosts["a"].made_volumes
+
+
+class TestCallsThatFail:
+    def test_one_that_takes_too_long_makes_no_host_unreachable(self, lab: Lab, driver: Driver) -> None:
+        host, slow = lab.hosts["a"], ["create"]
+
+        def hang(name: str) -> None:
+            if name in slow:
+                slow.remove(name)
+                raise TimedOut("the engine did not answer in time", evidence={"call": name})
+
+        host.on_call = hang
+        driver.step(app(replicas=5))
+        assert len(host.containers) == 4
+        assert driver.adapter.describe().nodes[0].reachable
+        driver.settle(app(replicas=5))
+        assert len(host.containers) == 5
+
+    def test_one_that_is_denied_makes_no_host_unreachable(self, lab: Lab, driver: Driver) -> None:
+        def deny(name: str) -> None:
+            if name == "create":
+                raise Denied("authorization denied by plugin")
+
+        driver.see(app().ref)
+        lab.hosts["a"].on_call = deny
+        driver.step(app())
+        assert isinstance(driver.outcomes[-1], Denied)
+        assert driver.adapter.describe().nodes[0].reachable
+
+    def test_a_volume_that_one_host_does_not_let_go_is_not_gone(self, pair: Lab) -> None:
+        driver = pair.open()
+        mounts = (Mount(path="/d", volume=VolumeSource(name="v")),)
+        driver.settle(app(Template(image=IMAGE, mounts=mounts), volumes={"v": "vid"}))
+        with pytest.raises(Unavailable, match="in use"):
+            driver.adapter.remove_volume("v", "vid", "p1")
+
+
+class TestClocks:
+    @pytest.mark.parametrize("seconds", [-7200, -3, 3, 7200])
+    @pytest.mark.parametrize("workload", [app(), container()], ids=["app", "container"])
+    def test_a_host_whose_clock_is_wrong_serves_as_any_other(
+        self, lab: Lab, driver: Driver, workload: Workload, seconds: int
+    ) -> None:
+        lab.hosts["a"].ahead = timedelta(seconds=seconds)
+        driver.adapter.describe()
+        began = datetime.now(UTC)
+        seen = driver.settle(workload)
+        (instance,) = seen.instances
+        for moment in (instance.started_at, instance.ready_since):
+            assert moment is not None
+            assert abs(moment - began) < timedelta(seconds=30)
+
+    def test_times_do_not_change_with_each_measurement(self, lab: Lab, driver: Driver) -> None:
+        workload = app()
+        lab.hosts["a"].ahead = timedelta(seconds=100)
+        driver.adapter.describe()
+        first = driver.settle(workload)
+        lab.hosts["a"].ahead = timedelta(seconds=100.9)
+        driver.adapter.describe()
+        assert driver.see(workload.ref) == first
 
 
 class TestHealth:

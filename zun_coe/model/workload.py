@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -105,7 +106,8 @@ class OperationSupport(Value, frozen=True, kw_only=True):
 
 
 class Node(Value, frozen=True, kw_only=True):
-    """A machine of a cluster. `memory` in bytes; `reachable` False: away, `message` says why."""
+    """A machine of a cluster. `memory` in bytes; `reachable` False: it does not answer since `unreachable_since`.
+    `reason` (of `model.Reason`) and `message` say what is wrong with it."""
 
     name: str
     address: str | None = None
@@ -117,7 +119,9 @@ class Node(Value, frozen=True, kw_only=True):
     memory: int | None = None
     gpus: int = 0
     version: str | None = None
+    reason: str | None = None
     message: str | None = None
+    unreachable_since: datetime | None = None
     facts: dict[str, Any] = msgspec.field(default_factory=dict)
 
 

@@ -53,7 +53,11 @@ class NativeAdapter(Adapter):
         self._hints = Hints()
         self._hosts = {
             host.name: NativeHost(
-                host, open_runtime(host, connection), connection.parallelism, self._turned, connection.label_key
+                host,
+                open_runtime(host, connection),
+                connection.parallelism,
+                self._turned,
+                connection.label_key,
             )
             for host in connection.hosts
         }
@@ -74,14 +78,17 @@ class NativeAdapter(Adapter):
         return registration.problems(cluster, admin=admin)
 
     def recall(self, known: Known) -> None:
-        """See `Adapter.recall`: the verdicts of probes."""
-        self._survey.recall(instance for instances in known.instances.values() for instance in instances)
+        """See `Adapter.recall`: the verdicts of probes, since when hosts are unreachable, and what is on them."""
+        self._survey.recall(known.instances)
+        for node in known.cluster.info.nodes if known.cluster.info else ():
+            if node.name in self._hosts and not node.reachable and node.unreachable_since is not None:
+                self._hosts[node.name].reachability.recall(node.unreachable_since)
 
     def describe(self) -> ClusterInfo:
         """See `Adapter.describe`. Raises `Invalid` where two hosts are the same engine."""
-        answers = self._survey.ask(lambda host: host.runtime.info())
+        answers = self._survey.ask(lambda host: host.runtime.info(), decides=True)
         for name, info in answers.items():
-            self._hosts[name].info = info
+            self._hosts[name].learn(info)
         return describing.cluster_info(self._hosts.values(), frozenset(answers))
 
     def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
@@ -136,7 +143,7 @@ class NativeAdapter(Adapter):
     def remove_volume(self, name: str, id: str, project: str) -> None:
         """See `Adapter.remove_volume`. Raises `Unavailable` also while a host that may have it is away."""
         native = naming.volume_name(id)
-        self._survey.ask(lambda host: host.runtime.remove_volume(native))
+        self._survey.tell(lambda host: host.runtime.remove_volume(native))
         away = [h.name for h in self._hosts.values() if not h.reachable and (h.volumes is None or native in h.volumes)]
         if away:
             raise Unavailable(f"The host {away[0]} is away and may have the volume {name}.", "VolumeUnavailable")
@@ -238,14 +245,19 @@ class NativeAdapter(Adapter):
         if not instances and (unheard := self._unheard()):
             return Plan(waiting=True, blocked=Refused("BackendUnreachable", f"Nothing was heard of {unheard} yet."))
         acting = self._acting
-        memory = standalone.Memory(dict(acting.restarted), frozenset(acting.stopped), dict(acting.over))
+        over = {
+            r.instance.native_id: r.instance.started_at
+            for r in replicas
+            if r.parts and acting.over.get(r.instance.native_id, r) == leading(r.parts).started_at
+        }
+        memory = standalone.Memory(dict(acting.restarted), frozenset(acting.stopped), over)
         return standalone.plan(workload, instances, views, memory)
 
     def _unheard(self) -> str | None:
         """A host that may have a container and had no time to say so since this adapter was opened."""
         if (datetime.now(UTC) - self._opened_at).total_seconds() > self.connection.host_grace:
             return None
-        return next((host.name for host in self._hosts.values() if host.away_for() is None), None)
+        return next((host.name for host in self._hosts.values() if not host.reachability.heard), None)
 
     def _relapsed(self, workload: Workload, replicas: Sequence[Replica]) -> tuple[frozenset[str], float | None]:
         """The unhealthy instances to replace now, and in how many seconds the next one is due."""

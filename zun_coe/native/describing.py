@@ -33,7 +33,7 @@ def cluster_info(hosts: Iterable[NativeHost], answered: frozenset[str]) -> Clust
 
 
 def _node(host: NativeHost, answered: bool) -> Node:
-    info = host.info
+    info, trouble = host.info, host.reachability.trouble
     versions = info.versions.get(host.host.runtime, {}) if info else {}
     return Node(
         name=host.name,
@@ -46,7 +46,9 @@ def _node(host: NativeHost, answered: bool) -> Node:
         memory=info.memory if info else None,
         gpus=info.gpus if info else 0,
         version=versions.get("engine") or versions.get("negotiated"),
-        message=None if answered else host.trouble,
+        message=None if answered or trouble is None else trouble.message,
+        reason=None if answered or trouble is None else trouble.reason,
+        unreachable_since=None if answered else host.reachability.since,
         facts={"runtime": host.host.runtime} | (dict(info.facts) | {"identity": info.identity} if info else {}),
     )
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from functools import cached_property, partial
 from threading import Lock
 from typing import TypeVar
@@ -15,11 +16,12 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from zun_coe.errors import BackendError, Denied, Unavailable
+from zun_coe.errors import BackendError
 from zun_coe.model import Host
 from zun_coe.native import naming
 from zun_coe.native.placement import Claim, HostView, Ports
-from zun_coe.native.replicas import ended_like
+from zun_coe.native.reachability import Reachability, tells_of_host
+from zun_coe.native.replicas import ended_like, steadied
 from zun_coe.native.runtime import Found, Runtime, RuntimeInfo
 from zun_coe.native.shares import SharedPool
 
@@ -29,8 +31,6 @@ log = structlog.get_logger()
 
 # How long a port that was found taken by somebody else is not tried again.
 CONFLICT_FOR = 30.0
-# How long a host that hung is left alone, so that not every step waits for it.
-HUNG_FOR = 5.0
 
 
 class NativeHost:
@@ -45,12 +45,13 @@ class NativeHost:
         turned: Callable[[], None] = lambda: None,
         label_key: bytes = b"",
     ) -> None:
-        self.host, self.runtime, self._turned, self._label_key = host, runtime, turned, label_key
+        self.host, self.runtime, self._label_key = host, runtime, label_key
+        self.reachability = Reachability(turned)
         self._forged: frozenset[str] = frozenset()
         self.name = host.name
         self.info: RuntimeInfo | None = None
+        self.ahead = timedelta()
         self.volumes: frozenset[str] | None = None
-        self.answered_at: float | None = None
         self.surveyed = False
         self._networks: set[str] = set()
         self._made_volumes: frozenset[str] = frozenset()
@@ -58,8 +59,6 @@ class NativeHost:
         self._ended: dict[str, Found] = {}
         self._claims: dict[str, Claim] = {}
         self._conflicts: dict[tuple[int, str], float] = {}
-        self._away: BackendError | None = None
-        self._hung_until = 0.0
         self._lock = Lock()
         threads = ThreadPoolExecutor(2 * parallelism, thread_name_prefix=f"host {host.name}")
         self._pool = SharedPool(threads, parallelism)
@@ -86,48 +85,35 @@ class NativeHost:
 
     @property
     def reachable(self) -> bool:
-        """Whether it answered when it was last asked (and was asked)."""
-        return self.answered_at is not None and self._away is None
+        """See `Reachability`."""
+        return self.reachability.reachable
 
-    @property
-    def trouble(self) -> str | None:
-        """Why it did not answer when it was last asked."""
-        return self._away.message if self._away is not None else None
-
-    def away_for(self) -> float | None:
-        """Seconds since it last answered; None: it never did."""
-        return None if self.answered_at is None else time.monotonic() - self.answered_at
+    def learn(self, info: RuntimeInfo) -> None:
+        """This is what the runtime tells of itself and its host."""
+        self.info, self.ahead = info, steadied(self.ahead, info.ahead)
 
     def submit(self, project: str, call: Callable[[], T]) -> Future[T]:
         """Run a call for a project in one of the host's threads."""
         return self._pool.submit(project, partial(self.call, call))
 
-    def ask(self, call: Callable[[], T]) -> Future[T]:
+    def ask(self, call: Callable[[], T], *, decides: bool = False) -> Future[T]:
         """The same for a call that changes nothing, and need not wait for those that do."""
-        return self._asking.submit(self.call, call)
+        return self._asking.submit(partial(self.call, call, decides=decides))
 
-    def call(self, call: Callable[[], T]) -> T:
-        """Make a call in this thread. Raises `Unavailable` at once while the host is known to hang."""
-        if self._away is not None and time.monotonic() < self._hung_until:
-            raise Unavailable(self._away.message, self._away.reason, self._away.evidence)
+    def call(self, call: Callable[[], T], *, decides: bool = False) -> T:
+        """Make a call in this thread. `decides`: it asks who answers or what is there, so that its outcome tells
+        whether the host is reachable. Raises `Unavailable` at once while the host is known to hang."""
+        self.reachability.guard()
         started = time.monotonic()
         try:
             result = call()
-        except (Unavailable, Denied) as error:
-            if error.reason in ("BackendUnreachable", "PermissionDenied"):
-                self._failed(error, time.monotonic() - started)
+        except BackendError as error:
+            if tells_of_host(error, deciding=decides):
+                self.reachability.failed(error, time.monotonic() - started)
             raise
-        was, self._away, self.answered_at = self._away, None, time.monotonic()
-        if was is not None:
-            self._turned()
+        if decides:
+            self.reachability.answered()
         return result
-
-    def _failed(self, error: BackendError, took: float) -> None:
-        was, self._away = self._away, error
-        if was is None:
-            self._turned()
-        if took >= 1.0:
-            self._hung_until = time.monotonic() + HUNG_FOR
 
     def find(self, labels: Mapping[str, str], *, exact: bool) -> list[Found]:
         """Containers with these labels (see `Runtime.find`), as far as the gateway wrote the labels itself. The

@@ -1,6 +1,7 @@
 """From containers to replicas: what a host has, as the instances that everything else sees. Pure.
 
-A replica is one container, or several that share a network; it is as ready as the least ready of them."""
+A replica is one container, or several that share a network; it is as ready as the least ready of them. Times of
+containers are those of their host's clock, times of instances those of the gateway's."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
+
+from msgspec.structs import replace as replace_struct
 
 from zun_coe.model import Endpoint, Instance, WorkloadRef
 from zun_coe.model.observation import InstanceState
@@ -20,6 +23,8 @@ from zun_coe.native.runtime import Found, State
 # Docker takes a run of ten seconds for a success, and starts its delays between restarts anew.
 STEADY = timedelta(seconds=10)
 CRASHES = 3
+# A difference of clocks up to this is none: it may come of how long an answer took.
+_SAME_TIME = timedelta(seconds=1)
 # A process that was started again is given a moment to show that it stays.
 RECOVERY = timedelta(seconds=2)
 
@@ -60,7 +65,8 @@ class Place:
     """A host as it bears on what is on it. `reachable` False: this is what was last seen there.
     `removing`: ids of containers on their way out. `probed`: results of our own probes by id. `ended`: those that
     may run again by now as they were when they had ended last, by id. `recalled`: what was known of replicas before
-    anything was probed here, by the id of the container that stands for each."""
+    anything was probed here, by the id of the container that stands for each. `ahead`: by how much its clock is
+    ahead of the gateway's."""
 
     name: str
     address: str = "127.0.0.1"
@@ -69,6 +75,11 @@ class Place:
     probed: Mapping[str, Probed] = field(default_factory=dict)
     ended: Mapping[str, Found] = field(default_factory=dict)
     recalled: Mapping[str, Instance] = field(default_factory=dict)
+    ahead: timedelta = timedelta()
+
+    def ours(self, moment: datetime | None) -> datetime | None:
+        """A time of the host's clock as one of the gateway's."""
+        return None if moment is None else moment - self.ahead
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,21 @@ def gather(found: Iterable[Found], place: Place, now: datetime) -> list[Replica]
             key = ref, container.labels.get(naming.SLOT, "1"), container.labels.get(naming.HASH, "")
             groups[key][container.labels.get(naming.ROLE, MAIN)] = container
     return [_replica(ref, int(slot), hash_, parts, place, now) for (ref, slot, hash_), parts in groups.items()]
+
+
+def steadied(known: timedelta, measured: timedelta) -> timedelta:
+    """By how much a clock is ahead, in whole seconds, given what was assumed so far and what was measured now. It
+    stays as it is while that is as good, so that times that were told do not change with every measurement."""
+    if abs(measured - known) <= _SAME_TIME:
+        return known
+    return timedelta() if abs(measured) <= _SAME_TIME else timedelta(seconds=round(measured.total_seconds()))
+
+
+def unreachable(instance: Instance) -> Instance:
+    """An instance as it is told of while its host is unreachable, from what was known of it."""
+    return replace_struct(
+        instance, state="unknown", ready=False, ready_since=None, health=None, reason=None, message=None, evidence={}
+    )
 
 
 def stale(parts: Mapping[str, Found]) -> list[Found]:
@@ -136,28 +162,31 @@ def ended_like(part: Found, before: Found | None) -> Found:
     return replace(part, oom_killed=True) if short else part
 
 
-def ready_since(container: Found, probed: Probed | None, now: datetime) -> datetime | None:
-    """Since when a container serves, None while it does not."""
+def ready_since(
+    container: Found, probed: Probed | None, now: datetime, ahead: timedelta = timedelta()
+) -> datetime | None:
+    """Since when a container serves, None while it does not. `ahead`: by how much its host's clock is."""
     if container.state != "running":
         return None
     if probed is not None:
         return probed.since if probed.health == "healthy" else None
     if container.health is not None:
-        return (container.healthy_since or container.started_at) if container.health == "healthy" else None
+        since = container.healthy_since or container.started_at
+        return since - ahead if since is not None and container.health == "healthy" else None
     proof = STEADY if container.restarts >= CRASHES else RECOVERY if container.restarts else timedelta()
-    started = container.started_at or now
-    return started if now - started >= proof else None
+    started = container.started_at - ahead if container.started_at else now
+    return started if not proof or now - started >= proof else None
 
 
 def _replica(ref: WorkloadRef, slot: int, hash_: str, parts: dict[str, Found], place: Place, now: datetime) -> Replica:
     before = place.recalled.get(leading(parts).id)
     probed = {role: _probed(role, part, place, before) for role, part in parts.items()}
     state = _state(parts, place)
-    since = [ready_since(part, probed[role], now) for role, part in parts.items()]
+    since = [ready_since(part, probed[role], now, place.ahead) for role, part in parts.items()]
     known = [moment for moment in since if moment is not None]
     ready = state == "running" and len(known) == len(since)
     main = leading(parts)
-    trouble = _trouble(parts, probed, place.ended, now) if state != "unknown" else None
+    trouble = _trouble(parts, probed, place.ended, now + place.ahead) if state != "unknown" else None
     instance = Instance(
         native_id=main.id,
         name=main.name,
@@ -176,9 +205,9 @@ def _replica(ref: WorkloadRef, slot: int, hash_: str, parts: dict[str, Found], p
         endpoints=_endpoints(parts, place),
         cpu=main.cpu,
         memory=main.memory,
-        created_at=main.created_at,
-        started_at=main.started_at,
-        finished_at=main.finished_at,
+        created_at=place.ours(main.created_at),
+        started_at=place.ours(main.started_at),
+        finished_at=place.ours(main.finished_at),
         ready_since=max(known) if ready else None,
     )
     return Replica(ref, instance, parts, probed)
@@ -223,21 +252,29 @@ def _probed(role: str, part: Found, place: Place, before: Instance | None) -> Pr
     now = place.probed.get(part.id)
     if now is not None and now.run in (None, part.started_at):
         return now
-    return verdict_of(role, part, before) if before is not None else Probed()
+    return verdict_of(role, part, before, place.ahead) if before is not None else Probed()
 
 
-def verdict_of(role: str, part: Found, before: Instance) -> Probed:
+def verdict_of(role: str, part: Found, before: Instance, ahead: timedelta = timedelta()) -> Probed:
     """The last verdict on a container, as what was known of its replica tells it; "starting" where the container was
     started since, or it tells of another one. Of a sidecar no start is known: one that began before its replica was
-    ready is in the run that was checked."""
+    ready is in the run that was checked. `ahead`: see `Place`."""
+    started = part.started_at - ahead if part.started_at else None
     if before.health == "healthy":
         since = before.ready_since or before.started_at
-        same = part.started_at == before.started_at if role == MAIN else _not_after(part.started_at, since)
+        same = _same(started, before.started_at, ahead) if role == MAIN else _not_after(started, since)
         return Probed("healthy", since, run=part.started_at) if same else Probed()
     blamed = before.evidence.get("container", MAIN) == role.removeprefix("sidecar:")
-    if before.health == "unhealthy" and blamed and part.started_at == before.started_at:
+    if before.health == "unhealthy" and blamed and _same(started, before.started_at, ahead):
         return Probed("unhealthy", None, str(before.evidence.get("output", "")), part.started_at)
     return Probed()
+
+
+def _same(moment: datetime | None, other: datetime | None, ahead: timedelta) -> bool:
+    """Whether two times are of one start: where clocks differ, one may have been told with another difference."""
+    if moment is None or other is None or not ahead:
+        return moment == other
+    return abs(moment - other) <= 2 * _SAME_TIME
 
 
 def _not_after(moment: datetime | None, other: datetime | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Event as StopEvent
 from typing import Any, Literal, Protocol
 
@@ -119,7 +119,8 @@ class Found:
 @dataclass(frozen=True)
 class RuntimeInfo:
     """The runtime and its host. `identity` is the runtime's own and stays over restarts; `memory` in bytes;
-    `versions` as in `ClusterInfo.versions`; `operations` as in `adapters.OPERATIONS`."""
+    `versions` as in `ClusterInfo.versions`; `operations` as in `adapters.OPERATIONS`; `ahead`: by how much its
+    clock is ahead of the gateway's (negative: behind), as far as that could be measured."""
 
     identity: str
     versions: Mapping[str, Mapping[str, str]]
@@ -128,6 +129,7 @@ class RuntimeInfo:
     gpus: int
     operations: Mapping[str, OperationSupport]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    ahead: timedelta = timedelta()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from datetime import UTC, datetime
@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from zun_coe.adapters import Connection
 from zun_coe.errors import BackendError, TimedOut
-from zun_coe.model import Health, Instance
+from zun_coe.model import Health, Instance, WorkloadRef
 from zun_coe.native import naming
 from zun_coe.native.acting import Acting
 from zun_coe.native.health import Prober, Target
 from zun_coe.native.hosts import NativeHost
-from zun_coe.native.replicas import Place, Probed, Replica, gather
+from zun_coe.native.replicas import Place, Probed, Replica, gather, unreachable
 from zun_coe.native.runtime import Found
 
 T = TypeVar("T")
@@ -28,43 +28,65 @@ class Survey:
     def __init__(self, connection: Connection, hosts: Mapping[str, NativeHost], prober: Prober, acting: Acting) -> None:
         self._connection, self._hosts = connection, hosts
         self._prober, self._acting = prober, acting
-        self._recalled: Mapping[str, Instance] = {}
+        self._verdicts: Mapping[str, Instance] = {}
+        self._recalled: Mapping[WorkloadRef, Sequence[Instance]] = {}
 
-    def recall(self, instances: Iterable[Instance]) -> None:
-        """What was known of instances before: their verdicts stand until there are new ones."""
-        self._recalled = {instance.native_id: instance for instance in instances if instance.health is not None}
+    def recall(self, instances: Mapping[WorkloadRef, Sequence[Instance]]) -> None:
+        """What was known of instances before: their verdicts stand until there are new ones, and those on hosts
+        that are unreachable are there until those answer."""
+        self._recalled = instances
+        every = (instance for found in instances.values() for instance in found)
+        self._verdicts = {instance.native_id: instance for instance in every if instance.health is not None}
 
-    def ask(self, call: Callable[[NativeHost], T]) -> dict[str, T]:
+    def ask(self, call: Callable[[NativeHost], T], *, decides: bool = False) -> dict[str, T]:
         """What each host answers, by its name, asked all at once; those that fail are left out. Raises the
-        first error when none answers. A host that is the only one is asked in this thread: to hand that over
-        would only take longer."""
-        if len(self._hosts) == 1:
-            return {name: host.call(partial(call, host)) for name, host in self._hosts.items()}
-        futures = {name: host.ask(partial(call, host)) for name, host in self._hosts.items()}
-        answers: dict[str, T] = {}
-        errors: list[BackendError] = []
-        for name, future in futures.items():
-            try:
-                answers[name] = self._result(name, future)
-            except BackendError as error:
-                errors.append(error)
+        first error when none answers. `decides`: see `NativeHost.call`."""
+        answers, errors = self._ask(call, decides=decides)
         if errors and not answers:
-            raise errors[0]
+            raise next(iter(errors.values()))
         return answers
+
+    def tell(self, call: Callable[[NativeHost], T]) -> dict[str, T]:
+        """Have each host do something; the answers of those that did. Raises what a host that is reachable has
+        refused, since others say nothing of that one."""
+        answers, errors = self._ask(call, decides=False)
+        refused = [error for name, error in errors.items() if self._hosts[name].reachable or not answers]
+        if refused:
+            raise refused[0]
+        return answers
+
+    def _ask(self, call: Callable[[NativeHost], T], *, decides: bool) -> tuple[dict[str, T], dict[str, BackendError]]:
+        """The answers and the failures. A host that is the only one is asked in this thread: to hand that over
+        would only take longer."""
+        answers: dict[str, T] = {}
+        errors: dict[str, BackendError] = {}
+        alone = len(self._hosts) == 1
+        futures = {n: h.ask(partial(call, h), decides=decides) for n, h in self._hosts.items() if not alone}
+        for name, host in self._hosts.items():
+            try:
+                if alone:
+                    answers[name] = host.call(partial(call, host), decides=decides)
+                else:
+                    answers[name] = self._result(name, futures[name])
+            except BackendError as error:
+                errors[name] = error
+        return answers, errors
 
     def look(self, labels: Mapping[str, str], *, exact: bool) -> list[Replica]:
         """All replicas with these labels, those last seen on hosts that are away among them. Raises
         `Unavailable` when no host answers."""
-        found = self.ask(lambda host: host.find(labels, exact=exact))
+        found = self.ask(lambda host: host.find(labels, exact=exact), decides=True)
         for name, containers in found.items():
             self._hosts[name].saw(containers, labels)
         now, probed = datetime.now(UTC), self._prober.results()
         replicas: list[Replica] = []
         for name, host in self._hosts.items():
             removing = self._acting.removing(name)
-            place = Place(name, host.address, name in found, removing, probed, host.ended(), self._recalled)
+            place = Place(name, host.address, name in found, removing, probed, host.ended(), self._verdicts, host.ahead)
             known = found[name] if name in found else self._remembered(host, labels)
             replicas += gather(known, place, now)
+            if name not in found and not host.reachability.heard:
+                replicas += self._unheard(host, labels)
         self._probe(replicas, labels, frozenset(found))
         return replicas
 
@@ -77,12 +99,12 @@ class Survey:
 
         def call(host: NativeHost) -> None:
             if host.info is None:
-                host.info = host.runtime.info()
+                host.learn(host.runtime.info())
             if not host.surveyed:
                 host.saw(host.find(ours, exact=False), ours)
                 host.surveyed = True
 
-        self.ask(call)
+        self.ask(call, decides=True)
 
     def volumes(self) -> None:
         """Ask every host which volumes of ours it has; of one that is away, what it last said stands."""
@@ -98,14 +120,25 @@ class Survey:
             raise TimedOut(f"The host {name} did not answer in time.", evidence={"host": name}) from error
 
     def _remembered(self, host: NativeHost, labels: Mapping[str, str]) -> list[Found]:
-        """Of a host that is away: its replicas until the grace is over; containers of their own for good."""
-        away = host.away_for()
-        if away is None:
-            return []
+        """Of a host that is unreachable: its replicas until the grace is over; containers of their own for good."""
         known = host.last_seen(labels)
-        if away <= self._connection.host_grace:
+        if self._within_grace(host):
             return known
         return [found for found in known if found.labels.get(naming.NOUN) == "container"]
+
+    def _unheard(self, host: NativeHost, labels: Mapping[str, str]) -> list[Replica]:
+        """The same of a host that has not answered since this process has the cluster."""
+        only, within = labels.get(naming.ID), self._within_grace(host)
+        refs = [r for r in self._recalled if only in (None, r.id) and (within or r.noun == "container")]
+        return [
+            Replica(ref, unreachable(instance), {})
+            for ref in refs
+            for instance in self._recalled[ref]
+            if instance.host == host.name
+        ]
+
+    def _within_grace(self, host: NativeHost) -> bool:
+        return host.reachability.silent_for() <= self._connection.host_grace
 
     def _probe(self, replicas: Sequence[Replica], labels: Mapping[str, str], answered: frozenset[str]) -> None:
         if not self._connection.owned:

@@ -7,8 +7,10 @@ The engine tells most causes by a sentence alone (a port that is taken and a bro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import docker.errors
 import requests
@@ -21,6 +23,15 @@ Rule = tuple[re.Pattern[str], type[BackendError], str]
 
 _NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, IndexError)
 _FOREIGN = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+
+_NO_CONNECTION = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    ConnectionRefusedError,
+    FileNotFoundError,
+    PermissionError,
+    ssl.SSLError,
+)
 
 
 def _rules(*rules: tuple[str, type[BackendError], str]) -> tuple[Rule, ...]:
@@ -133,11 +144,18 @@ def _unanswered(call: str, error: Exception) -> BackendError:
     chain = list(causes(error))
     if any(_is_timeout(cause) for cause in chain):
         message = "the engine did not answer in time"
-        return TimedOut(message, evidence={"call": call, "status": None, "message": _short(error)})
+        return TimedOut(message, evidence=_evidence(call, _short(error), chain))
     if any(isinstance(c, PermissionError) for c in chain) or is_distrust(error):
         message = f"the engine cannot be trusted or does not trust us: {_short(error)}"
-        return Denied(message, evidence={"call": call, "status": None, "message": _short(error)})
-    return _unavailable(call, f"the engine cannot be reached: {_short(error)}")
+        return Denied(message, evidence=_evidence(call, _short(error), chain))
+    message = f"the engine cannot be reached: {_short(error)}"
+    return Unavailable(message, evidence=_evidence(call, message, chain))
+
+
+def _evidence(call: str, message: str, chain: Sequence[BaseException]) -> dict[str, Any]:
+    """`connecting`: no connection could be made, so that the failure has nothing to do with the call."""
+    evidence: dict[str, Any] = {"call": call, "status": None, "message": message}
+    return evidence | ({"connecting": True} if any(isinstance(cause, _NO_CONNECTION) for cause in chain) else {})
 
 
 def _is_timeout(cause: BaseException) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from zun_coe.adapters import OPERATIONS
@@ -84,6 +84,15 @@ def runtime_info(info: Mapping[str, Any], version: Mapping[str, Any], negotiated
         operations={name: _operation(name) for name in OPERATIONS},
         facts=_facts(info),
     )
+
+
+def clock_ahead(info: Mapping[str, Any], asked: datetime, answered: datetime) -> timedelta:
+    """By how much the engine's clock is ahead of ours (negative: behind), from `GET /info` and when that was asked
+    and answered. What may be no more than the time that the answer took counts as nothing."""
+    theirs = moment(str(info.get("SystemTime") or ""))
+    if theirs is None or asked <= theirs <= answered:
+        return timedelta()
+    return theirs - answered if theirs > answered else theirs - asked
 
 
 def labels_of_event(event: Mapping[str, Any]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from threading import Event as StopEvent
 from types import MappingProxyType
 from typing import Any
@@ -69,11 +70,13 @@ class DockerRuntime:
         """The engine and its host; agrees on the version anew, as the engine may have been replaced."""
         version = self._client.negotiate()
         with translated("info"):
+            asked = datetime.now(UTC)
             told = self._client.info()
+            ahead = reading.clock_ahead(told, asked, datetime.now(UTC))
             info = reading.runtime_info(told, version, self._client.api_version, OLDEST)
         self._host_cpus = int(info.cpus or 1)
         self._streaming.renegotiate()
-        return info
+        return replace(info, ahead=ahead)
 
     def find(self, labels: Mapping[str, str], *, exact: bool = True) -> list[Found]:
         """Containers with these labels: one call for the list and one for each that has to be inspected."""
