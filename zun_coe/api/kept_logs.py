@@ -10,20 +10,21 @@ from datetime import datetime
 
 from zun_coe.adapters import LogOptions
 from zun_coe.api.lines import EPOCH, Writer, must_be_readable, written
-from zun_coe.api.tailing import Channel, Ended, Item, Line, Places, Reader
+from zun_coe.api.tailing import BUFFER, LEAST, Channel, Ended, Item, Line, Places, Reader, size_of
 from zun_coe.api.wakeups import Waiter
 from zun_coe.gateway import LogSources
 from zun_coe.model import Instance
 
-BATCH = 200
-"""Lines that go out together where so many are there."""
+BATCH = 64 * 1024
+"""Bytes that go out together where so many are there."""
 
 
 async def kept(sources: LogSources, options: LogOptions, writer: Writer, places: Places) -> AsyncGenerator[bytes, None]:
     """The lines. The first chunk is empty; before it `TooManyStreams` or a `BackendError` may be raised."""
     instances = sources.instances()
     places.take(len(instances))
-    tracks = [_Track(instance, sources, options) for instance in instances]
+    size = max(BUFFER // max(1, len(instances)), LEAST)
+    tracks = [_Track(instance, sources, options, size) for instance in instances]
     try:
         for track in tracks:
             track.reader.start()
@@ -40,8 +41,8 @@ async def kept(sources: LogSources, options: LogOptions, writer: Writer, places:
 class _Track:
     """One instance's lines, taken one by one."""
 
-    def __init__(self, instance: Instance, sources: LogSources, options: LogOptions) -> None:
-        self._channel = Channel(Waiter(asyncio.get_running_loop()))
+    def __init__(self, instance: Instance, sources: LogSources, options: LogOptions, size: int) -> None:
+        self._channel = Channel(Waiter(asyncio.get_running_loop()), size)
         self._items: deque[Item] = deque()
         self.reader = Reader(instance, sources, options, self._channel)
         self.time = EPOCH
@@ -73,12 +74,14 @@ async def _in_order(tracks: Sequence[_Track]) -> AsyncGenerator[list[Item], None
         item = await track.next()
         heapq.heappush(waiting, (track.time, index, item))
     batch: list[Item] = []
+    held = 0
     while waiting:
         _, index, item = heapq.heappop(waiting)
         batch.append(item)
-        if len(batch) >= BATCH:
+        held += size_of(item)
+        if held >= BATCH:
             yield batch
-            batch = []
+            batch, held = [], 0
         if not isinstance(item, Ended):
             following = await tracks[index].next()
             heapq.heappush(waiting, (tracks[index].time, index, following))

@@ -15,8 +15,12 @@ from zun_coe.errors import BackendError, Unavailable
 from zun_coe.gateway import LogSources
 from zun_coe.model import Instance
 
-BUFFER = 1000
-"""Lines that are read ahead for one client."""
+BUFFER = 1 << 20
+"""Bytes that are read ahead for one client."""
+LEAST = 64 * 1024
+"""Bytes that are read ahead of one instance, however many there are."""
+_OVERHEAD = 200
+"""Bytes that a line takes besides its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +49,30 @@ class Ended:
 Item = Opened | Line | Ended
 
 
+def size_of(item: Item) -> int:
+    """The bytes that an item takes, roughly."""
+    return _OVERHEAD + (len(item.line.text) if isinstance(item, Line) else 0)
+
+
 class Channel:
-    """From threads that put to one coroutine that takes. Bounded: `put` blocks while it is full.
+    """From threads that put to one coroutine that takes. Bounded: `put` blocks while there are `size` bytes in it.
     `waiter` is woken when there is something to take."""
 
     def __init__(self, waiter: Waiter, size: int = BUFFER) -> None:
         self._waiter, self._size = waiter, size
         self._items: list[Item] = []
+        self._held = 0
         self._room = Condition()
         self._closed = False
 
     def put(self, item: Item) -> bool:
         """Whether anybody still takes. Blocks while there is no room; for reading threads."""
         with self._room:
-            self._room.wait_for(lambda: self._closed or len(self._items) < self._size)
+            self._room.wait_for(lambda: self._closed or self._held < self._size)
             if self._closed:
                 return False
             self._items.append(item)
+            self._held += size_of(item)
             first = len(self._items) == 1
         if first:
             self._waiter.wake()
@@ -70,7 +81,7 @@ class Channel:
     def take(self) -> list[Item]:
         """Everything that is there by now."""
         with self._room:
-            items, self._items = self._items, []
+            items, self._items, self._held = self._items, [], 0
             self._room.notify_all()
         return items
 
