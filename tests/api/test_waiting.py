@@ -45,6 +45,58 @@ def test_a_failure_is_settled_too(api: httpx.Client, outside: Outside) -> None:
     assert answer.json()["status"]["phase"] == "Failed"
 
 
+class TestWhoOnlyLooks:
+    """`?wait` on GET: the same without a write."""
+
+    def test_what_has_settled_is_answered_at_once(self, api: httpx.Client, app_of: Make) -> None:
+        app_of()
+        answer = api.get("/v1/apps/hello", params={"wait": 3600})
+        assert (answer.status_code, answer.json()["status"]["phase"]) == (200, "Running")
+        assert answer.headers["ETag"] == '"1"'
+
+    @pytest.mark.parametrize("noun", ["apps", "containers"])
+    def test_what_changes_is_answered_when_it_has_settled(self, api: httpx.Client, noun: str) -> None:
+        assert api.post(f"/v1/{noun}", json=APP).status_code == 202
+        answer = api.get(f"/v1/{noun}/hello", params={"wait": 20})
+        assert (answer.status_code, answer.json()["status"]["phase"]) == (200, "Running")
+
+    def test_when_time_is_up_it_is_202(self, api: httpx.Client, outside: Outside) -> None:
+        outside.set_image("slow:1", Image(pull=3600))
+        api.post("/v1/apps", json=APP | {"image": "slow:1"})
+        answer = api.get("/v1/apps/hello", params={"wait": 0.3})
+        assert (answer.status_code, answer.json()["name"]) == (202, "hello")
+        assert api.get("/v1/apps/hello").status_code == 200
+
+    def test_what_is_being_deleted_is_gone_then(self, service: Service, api: httpx.Client, app_of: Make) -> None:
+        app_of()
+        service.cluster.faults.hang()
+        try:
+            assert api.delete("/v1/apps/hello").status_code == 202
+            assert api.get("/v1/apps/hello", params={"wait": 0.3}).status_code == 202
+        finally:
+            service.cluster.faults.resume()
+        assert api.get("/v1/apps/hello", params={"wait": 20}).status_code in (204, 404)
+
+    def test_it_needs_no_right_to_write(self, service: Service, project: str, app_of: Make) -> None:
+        app_of()
+        with service.client(project, roles="reader") as reader:
+            assert reader.get("/v1/apps/hello", params={"wait": 5}).status_code == 200
+
+    def test_of_a_cluster_others_see_what_they_see_without_waiting(self, service: Service, other: httpx.Client) -> None:
+        shown = other.get("/v1/clusters/here").json()
+        waited = other.get("/v1/clusters/here", params={"wait": 5})
+        assert waited.status_code == 200
+        assert waited.json().keys() == shown.keys()
+        assert "endpoint" not in waited.json()
+
+    def test_a_replica_is_shown_as_it_is(self, api: httpx.Client, app_of: Make) -> None:
+        app_of()
+        assert api.get("/v1/containers/hello-1", params={"wait": 3600}).status_code == 200
+
+    def test_of_what_is_not_there_nothing_is_waited_for(self, api: httpx.Client) -> None:
+        assert api.get("/v1/apps/nothing", params={"wait": 3600}).status_code == 404
+
+
 def test_when_time_is_up_the_state_of_then_is_answered(api: httpx.Client, app_of: Make, outside: Outside) -> None:
     """And not the one from before the write, in which it ran and nothing was wrong."""
     app_of()

@@ -148,7 +148,8 @@ def test_waiting_goes_on_while_the_service_is_away(capsys: pytest.CaptureFixture
     steps = [state(202, "Progressing"), httpx.ConnectError("refused"), BUSY, LOST, state(200, "Running", 2)]
     api, script = asking(*steps)
     assert waiting.wait_for(api, target(), 5)["status"]["phase"] == "Running"
-    assert {(r.method, r.url.path, r.content) for r in script.requests} == {("PATCH", "/v1/apps/id-1", b"{}")}
+    asked = {(r.method, r.url.path, r.headers["Cache-Control"]) for r in script.requests}
+    assert asked == {("GET", "/v1/apps/id-1", "no-cache")}  # waiting writes nothing
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "hello is Progressing: 0 of 2 ready."
     assert "No service can be reached" in said[1]
@@ -163,10 +164,11 @@ def test_waiting_ends_with_the_time() -> None:
         waiting.wait_for(api, target(), 0)
 
 
-def test_waiting_for_a_deletion_repeats_it_as_it_was() -> None:
-    api, script = asking(state(202, "Deleting"), answer(404, title="Not found", status=404))
-    assert waiting.wait_for(api, target(deleted=True, params={"force": True}), 5) is None
-    assert {(r.method, r.url.params["force"]) for r in script.requests} == {("DELETE", "true")}
+@pytest.mark.parametrize("end", [answer(404, title="Not found", status=404), httpx.Response(204)])
+def test_waiting_for_a_deletion_ends_when_it_is_gone(end: httpx.Response) -> None:
+    api, script = asking(state(202, "Deleting"), end)
+    assert waiting.wait_for(api, target(deleted=True), 5) is None
+    assert {r.method for r in script.requests} == {"GET"}
 
 
 def test_what_is_refused_while_waiting_is_told() -> None:

@@ -32,7 +32,7 @@ class Waiting:
         held = _Held()
         await self._app(scope, receive, held)
         exchange = exchange_of(scope)
-        settled = await self._settled(exchange, receive) if held.accepted else None
+        settled = await self._settled(exchange, receive) if held.good else None
         for message in held.messages if settled is None else _messages(settled, held):
             await send(message)
 
@@ -76,9 +76,9 @@ class _Held:
         self.messages.append(message)
 
     @property
-    def accepted(self) -> bool:
-        """Whether there is anything to wait for."""
-        return bool(self.messages) and self.messages[0]["status"] == 202
+    def good(self) -> bool:
+        """Whether there may be anything to wait for: what was accepted, or is shown."""
+        return bool(self.messages) and self.messages[0]["status"] in (200, 202)
 
     def header(self, name: bytes) -> bytes | None:
         """A header of the response."""

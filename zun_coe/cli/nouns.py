@@ -140,7 +140,7 @@ def _ask_deletion(
     if wait is None:
         told(session, f"{noun.name} {name} is being deleted.")
         return None
-    target = Target(noun.name, noun.plural, resource["id"], resource["name"], deleted=True, params=params)
+    target = Target(noun.name, noun.plural, resource["id"], resource["name"], deleted=True)
 
     def finish() -> None:
         waiting.wait_for(session.api, target, wait)

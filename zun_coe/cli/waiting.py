@@ -1,7 +1,7 @@
 """`--wait`: following what was asked for until it has settled, with its progress on stderr.
 
-The service decides what settled means. A merge patch that changes nothing, and a deletion that was asked
-for already, can be sent again with `?wait` as often as one likes: each answer is the progress so far."""
+The service decides what settled means, and holds its answer until then. It is asked again every second, so that the
+progress can be shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -31,15 +31,13 @@ _GONE_WRONG = ("failed", "rolled_back")
 
 @dataclass(frozen=True)
 class Target:
-    """What to wait for: that a resource has settled, or (`deleted`) that it is gone. `params`: those of the
-    deletion, which are sent again with it."""
+    """What to wait for: that a resource has settled, or (`deleted`) that it is gone."""
 
     noun: str
     plural: str
     id: str
     name: str
     deleted: bool = False
-    params: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -120,10 +118,9 @@ def _until(
 
 def _ask(api: Api, target: Target, seconds: float) -> tuple[bool, Mapping[str, Any]] | None:
     """Whether it has settled, and the resource; None when it is gone, as it should be."""
-    method, body = ("DELETE", None) if target.deleted else ("PATCH", dict[str, Any]())
-    params = {**target.params, "wait": round(seconds, 3)}
+    fresh = {"Cache-Control": "no-cache"}  # whichever process answers, it knows of what was asked for
     try:
-        answer = api.ask(method, target.path, params=params, body=body, attempts=1)
+        answer = api.ask("GET", target.path, params={"wait": round(seconds, 3)}, headers=fresh, attempts=1)
     except Refusal as refusal:
         if target.deleted and refusal.status == 404:
             return None

@@ -82,7 +82,7 @@ class Gateway:
             return Answer(404)
         if self._settles_in(found, settle) != 0:
             return None
-        return Answer(200, self.views.body(found), {"ETag": etag(found.intent.generation)})
+        return Answer(200, self._seen(found, settle), {"ETag": etag(found.intent.generation)})
 
     def settles_in(self, settle: Settle) -> float | None:
         """In how many seconds it will have settled if nothing changes (None: not by the passing of time)."""
@@ -94,7 +94,10 @@ class Gateway:
         found = self.views.get(settle.noun, settle.id)
         if found is None:
             return Answer(204 if settle.deleted else 404)
-        return Answer(202, self.views.body(found), {"ETag": etag(found.intent.generation)})
+        return Answer(202, self._seen(found, settle), {"ETag": etag(found.intent.generation)})
+
+    def _seen(self, found: Resource, settle: Settle) -> bytes:
+        return settle.see(found) if settle.see else self.views.body(found)
 
     def refresh(self) -> None:
         """Wait until the copy has seen everything that the store has now. Raises `StoreUnavailable`."""

@@ -47,7 +47,8 @@ class Query:
 @dataclass(frozen=True)
 class Settle:
     """What `?wait` waits for: that this resource has settled at this generation (or is gone). `grace`: seconds
-    after which a reason that might go away by itself counts as the end, too."""
+    after which a reason that might go away by itself counts as the end, too. `see`: its JSON as the caller may see
+    it (None: all of it)."""
 
     noun: str
     project: str
@@ -55,6 +56,7 @@ class Settle:
     generation: int
     deleted: bool = False
     grace: float = GRACE
+    see: Callable[[Any], bytes] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

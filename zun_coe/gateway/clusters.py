@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import msgspec
@@ -33,11 +32,6 @@ class Clusters(Resources):
     def __init__(self, tools: Tools, adopting: Adopting) -> None:
         super().__init__(tools)
         self._adopting = adopting
-
-    def show(self, call: Call, ref: str) -> Answer:
-        """One cluster; those of other projects only as far as `_body` shows them."""
-        found = self._find(call, ref)
-        return replace(self._shown(found, 200), body=self._body(call, found))
 
     def create(self, call: Call, body: Mapping[str, Any]) -> Answer:
         """Register a cluster. It is reached in the background; until then writes that name it are 409."""

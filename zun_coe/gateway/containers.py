@@ -37,8 +37,9 @@ class Containers(Workloads):
         self._backends = backends
 
     def show(self, call: Call, ref: str) -> Answer:
-        """A standalone container, or the replica of an app (by its id, or <app>-<slot>)."""
-        return self._shown(self._any(call, ref), 200)
+        """A standalone container, or the replica of an app (by its id, or <app>-<slot>), which is not waited for."""
+        found = self._any(call, ref)
+        return self._shown(found, 200, None if isinstance(found, Replica) else self._watched(call, found))
 
     def delete(self, call: Call, ref: str, *, force: bool = False, keep: bool = False, volumes: bool = False) -> Answer:
         """Delete a standalone container, or the replica of an app, which then is replaced."""

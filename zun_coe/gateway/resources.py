@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
@@ -73,8 +74,10 @@ class Resources:
         return page_answer(PLURALS[self.noun], [self._body(call, r) for r in found], marker)
 
     def show(self, call: Call, ref: str) -> Answer:
-        """One resource, by id or name."""
-        return self._shown(self._find(call, ref), 200)
+        """One resource, by id or name. Who waits does so until it has settled, or until it is gone where it is
+        being deleted."""
+        found = self._find(call, ref)
+        return replace(self._shown(found, 200, self._watched(call, found)), body=self._body(call, found))
 
     def _body(self, call: Call, found: Found) -> bytes:
         """The JSON of a resource as the caller may see it."""
@@ -117,6 +120,11 @@ class Resources:
         if status == 202:
             headers["Location"] = f"/v1/{PLURALS[self.noun]}/{found.id}"
         return Answer(status, self._views.body(found), headers, settle)
+
+    def _watched(self, call: Call, found: Resource) -> Settle:
+        """What somebody who only looks may wait for."""
+        deleted = getattr(found.intent, "deletion", None) is not None
+        return replace(self._settle(found), deleted=deleted, see=partial(self._body, call))
 
     def _settle(self, found: Resource) -> Settle:
         return Settle(self.noun, found.intent.project, found.id, found.intent.generation)
