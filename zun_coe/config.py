@@ -29,7 +29,9 @@ class Settings:
     """Where the REST service listens: ADDRESS:PORT, a bare PORT of the loopback interface, or unix:PATH. All addresses
     are 0.0.0.0:PORT or [::]:PORT. Anything but loopback wants TLS in front of it."""
     store: str = "sqlite:////var/lib/zun-coe/state.db"
-    """Where the state is: sqlite:///FILE (one process) or etcd://HOST:PORT[,HOST:PORT...] (any number)."""
+    """Where the state is: sqlite:///FILE (one process) or etcd://HOST:PORT[,HOST:PORT...] (any number), with
+    USER:PASSWORD@ in front of the hosts where etcd has authentication (?password_file=FILE keeps the password out of
+    here), and with etcds:// and ?ca=FILE&cert=FILE&key=FILE for TLS."""
     machine: str = ""
     """What this machine is called: a cluster with local sockets belongs to the machine where it was registered.
     Empty: its host name, which must stay the same then. Of no importance with SQLite."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -87,6 +88,23 @@ class Etcd:
         """The URL of a store in it."""
         return f"etcd://{','.join(self.endpoints)}/{namespace}"
 
+    def authenticate(self, namespace: str, user: str, password: str) -> None:
+        """Have it want a user and a password from now on, and know one who may use what is in a namespace."""
+        prefix = f"{namespace}/".encode()
+        span = {"key": _text(prefix), "range_end": _text(prefix[:-1] + b"0")}
+        for path, body in (
+            ("user/add", {"name": "root", "password": "of root"}),
+            ("role/add", {"name": "root"}),
+            ("user/grant", {"user": "root", "role": "root"}),
+            ("user/add", {"name": user, "password": password}),
+            ("role/add", {"name": "gateway"}),
+            ("role/grant", {"name": "gateway", "perm": {"permType": "READWRITE"} | span}),
+            ("user/grant", {"user": user, "role": "gateway"}),
+            ("enable", {}),
+        ):
+            answer = urllib3.request("POST", f"http://{self.endpoints[0]}/v3/auth/{path}", json=body)
+            assert answer.status == 200, answer.data
+
     def ready(self) -> None:
         """Wait until all members that run serve."""
         running = [member for member in self.members if member.running]
@@ -96,6 +114,10 @@ class Etcd:
         """End all of them."""
         for member in self.members:
             member.kill()
+
+
+def _text(key: bytes) -> str:
+    return b64encode(key).decode()
 
 
 class Wire:

@@ -354,6 +354,118 @@ def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
             distrustful.get("a")
 
 
+# Users
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    """A server that wants a user and a password; there is one who may use the namespace `zun`."""
+    started = Etcd(tmp_path_factory.mktemp("guarded"))
+    started.authenticate("zun", "gate@way", "p:a/s s")
+    yield started
+    started.close()
+
+
+def url_of(etcd: Etcd, user: str, namespace: str = "zun") -> str:
+    return f"etcd://{user}@{etcd.endpoints[0]}/{namespace}"
+
+
+WHO = "gate%40way:p%3Aa%2Fs%20s"
+
+
+class TestContractWithUsers(StoreContract):
+    """Everything that every store does, with a user who may do nothing outside of the namespace."""
+
+    @pytest.fixture
+    def store(self, guarded: Etcd) -> Iterator[Store]:
+        with open_store(url_of(guarded, WHO, f"zun/{next(_names)}")) as opened:
+            yield opened
+
+
+def test_a_token_that_is_refused_is_replaced(tmp_path: Path) -> None:
+    """A member that restarts knows none of the tokens that it gave."""
+    with closing(Etcd(tmp_path)) as etcd:
+        etcd.authenticate("zun", "gate@way", "p:a/s s")
+        with (
+            open_store(url_of(etcd, WHO)) as store,
+            watching(store, "", store.create("a", b"1"), patient=True) as watch,
+        ):
+            for member in etcd.members:
+                member.kill()
+                member.start()
+            etcd.ready()
+            wait_until(lambda: _there(store), 20, "etcd answers again")
+            watch.until(store.create("b", b"2"))
+            assert store.get("a") is not None
+
+
+def _there(store: Store) -> bool:
+    with suppress(StoreUnavailable):
+        return store.get("a") is not None
+    return False
+
+
+def test_a_token_grows_old(guarded: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = EtcdStore.from_url(url_of(guarded, WHO))
+    login = store._client._login
+    assert login is not None
+    store.get("a")
+    first = login._token
+    store.get("a")
+    assert login._token == first
+    monkeypatch.setattr(login, "clock", lambda: time.monotonic() + 1000)
+    store.get("a")
+    assert login._token not in (first, None)
+    store.close()
+
+
+def test_the_password_may_be_in_a_file(guarded: Etcd, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("p:a/s s\n")
+    with open_store(f"{url_of(guarded, 'gate%40way')}?password_file={file}") as store:
+        assert store.list("").revision > 0
+
+
+@pytest.mark.parametrize(
+    ("user", "told"),
+    [("gate%40way:wrong", "name or password is wrong"), ("nobody:x", "name or password is wrong")],
+)
+def test_a_wrong_password_is_told(guarded: Etcd, user: str, told: str) -> None:
+    with open_store(url_of(guarded, user)) as store:
+        for call in (lambda: store.get("a"), lambda: store.create("a", b""), lambda: next(store.watch("", 1, STOP))):
+            with pytest.raises(StoreUnavailable, match=told):
+                call()
+
+
+STOP = threading.Event()
+
+
+def test_no_user_is_told(guarded: Etcd) -> None:
+    url = url_of(guarded, WHO).replace(f"{WHO}@", "")
+    with open_store(url) as store, pytest.raises(StoreUnavailable, match="etcd://USER:PASSWORD@"):
+        store.get("a")
+
+
+def test_what_is_of_others_is_denied(guarded: Etcd) -> None:
+    with (
+        open_store(url_of(guarded, WHO, "others")) as store,
+        pytest.raises(StoreUnavailable, match="permission denied"),
+    ):
+        store.get("a")
+
+
+def test_a_user_where_none_is_needed(etcd: Etcd) -> None:
+    with open_store(url_of(etcd, WHO, "needless")) as store:
+        assert store.create("a", b"") > 0
+
+
+@pytest.mark.parametrize("url", ["etcd://ann:hunter2@", "etcd://ann:hunter2@h:1?ca=x", "other://ann:hunter2@h:1"])
+def test_no_error_has_the_password(url: str) -> None:
+    with pytest.raises(ValueError, match=r"no etcd|takes no|no store") as caught:
+        open_store(url)
+    assert "hunter2" not in str(caught.value)
+
+
 # What is large
 
 

@@ -178,8 +178,8 @@ class Store(ABC):
 
 
 def open_store(url: str) -> Store:
-    """The store that a URL names: `sqlite:///path/file.db`, `etcd://host:2379[,host:2379…]`, or
-    `etcds://` for TLS (`?ca=FILE&cert=FILE&key=FILE`). Raises `ValueError` for any other."""
+    """The store that a URL names: `sqlite:///path/file.db`, `etcd://[user:password@]host:2379[,host:2379…]`, or
+    `etcds://` for TLS (`?ca=FILE&cert=FILE&key=FILE`). Raises `ValueError` for any other, without a password in it."""
     scheme = url.partition("://")[0]
     if scheme == "sqlite":
         from zun_coe.store.sqlite import SqliteStore
@@ -189,4 +189,4 @@ def open_store(url: str) -> Store:
         from zun_coe.store.etcd import EtcdStore
 
         return EtcdStore.from_url(url)
-    raise ValueError(f"{url!r} names no store: use sqlite:///FILE or etcd://HOST:PORT[,HOST:PORT...]")
+    raise ValueError(f"{scheme}:// names no store: use sqlite:///FILE or etcd://HOST:PORT[,HOST:PORT...]")

@@ -10,8 +10,9 @@ import math
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from threading import Event as StopEvent
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from zun_coe.errors import Compacted, Fenced, OutcomeUnknown, StoreUnavailable
 from zun_coe.store import (
@@ -32,6 +33,7 @@ from zun_coe.store import (
 )
 from zun_coe.store.etcd import wire
 from zun_coe.store.etcd.client import Client, TooLarge
+from zun_coe.store.etcd.login import Login
 from zun_coe.store.etcd.watch import Events, Stream
 
 NAMESPACE = "zun-coe/"
@@ -46,24 +48,36 @@ class EtcdStore(Store):
     Making it connects to nothing; every call tries the members in turn."""
 
     def __init__(
-        self, endpoints: Sequence[str], *, namespace: str = NAMESPACE, tls: ssl.SSLContext | None = None
+        self,
+        endpoints: Sequence[str],
+        *,
+        namespace: str = NAMESPACE,
+        tls: ssl.SSLContext | None = None,
+        login: Login | None = None,
     ) -> None:
-        self._client = Client(endpoints, tls)
+        self._client = Client(endpoints, tls, login)
         self._namespace = namespace.encode()
 
     @classmethod
     def from_url(cls, url: str) -> EtcdStore:
-        """The store of `etcd://host:port[,host:port...][/namespace]`, or with TLS of
-        `etcds://...?ca=FILE&cert=FILE&key=FILE`. Raises `ValueError`, and `OSError` for unreadable files."""
+        """The store of `etcd://[user:password@]host:port[,host:port...][/namespace]`, or with TLS of
+        `etcds://...?ca=FILE&cert=FILE&key=FILE`. With `password_file=FILE` the password is there, in either. Raises
+        `ValueError`, which never has the password in it, and `OSError` for unreadable files."""
         parts = urlsplit(url)
-        if parts.scheme not in ("etcd", "etcds") or not parts.netloc:
-            raise ValueError(f"{url!r} names no etcd: use etcd://HOST:PORT[,HOST:PORT...]")
+        user, _, hosts = parts.netloc.rpartition("@")
+        if parts.scheme not in ("etcd", "etcds") or not hosts:
+            raise ValueError("this names no etcd: use etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT...]")
         files = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        if unknown := files.keys() - {"ca", "cert", "key"} or (files and parts.scheme == "etcd"):
-            raise ValueError(f"{url!r} has {unknown}: only etcds:// takes files, and of those ca, cert and key")
+        known = {"password_file"} | ({"ca", "cert", "key"} if parts.scheme == "etcds" else set())
+        if unknown := ", ".join(sorted(files.keys() - known)):
+            raise ValueError(f"{parts.scheme}:// takes no {unknown}; it takes {', '.join(sorted(known))}")
         namespace = parts.path.strip("/")
-        tls = _tls(files) if parts.scheme == "etcds" else None
-        return cls(parts.netloc.split(","), namespace=f"{namespace}/" if namespace else NAMESPACE, tls=tls)
+        return cls(
+            hosts.split(","),
+            namespace=f"{namespace}/" if namespace else NAMESPACE,
+            tls=_tls(files) if parts.scheme == "etcds" else None,
+            login=_login(user, files.get("password_file")),
+        )
 
     def get(self, key: str) -> Record | None:
         """See `Store`. The value that a majority of the members agrees on."""
@@ -110,8 +124,10 @@ class EtcdStore(Store):
         position, failures = max(since, 1), 0
         while not stop.is_set():
             pool = next(self._client.in_turn())
+            headers: dict[str, str] = {}
             try:
-                for events in Stream(pool, first, end, position, self._check_kept):
+                headers = self._client.headers(pool)
+                for events in Stream(pool, first, end, position, self._check_kept, headers):
                     batch = self._batch(events)
                     position = batch.revision
                     failures = 0 if batch.changes else failures
@@ -120,8 +136,10 @@ class EtcdStore(Store):
                         return
                 failures = 0
             except (StoreUnavailable, OutcomeUnknown) as error:
-                self._client.avoid(pool)
                 failures += 1
+                if self._client.disbelieve(headers, error) and failures == 1:
+                    continue  # with another token
+                self._client.avoid(pool)
                 if failures > len(self._client.pools):
                     raise StoreUnavailable(str(error)) from error
 
@@ -213,6 +231,16 @@ class EtcdStore(Store):
     def _record(self, kv: wire.KeyValue) -> Record:
         key = kv.key[len(self._namespace) :].decode()
         return Record(key, kv.value, kv.mod_revision, kv.create_revision)
+
+
+def _login(user: str, password_file: str | None) -> Login | None:
+    name, colon, password = user.partition(":")
+    if not user and not password_file:
+        return None
+    if not name or bool(colon) == bool(password_file):
+        raise ValueError("etcd's user has a password: use etcd://USER:PASSWORD@HOST, or USER@ with ?password_file=FILE")
+    given = Path(password_file).read_text().rstrip("\n") if password_file else unquote(password)
+    return Login(unquote(name), given)
 
 
 def _tls(files: dict[str, str]) -> ssl.SSLContext:

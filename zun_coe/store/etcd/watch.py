@@ -6,7 +6,7 @@ which the chunks of HTTP know nothing of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -32,13 +32,14 @@ Events = tuple[int, list[wire.WatchEvent]]
 class Stream:
     """What happens to the keys from `key` up to `end` after `since`, until there is silence.
 
-    `check_kept` raises `Compacted` when a revision that it is given is no longer kept."""
+    `check_kept` raises `Compacted` when a revision that it is given is no longer kept; `headers` tell who asks."""
 
     pool: urllib3.HTTPConnectionPool
     key: bytes
     end: bytes
     since: int
     check_kept: Callable[[int], None]
+    headers: Mapping[str, str] = field(default_factory=dict)
     _behind: bool = field(default=False, init=False)
 
     def __iter__(self) -> Iterator[Events]:
@@ -57,7 +58,7 @@ class Stream:
             "POST",
             "/v3/watch",
             body=wire.encode(wire.WatchRequest(create_request=create)),
-            headers=HEADERS,
+            headers={**HEADERS, **self.headers},
             timeout=urllib3.Timeout(connect=SILENCE, read=SILENCE),
             redirect=False,
             preload_content=False,

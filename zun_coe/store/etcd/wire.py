@@ -140,6 +140,19 @@ class KeepAliveAnswer(Message, frozen=True):
     result: LeaseAnswer = LeaseAnswer()
 
 
+class Authenticate(Message, frozen=True):
+    """A user and the password."""
+
+    name: str
+    password: str
+
+
+class AuthenticateAnswer(Message, frozen=True):
+    """What is to be sent with each request from now on."""
+
+    token: str = ""
+
+
 class Nothing(Message, frozen=True):
     """An answer that is not looked at."""
 
