@@ -16,6 +16,7 @@ from zun_coe.adapters.contests import TRIES
 from zun_coe.adapters.kubernetes import naming, podspec
 from zun_coe.adapters.kubernetes.additions import added, manager_of
 from zun_coe.adapters.kubernetes.difference import differences
+from zun_coe.errors import Conflict
 
 if TYPE_CHECKING:
     from tests.faults.api_proxy import ApiProxy
@@ -371,6 +372,48 @@ def test_who_changes_it_again_and_again_is_not_fought(world: World, kubernetes_n
     world.until(lambda: "track" not in outside.service("fought")["spec"]["selector"], "it is never put right")
     world.until(lambda: "reason" not in status(), "it is told of for ever")
     world.deleted("app", "fought")
+
+
+def scaler(outside: Outside, app: str, fewest: int) -> Any:
+    """An autoscaler, which needs no figures to have its fewest replicas."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": outside.named(app)}
+    return {"metadata": {"name": app}, "spec": {"scaleTargetRef": target, "minReplicas": fewest, "maxReplicas": 5}}
+
+
+def test_an_autoscaler_decides_while_it_is_there(world: World, kubernetes_node: Node, outside: Outside) -> None:
+    from kubernetes.client import AutoscalingV1Api
+
+    scalers = AutoscalingV1Api(outside.apps.api_client)
+    world.create("app", body(kubernetes_node, "scaled", replicas=1, env_secrets={}))
+    world.settled("app", "scaled", "Running")
+    scalers.create_namespaced_horizontal_pod_autoscaler(outside.namespace, scaler(outside, "scaled", 3))
+
+    def status() -> Any:
+        return world.show("app", "scaled")["status"]
+
+    world.until(lambda: status().get("scaled_by"), "the autoscaler is not told of")
+    world.until(lambda: status()["replicas"]["ready"] == 3, "its replicas are not there")
+    told = world.settled("app", "scaled", "Running")["status"]
+    assert told["scaled_by"] == "HorizontalPodAutoscaler scaled"
+    assert "HorizontalPodAutoscaler scaled" in told["message"]
+    assert (told["replicas"]["desired"], corrections(world, "scaled")) == (3, [])
+    with pytest.raises(Conflict, match="HorizontalPodAutoscaler scaled"):
+        world.patch("app", "scaled", {"replicas": 2})
+    world.patch("app", "scaled", {"env": {"A": "2"}})
+    world.until(lambda: variables(outside, "scaled") == {"A": "2"}, "nothing else can change")
+    assert world.settled("app", "scaled", "Running")["replicas"] == 1
+    assert outside.deployment("scaled")["spec"]["replicas"] == 3
+    # What others change besides is put right as ever.
+    outside.change("scaled", template(hostPID=True))
+    world.until(lambda: corrections(world, "scaled"), "other changes are not told of")
+    world.until(lambda: "hostPID" not in outside.deployment("scaled")["spec"]["template"]["spec"], "it stays")
+    assert outside.deployment("scaled")["spec"]["replicas"] == 3
+    scalers.delete_namespaced_horizontal_pod_autoscaler("scaled", outside.namespace)
+    world.until(lambda: outside.deployment("scaled")["spec"]["replicas"] == 1, "its replicas do not hold again")
+    world.until(lambda: "scaled_by" not in status(), "it is told of for ever")
+    world.patch("app", "scaled", {"replicas": 2})
+    world.settled("app", "scaled", "Running")
+    world.deleted("app", "scaled")
 
 
 def otherwise(world: World, outside: Outside) -> list[Any]:

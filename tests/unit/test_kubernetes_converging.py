@@ -6,7 +6,19 @@ import copy
 from typing import Any
 
 from zun_coe.adapters.kubernetes import naming
-from zun_coe.adapters.kubernetes.converging import Erase, Json, Key, Plan, Send, Strip, key_of, owned, plan, stamped
+from zun_coe.adapters.kubernetes.converging import (
+    Erase,
+    Json,
+    Key,
+    Plan,
+    Send,
+    Strip,
+    key_of,
+    left_to,
+    owned,
+    plan,
+    stamped,
+)
 
 DEPLOYMENT: Json = {
     "apiVersion": "apps/v1",
@@ -188,3 +200,29 @@ def test_everything_goes_when_nothing_is_wanted() -> None:
         "Deployment",
         "Service",
     }
+
+
+def test_replicas_are_left_to_an_autoscaler() -> None:
+    """They are no difference, whatever they are, and change no digest; another template is sent with them."""
+    live = sent(DEPLOYMENT)
+    live = changed(live, key_of(DEPLOYMENT), "spec", replicas=7)
+    (change,) = plan(left_to("HPA web", [DEPLOYMENT], live), live).changes
+    assert isinstance(change, Send)
+    assert change.object["spec"]["replicas"] == 7
+    assert plan(left_to("HPA web", [DEPLOYMENT], live), live).drift == ()
+    live = sent(*left_to("HPA web", [DEPLOYMENT], live))
+    for replicas in (1, 9):
+        live = changed(live, key_of(DEPLOYMENT), "spec", replicas=replicas)
+        assert plan(left_to("HPA web", [DEPLOYMENT], live), live) == Plan()
+    (back,) = plan([DEPLOYMENT], live).changes
+    assert isinstance(back, Send)
+    assert back.object["spec"]["replicas"] == 2
+    assert plan([DEPLOYMENT], live).drift == ()
+
+
+def test_what_an_autoscaler_cannot_start_is_started() -> None:
+    """It leaves alone what has no replicas; and what is stopped is to have none."""
+    stopped = DEPLOYMENT | {"spec": DEPLOYMENT["spec"] | {"replicas": 0}}
+    assert left_to("HPA web", [stopped], sent(DEPLOYMENT)) == [stopped]
+    (object,) = left_to("HPA web", [DEPLOYMENT], sent(stopped))
+    assert object["spec"]["replicas"] == 2

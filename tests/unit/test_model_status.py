@@ -37,6 +37,7 @@ from zun_coe.model.status import (
     settles_in,
     stays_exited,
     wanted_hash,
+    wanted_replicas,
     worst,
 )
 
@@ -621,3 +622,19 @@ def test_what_was_in_the_way_of_a_template_given_up_is_not_told_of_what_serves(r
     assert (status.phase, status.reason) == ("Running", "RolloutStuck")
     moving = derive_status(app(), seen(*here, hash=OLD, reason=reason), back, NOW)
     assert (moving.phase, moving.reason) == ("Running", reason)
+
+
+def test_an_autoscalers_number_is_what_is_wanted_while_it_is_there() -> None:
+    scaled: dict[str, Any] = {"scaled_by": "HorizontalPodAutoscaler web", "desired": 3}
+    of = app(replicas=1)
+    before = derive_status(of, seen(up()), Status(), NOW)
+    assert before.phase == "Running"
+    rising = derive_status(of, seen(up(), **scaled), before, NOW)
+    assert (rising.phase, rising.replicas and rising.replicas.desired) == ("Progressing", 3)
+    there = derive_status(of, seen(up(1), up(2), up(3), **scaled), rising, NOW)
+    assert (there.phase, there.scaled_by, there.reason) == ("Running", scaled["scaled_by"], None)
+    assert there.message == "HorizontalPodAutoscaler web decides about the number of replicas."
+    after = derive_status(of, seen(up(), desired=1), there, NOW)
+    assert (after.phase, after.scaled_by, after.message) == ("Running", None, None)
+    stopped = replace(of, desired_state="stopped")
+    assert wanted_replicas(stopped, seen(**scaled)) == 0

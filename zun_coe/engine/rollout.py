@@ -13,7 +13,7 @@ from typing import Literal, cast
 import msgspec
 
 from zun_coe.model import Instance, Intent, Observation, Rollout, Status, wanted_hash
-from zun_coe.model.status import available
+from zun_coe.model.status import available, wanted_replicas
 
 # A replica that is refused for good will not start by the deadline.
 _HOPELESS = frozenset({"InvalidSpec"})
@@ -40,7 +40,7 @@ def judge(
         return _restarted(intent, observation, previous)
     target = wanted_hash(intent)
     status = _begun(intent, previous, target, now)
-    wanted = intent.replicas if intent.desired_state == "running" else 0
+    wanted = wanted_replicas(intent, observation)
     live = [i for i in observation.instances if i.state != "removing"]
     going_back = status.rollout is not None and status.rollout.state == "rolled_back"
     towards = previous.hash if going_back else target

@@ -14,7 +14,7 @@ from zun_coe.gateway.resources import Once, Tools, page_answer
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, name_taken, replaced
-from zun_coe.model import Intent, Revision, whole
+from zun_coe.model import Intent, Revision, Status, whole
 from zun_coe.store.records import revision_key
 
 
@@ -116,6 +116,13 @@ class Apps(Workloads):
         if problems := valid(told | {"name": name}):
             raise Unprocessable("An app cannot be as it is.", problems)
         return self._create(call, told | {"name": name, "cluster": cluster.id}, once, adopted)
+
+    def _must_be_changeable(self, old: Intent, new: Intent, status: Status) -> None:
+        if new.replicas != old.replicas and status.scaled_by:
+            raise Conflict(
+                f"{status.scaled_by} decides about the number of replicas of the app {old.name}; "
+                f"change its limits, or remove it first. Leave replicas at {old.replicas} to change anything else."
+            )
 
     def _create_named(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
         if body.get("name", ref) != ref:

@@ -15,7 +15,7 @@ from zun_coe.gateway.resources import Once, Tools
 from zun_coe.gateway.views import Replica, Resource, phase_of
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, replaced
-from zun_coe.model import Instance, Intent, Support, ref_of
+from zun_coe.model import Instance, Intent, Status, Support, ref_of
 
 # For each action: the states (as wanted by the user) in which it can be done, and the state that it asks for.
 _ACTIONS: Mapping[str, tuple[frozenset[str], str]] = {
@@ -124,7 +124,7 @@ class Containers(Workloads):
     def _instance(self, found: Resource) -> Instance | None:
         return next(iter(found.status.instances), None)
 
-    def _must_be_changeable(self, old: Intent, new: Intent) -> None:
+    def _must_be_changeable(self, old: Intent, new: Intent, status: Status) -> None:
         fields = type(old.template).__struct_fields__
         changed = [f for f in fields if getattr(old.template, f) != getattr(new.template, f)]
         fixed = [f for f in changed if f not in ("cpu", "memory")]

@@ -152,7 +152,7 @@ class Workloads(Resources):
         cluster = self._same_place(call, old, wanted)
         change = Change()
         intent = replaced(old, template=wanted.template, **self._decided(wanted))
-        self._must_be_changeable(old, intent)
+        self._must_be_changeable(old, intent, found.status)
         intent = self._checked(call, intent, wanted, cluster, change, old)
         if intent == old:
             return self._accepted(old.id)
@@ -167,8 +167,8 @@ class Workloads(Resources):
         self._tools.writer.commit(change)
         return self._accepted(old.id)
 
-    def _must_be_changeable(self, old: Intent, new: Intent) -> None:
-        """Raises `Unprocessable` for what can't change. Everything of an app can."""
+    def _must_be_changeable(self, old: Intent, new: Intent, status: Status) -> None:
+        """Raises `Unprocessable` for what can't change, `Conflict` for what can't change now."""
 
     def _checked(
         self,

@@ -70,7 +70,8 @@ class Observation(Value, frozen=True, kw_only=True):
     `hash`: the template found, where the backend has one object for all replicas, else that of most of
     its instances. `desired`: the number of replicas found asked for, where the backend knows one.
     `leftovers`: native objects besides instances (networks, services) that a removal still has to take.
-    `reason`, `message`, `evidence`: what the backend says is in the way."""
+    `reason`, `message`, `evidence`: what the backend says is in the way.
+    `scaled_by`: what of the backend decides about the number of replicas instead of the gateway, for people."""
 
     ref: WorkloadRef
     native: tuple[str, ...] = ()
@@ -83,3 +84,4 @@ class Observation(Value, frozen=True, kw_only=True):
     evidence: dict[str, Any] = msgspec.field(default_factory=dict)
     drift: tuple[Drift, ...] = ()
     leftovers: tuple[str, ...] = ()
+    scaled_by: str | None = None

@@ -123,6 +123,7 @@ class Status(Value, frozen=True, kw_only=True):
     rollout: Rollout | None = None
     revision: int = 0
     endpoints: tuple[Endpoint, ...] = ()
+    scaled_by: str | None = None
     settled: int = 0
     goal: str = ""
     best: int = 0
@@ -171,6 +172,14 @@ def wanted_hash(intent: Intent) -> str:
     if intent.noun == "app":
         return template_hash(intent.template, intent.restarts)
     return template_hash(msgspec.structs.replace(intent.template, cpu=None, memory=None))
+
+
+def wanted_replicas(intent: Intent, observation: Observation) -> int:
+    """How many replicas there should be: what an autoscaler of the backend says, where there is one."""
+    if intent.desired_state != "running":
+        return 0
+    left = observation.scaled_by is not None and intent.replicas > 0
+    return (observation.desired or intent.replicas) if left else intent.replicas
 
 
 def is_settled(intent: Intent, status: Status) -> bool:
@@ -264,11 +273,14 @@ def _rank(reason: str | None) -> int:
 
 
 def _derive_app(intent: Intent, observation: Observation | None, previous: Status, now: datetime) -> Status:
-    wanted = intent.replicas if intent.desired_state == "running" else 0
     base = msgspec.structs.replace(previous, exit_code=None)
     if observation is None:
         phase: Phase = "Deleting" if intent.deletion else previous.phase
         return msgspec.structs.replace(base, phase=phase)
+    wanted = wanted_replicas(intent, observation)
+    if observation.scaled_by and previous.replicas and previous.replicas.desired != wanted:
+        # An autoscaler's change is a change on its way, and takes nothing from what was there.
+        previous = msgspec.structs.replace(previous, settled=0)
     target = effective_hash(intent, previous)
     live = [i for i in observation.instances if i.state != "removing"]
     counts = ReplicaCounts(
@@ -291,6 +303,7 @@ def _derive_app(intent: Intent, observation: Observation | None, previous: Statu
         replicas=counts,
         endpoints=_endpoints(observation),
         instances=observation.instances,
+        scaled_by=observation.scaled_by,
         settled=settled,
         hash=previous.hash,
     )
@@ -337,6 +350,8 @@ def _explained(status: Status, observation: Observation, target: str) -> Status:
     reason, message = (told.reason, told.message) if told else (None, None)
     if rollout and rollout.reason and explains_more("RolloutStuck", reason):
         reason, message = rollout.reason, rollout.message
+    if reason is None and status.scaled_by:
+        message = f"{status.scaled_by} decides about the number of replicas."
     evidence = dict(told.evidence) if told else {}
     return msgspec.structs.replace(status, reason=reason, message=message, evidence=evidence)
 

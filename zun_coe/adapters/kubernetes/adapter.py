@@ -26,7 +26,18 @@ from zun_coe.adapters.kubernetes import (
     watching,
 )
 from zun_coe.adapters.kubernetes.client import Client
-from zun_coe.adapters.kubernetes.converging import BODIES, Erase, Json, Key, Plan, key_of, plan
+from zun_coe.adapters.kubernetes.converging import (
+    BODIES,
+    REPLICAS,
+    Changed,
+    Erase,
+    Json,
+    Key,
+    Plan,
+    key_of,
+    left_to,
+    plan,
+)
 from zun_coe.adapters.kubernetes.drifting import Insisted, Remembered
 from zun_coe.adapters.kubernetes.fields import FIELDS
 from zun_coe.adapters.kubernetes.finding import Finder, Sight
@@ -156,20 +167,16 @@ class KubernetesAdapter(Adapter):
 
     def _converge(self, workload: Workload, sight: Sight) -> Outcome:
         """One step from what was seen."""
-        ref, live = workload.ref, dict(sight.live)
+        ref = workload.ref
         self._sender.let_go(sight)
-        wanted = manifest.render(workload, self._target(ref))
-        live |= self._claims(ref, wanted, live)
-        if workload.adopted is not None:
-            live |= self._takeover.prepared(workload, wanted, live)
+        wanted, live = self._wanted(workload, sight)
         new, changed = self._begins(workload, live), False
         for _ in range(ROUNDS):
             step, left = self._plan(ref, wanted, live)
             if ref.id not in self._drift:
                 if self._insisted.ask(step.changed):
                     continue
-                if drift := (*self._gone(ref, wanted, live), *step.drift):
-                    self._drift[ref.id] = drift
+                if self._is_told(ref, step, wanted, live):
                     return Again()
             if not step.changes:
                 break
@@ -190,6 +197,32 @@ class KubernetesAdapter(Adapter):
             return self._contests.waiting(workload.ref.id, left)
         self._settled.keep(workload, wanted, sight.found)
         return Done()
+
+    def _wanted(self, workload: Workload, sight: Sight) -> tuple[Sequence[Json], dict[Key, Json]]:
+        """What is wanted, and what there is of it."""
+        wanted = manifest.render(workload, self._target(workload.ref))
+        live = dict(sight.live)
+        live |= self._claims(workload.ref, wanted, live)
+        if workload.adopted is not None:
+            live |= self._takeover.prepared(workload, wanted, live)
+        return left_to(sight.found.scaler, wanted, live), live
+
+    def _is_told(self, ref: WorkloadRef, step: Plan, wanted: Sequence[Json], live: Mapping[Key, Json]) -> bool:
+        """Whether the next observation has something to tell before it is put right."""
+        if self._is_scaled(step.changed):
+            return True
+        if drift := (*self._gone(ref, wanted, live), *step.drift):
+            self._drift[ref.id] = drift
+        return bool(drift)
+
+    def _is_scaled(self, changed: Sequence[Changed]) -> bool:
+        """Whether it was an autoscaler that has changed the number of replicas, as the next look will see."""
+        return any(
+            self._finder.scaler_of(one.there) is not None
+            for one in changed
+            if one.object["kind"] == "Deployment" and any(d.pointer == REPLICAS for d in one.found)
+            if naming.SCALED_BY not in one.object["metadata"]["annotations"]
+        )
 
     def _plan(self, ref: WorkloadRef, wanted: Sequence[Json], live: Mapping[Key, Json]) -> tuple[Plan, Sequence[Drift]]:
         """What to do, and which differences to leave alone for now since they came back too often."""

@@ -22,6 +22,7 @@ Json = dict[str, Any]
 Key = tuple[str, str]
 """Kind and name of an object within the namespace."""
 
+REPLICAS = "/spec/replicas"
 # What runs a workload, and owns what goes with it.
 BODIES = frozenset({"Deployment", "Pod"})
 # What follows its owner.
@@ -151,11 +152,27 @@ def _comes_early(object: Json, wanted: Sequence[Json]) -> bool:
 
 
 def stamped(object: Json) -> Json:
-    """The object with its own digest."""
-    digest = hashlib.sha256(msgspec.json.encode(object, order="sorted")).hexdigest()[:32]
+    """The object with its own digest. How many replicas an autoscaler wants is no part of it."""
     metadata = object["metadata"]
-    annotations = metadata.get("annotations", {}) | {naming.APPLIED: digest}
+    known = metadata.get("annotations", {})
+    whole = object | {"spec": object["spec"] | {"replicas": None}} if naming.SCALED_BY in known else object
+    digest = hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()[:32]
+    annotations = known | {naming.APPLIED: digest}
     return object | {"metadata": metadata | {"annotations": annotations}}
+
+
+def left_to(scaler: str | None, wanted: Sequence[Json], live: Mapping[Key, Json]) -> Sequence[Json]:
+    """What is wanted, with as many replicas as an autoscaler wants; one that was stopped is for us to start."""
+    return [_as_scaled(scaler, object, live.get(key_of(object))) for object in wanted] if scaler else wanted
+
+
+def _as_scaled(scaler: str | None, object: Json, there: Json | None) -> Json:
+    if object["kind"] != "Deployment" or there is None or not object["spec"]["replicas"]:
+        return object
+    spec, metadata = object["spec"], object["metadata"]
+    annotations = metadata["annotations"] | {naming.SCALED_BY: scaler}
+    spec = spec | {"replicas": there["spec"].get("replicas", 1) or spec["replicas"]}
+    return object | {"metadata": metadata | {"annotations": annotations}, "spec": spec}
 
 
 def owned(object: Json, live: Mapping[Key, Json]) -> Json:

@@ -22,6 +22,8 @@ from zun_coe.model import WorkloadRef
 
 T = TypeVar("T")
 
+SCALERS_KEPT = 30.0
+"""For how many seconds a list of the autoscalers is good enough: one that came since is noticed by what it did."""
 NODES_KEPT = 10.0
 """For how many seconds a list of the nodes is good enough."""
 SECRETS_KEPT = 30.0
@@ -46,6 +48,7 @@ class Finder:
     def __init__(self, client: Client, connection: Connection) -> None:
         self._client, self._connection = client, connection
         self._nodes: tuple[float, Sequence[wire.Node]] = (float("-inf"), ())
+        self._scalers: tuple[float, Sequence[wire.Scaler]] = (float("-inf"), ())
         self._bare: dict[str, float] = {}
         self._happenings = Happenings(client)
         self._lock = Lock()
@@ -79,6 +82,7 @@ class Finder:
             claims=claims,
             events=[event for _, events in told for event in events],
             nodes=self._known_nodes(),
+            scalers=self._known_scalers() if ref.noun == "app" else (),
         )
         found = survey.sorted_out(listed)
         # Whatever a label says of the name, these are the objects of the id that was asked for.
@@ -98,6 +102,7 @@ class Finder:
             claims=claims,
             events=self._happenings.of_many(_unwell(pods, claims)),
             nodes=self._known_nodes(),
+            scalers=self._known_scalers() if deployments else (),
         )
         return survey.sorted_out(listed)
 
@@ -180,6 +185,27 @@ class Finder:
             return
         with self._lock:
             self._bare[ref.id] = time.monotonic()
+
+    def scaler_of(self, deployment: Json) -> str | None:
+        """The autoscaler that a Deployment has now, for people; None where it has none, or they may not be seen."""
+        with self._lock:
+            self._scalers = (float("-inf"), ())
+        return survey.scaler_of(deployment, self._known_scalers())
+
+    def _known_scalers(self) -> Sequence[wire.Scaler]:
+        """The autoscalers, none where they may not be seen or the cluster has none."""
+        with self._lock:
+            at, scalers = self._scalers
+            if time.monotonic() - at < SCALERS_KEPT:
+                return scalers
+        try:
+            path = paths.collection("HorizontalPodAutoscaler", self._connection.namespace)
+            scalers = self._client.list(path, wire.Scaler).items
+        except (Denied, Absent):
+            scalers = ()
+        with self._lock:
+            self._scalers = time.monotonic(), scalers
+        return scalers
 
     def _known_nodes(self) -> Sequence[wire.Node]:
         """The nodes, none where they may not be seen."""

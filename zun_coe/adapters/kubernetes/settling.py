@@ -57,7 +57,7 @@ def _version(found: Found) -> int:
     objects = [o["metadata"] for o in (*deployments, *found.services, *found.claims)]
     versions = [(m.get("uid", ""), m.get("resourceVersion", "")) for m in objects]
     pods = [] if found.deployment else [(p.metadata.uid, p.metadata.resource_version) for p in found.pods]
-    return hash(tuple(sorted([*versions, *pods]))) if versions or pods else 0
+    return hash((found.scaler, *sorted([*versions, *pods]))) if versions or pods else 0
 
 
 def _mark(workload: Workload, version: int) -> int:

@@ -35,7 +35,7 @@ in which something runs is remembered."""
 @dataclass(frozen=True)
 class Found:
     """All that was found of one workload, and the nodes. `events`: at least those of its pods and claims. `at`: when
-    it was asked for."""
+    it was asked for. `scaler`: the autoscaler of its Deployment, for people."""
 
     deployment: Object | None = None
     pods: Sequence[wire.Pod] = ()
@@ -44,6 +44,7 @@ class Found:
     events: Sequence[wire.Event] = ()
     nodes: Sequence[wire.Node] = ()
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    scaler: str | None = None
 
 
 def observation(ref: WorkloadRef, found: Found) -> Observation:
@@ -62,6 +63,7 @@ def observation(ref: WorkloadRef, found: Found) -> Observation:
         message=told.message if told else None,
         evidence=dict(told.evidence) if told else {},
         leftovers=tuple(_leftovers(found)),
+        scaled_by=found.scaler,
     )
 
 
@@ -94,6 +96,14 @@ def mounts_claims(deployments: Sequence[Object], pods: Sequence[wire.Pod]) -> bo
 def reference(kind: str, metadata: Object) -> str:
     """An object for people: `Deployment namespace/name`."""
     return f"{kind} {metadata.get('namespace', '')}/{metadata['name']}"
+
+
+def scaler_of(deployment: Object, scalers: Sequence[wire.Scaler]) -> str | None:
+    """The autoscaler that decides about a Deployment's replicas, for people."""
+    metadata = deployment["metadata"]
+    sought = metadata.get("namespace", ""), "Deployment", metadata["name"]
+    named = (s.metadata.name for s in scalers if (s.metadata.namespace, s.target.kind, s.target.name) == sought)
+    return next((f"HorizontalPodAutoscaler {name}" for name in named), None)
 
 
 def _looks(ref: WorkloadRef, found: Found) -> list[Look]:
@@ -199,7 +209,7 @@ def _addresses(found: Found) -> list[str]:
 
 @dataclass(frozen=True)
 class Listed:
-    """Everything of ours in a cluster, as it was listed. `events` may be of anything."""
+    """Everything of ours in a cluster, as it was listed. `events` and `scalers` may be of anything."""
 
     deployments: Sequence[Object] = ()
     pods: Sequence[wire.Pod] = ()
@@ -208,6 +218,7 @@ class Listed:
     events: Sequence[wire.Event] = ()
     nodes: Sequence[wire.Node] = ()
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    scalers: Sequence[wire.Scaler] = ()
 
 
 def sorted_out(listed: Listed) -> dict[WorkloadRef, Found]:
@@ -231,7 +242,9 @@ def sorted_out(listed: Listed) -> dict[WorkloadRef, Found]:
         own = [claims[key] for key in sorted(used) if key in claims]
         uids = [p.metadata.uid for p in pods[ref]] + [c["metadata"].get("uid", "") for c in own]
         told = [e for uid in uids for e in events.get(uid, ())]
-        return Found(deployments.get(ref), pods[ref], services[ref], own, told, listed.nodes, listed.at)
+        deployment = deployments.get(ref)
+        scaler = scaler_of(deployment, listed.scalers) if deployment else None
+        return Found(deployment, pods[ref], services[ref], own, told, listed.nodes, listed.at, scaler)
 
     return {ref: found(ref) for ref in dict.fromkeys((*deployments, *pods, *services))}
 

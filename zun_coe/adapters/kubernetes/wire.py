@@ -293,6 +293,31 @@ class Node(Wire, frozen=True, kw_only=True):
         return release(self.status.node_info.kubelet_version)
 
 
+class ScaleTarget(Wire, frozen=True, kw_only=True):
+    """What an autoscaler scales, in its own namespace."""
+
+    kind: str = ""
+    name: str = ""
+
+
+class ScalerSpec(Wire, frozen=True, kw_only=True):
+    """What an autoscaler is to do."""
+
+    scale_target_ref: ScaleTarget = ScaleTarget()
+
+
+class Scaler(Wire, frozen=True, kw_only=True):
+    """A HorizontalPodAutoscaler."""
+
+    metadata: Metadata
+    spec: ScalerSpec = ScalerSpec()
+
+    @property
+    def target(self) -> ScaleTarget:
+        """What it scales."""
+        return self.spec.scale_target_ref
+
+
 class ListMetadata(Wire, frozen=True, kw_only=True):
     """Where a list stands. `continued`: what asks for its next page, empty on the last."""
 
