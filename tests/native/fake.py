@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -141,6 +141,13 @@ class FakeRuntime:
     def rejoin(self, id: str) -> None:
         with self._changing("rejoin"):
             self._get(id)
+
+    def reconnect(self, id: str, aliases: Sequence[str]) -> None:
+        with self._changing("reconnect") as host:
+            found = self._get(id)
+            if missing := [n for n in found.detached if n not in host.made_networks]:
+                raise Absent(f"network {missing[0]} not found")
+            host.change(id, detached=(), unpublished=())
 
     def stop(self, id: str, timeout: int) -> None:
         self._reach("stop")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.world import CLUSTER, World, call
 from tests.real.components import Engine, wait_until
+from zun_coe.native.docker.runtime import DockerRuntime
 
 SERVER = {"command": ["httpd", "-f", "-p", "80", "-h", "/"], "stop_signal": "SIGKILL", "stop_timeout": 0}
 PROBE = {"health": {"http": {"port": 80, "path": "/bin/sh"}, "interval": 2}}
@@ -117,6 +118,57 @@ def test_who_only_reads_logs_probes_nothing_and_finds_what_was_made_anew(world: 
     roles = {"label": ["zun.role=sidecar:side", "zun.name=web"]}
     world.until(lambda: len(docker_engine.client().containers.list(filters=roles)) == 2, "it is not made anew")
     assert world.logs("app", "web", "side") == []
+
+
+PUBLISHED = {"ports": [{"port": 80, "publish": "auto"}], "networks": ["back"]}
+
+
+@pytest.mark.parametrize("noun", ["app", "container"])
+@pytest.mark.parametrize("network", ["main", "back"])
+def test_what_was_taken_off_its_network_is_told_and_put_back(
+    world: World, docker_engine: Engine, noun: Any, network: str
+) -> None:
+    world.create(noun, CHECKED | PUBLISHED | {"name": "web"})
+    world.settled(noun, "web", "Running")
+    found = container(docker_engine, "web")
+    networks = found.attrs["NetworkSettings"]["Networks"]
+    lost = [name for name in networks if name.endswith(".back") == (network == "back")]
+    assert len(lost) == 1
+    docker_engine.client().networks.get(lost[0]).disconnect(found, force=True)
+
+    def connected() -> Any:
+        now = container(docker_engine, "web").attrs
+        told = now["NetworkSettings"]["Networks"]
+        return lost[0] in told and "web" in told[lost[0]]["Aliases"] and now["NetworkSettings"]["Ports"]["80/tcp"]
+
+    (binding, *_) = world.until(connected, "it is not on its network again")
+    assert container(docker_engine, "web").id == found.id, "it is the same one"
+
+    def well() -> bool:
+        status = world.settled(noun, "web", "Running")["status"]
+        return (status["endpoints"][0]["port"], status.get("reason")) == (int(binding["HostPort"]), None)
+
+    world.until(well, "its status tells of another port, or of a trouble that is over")
+
+
+def test_it_is_not_ready_meanwhile(world: World, docker_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    side = SIDECAR | {"health": {"tcp": {"port": 81}, "interval": 2}}
+    world.create("app", CHECKED | PUBLISHED | {"name": "web", "sidecars": [side], "networks": []})
+    world.create("container", CHECKED | PUBLISHED | {"name": "one", "networks": []})
+    world.settled("app", "web", "Running")
+    world.settled("container", "one", "Running")
+    monkeypatch.setattr(DockerRuntime, "reconnect", lambda *_: None)
+    (infra,) = docker_engine.client().containers.list(filters={"label": ["zun.name=web", "zun.role=infra"]})
+    (main, *_) = infra.attrs["NetworkSettings"]["Networks"]
+    docker_engine.client().networks.get(main).disconnect(infra, force=True)
+    status = world.settled("app", "web", "Failed")["status"]
+    assert (status["reason"], status["evidence"]) == ("Error", {"networks": [main], "ports": [80]})
+    assert status["message"] == f"It runs, but is not on its network {main} any more and does not publish its port 80."
+    docker_engine.client().networks.get(main).disconnect(container(docker_engine, "one"), force=True)
+    world.until(lambda: reason(world, "one") == "Error", "nothing is told of the container")
+    monkeypatch.undo()
+    assert world.settled("app", "web", "Running")["status"]["endpoints"]
+    world.until(lambda: reason(world, "one") is None, "something is told of the container")
 
 
 def container(engine: Engine, name: str) -> Any:

@@ -170,6 +170,37 @@ class TestWhatIsFound:
         assert told.bindings == (PortBinding(80, "tcp", 8080),)
         assert told.started_at == NOW == told.healthy_since
 
+    @pytest.mark.parametrize(
+        ("state", "joined", "ports", "detached", "unpublished"),
+        [
+            ("running", ["front", "back"], [8080], (), ()),
+            ("running", ["back"], [8080], ("front",), ()),
+            ("running", ["front"], [8080], ("back",), ()),
+            ("running", [], [], ("front", "back"), (80,)),
+            ("exited", [], [], (), ()),
+        ],
+    )
+    def test_one_that_was_taken_off_a_network(
+        self, state: str, joined: list[str], ports: list[int], detached: Any, unpublished: Any
+    ) -> None:
+        bindings = {"80/tcp": [{"HostPort": "0"}]}
+        there = {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(port)} for port in ports] or None, "81/tcp": None}
+        told = found(
+            inspected(
+                {"Status": state},
+                Config={"Image": "web:1", "Labels": {ATTACH: '{"back": ["web"]}'}},
+                HostConfig={"NetworkMode": "front", "PortBindings": bindings},
+                NetworkSettings={"Networks": dict.fromkeys(joined), "Ports": there},
+            )
+        )
+        assert (told.detached, told.unpublished) == (detached, unpublished)
+
+    @pytest.mark.parametrize("mode", ["host", "none", "default", "container:abc"])
+    def test_one_without_a_network_of_its_own(self, mode: str) -> None:
+        there = {"host": {}} if mode == "host" else {}
+        told = found(inspected(HostConfig={"NetworkMode": mode}, NetworkSettings={"Networks": there}))
+        assert (told.detached, told.unpublished) == ((), ())
+
     def test_one_that_could_not_be_started(self) -> None:
         told = found(
             inspected({"Status": "created", "ExitCode": 127, "Error": "no sh", "StartedAt": "0001-01-01T00:00:00Z"})

@@ -58,6 +58,8 @@ Reason = Literal[
 # What explains most comes first: it is shown when the replicas of one app disagree.
 _PRECEDENCE: tuple[str, ...] = Reason.__args__  # type: ignore[attr-defined]  # typing has no public way to list a Literal
 
+# What may be wrong with a container that runs for good.
+_WHILE_IT_RUNS = frozenset({"HealthCheckFailing", "Error"})
 # Time alone heals neither: whoever waits need not wait any longer.
 _DEFINITE = frozenset({"InvalidSpec", "ImageNotFound"})
 GRACE = 10.0
@@ -365,7 +367,7 @@ def _derive_container(intent: Intent, observation: Observation | None, previous:
         return _without_instance(intent, observation, previous)
     owed = previous.restarted < intent.restarts and intent.desired_state != "stopped"
     phase = _container_phase(intent, instance, owed=owed)
-    failing = phase not in ("Running", "Paused", "Stopped") or instance.reason == "HealthCheckFailing"
+    failing = phase not in ("Running", "Paused", "Stopped") or instance.reason in _WHILE_IT_RUNS
     told = worst([observation, instance]) if failing else None
     evidence = told.evidence if told else instance.evidence if phase == "Exited" else {}
     return msgspec.structs.replace(

@@ -3,7 +3,7 @@ made is found by its name, and what it began is taken up by the next step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +15,7 @@ from zun_coe.native import containers, naming, pause
 from zun_coe.native.background import Jobs, Relapses
 from zun_coe.native.hosts import NativeHost
 from zun_coe.native.naming import INFRA, MAIN
-from zun_coe.native.replicas import Replica, leading, missing, orphaned, stale
+from zun_coe.native.replicas import Replica, cut_off, leading, missing, orphaned, stale
 from zun_coe.native.runtime import ContainerSpec, Found
 
 # How long a step waits, at most, for something in the background that tells when it ends.
@@ -71,10 +71,21 @@ class Acting:
         if missing(parts) and template is not None:
             self.create(host, workload, template, hash_, replica.instance.slot)
             return None
+        self._reconnect(host, workload, cut_off(parts))
         for role in sorted(parts, key=lambda role: role != INFRA):
             if wait := self._start(host, replica.ref, template, parts[role]):
                 return wait
         return None
+
+    def _reconnect(self, host: NativeHost, workload: Workload, parts: Sequence[Found]) -> None:
+        """Put containers back on the networks that they were taken off, which may be gone by now."""
+        ref = workload.ref
+        for part in parts:
+            ours = [name for name in part.detached if naming.is_network(name, ref.installation)]
+            host.forget_networks(ours)
+            for name in ours:
+                host.ensure_network(name, naming.of_project(ref.installation, ref.cluster, ref.project))
+            host.runtime.reconnect(part.id, containers.aliases(workload))
 
     def remove(self, host: NativeHost, replica: Replica) -> Wait | None:
         """Stop a replica within its grace, in the background, and remove it. Idempotent."""

@@ -27,7 +27,7 @@ from zun_coe.native.health import Prober
 from zun_coe.native.hosts import NativeHost
 from zun_coe.native.naming import MAIN
 from zun_coe.native.placement import Refused
-from zun_coe.native.replicas import Replica, leading
+from zun_coe.native.replicas import Replica, cut_off, leading
 from zun_coe.native.runtimes import open_runtime
 from zun_coe.native.sources import SOURCES
 from zun_coe.native.stepping import POLL, RETRY, SOON, Step
@@ -240,8 +240,9 @@ class NativeAdapter(Adapter):
     def _plan(self, workload: Workload, replicas: Sequence[Replica], replace: frozenset[str]) -> Plan:
         views = [host.view() for host in self._hosts.values()]
         instances = [r.instance for r in replicas]
+        lost = frozenset(r.instance.native_id for r in replicas if cut_off(r.parts))
         if not workload.standalone:
-            return steps.plan(workload, instances, views, datetime.now(UTC), replace)
+            return steps.plan(workload, instances, views, datetime.now(UTC), replace, lost)
         if not instances and (unheard := self._unheard()):
             return Plan(waiting=True, blocked=Refused("BackendUnreachable", f"Nothing was heard of {unheard} yet."))
         acting = self._acting
@@ -250,7 +251,7 @@ class NativeAdapter(Adapter):
             for r in replicas
             if r.parts and acting.over.get(r.instance.native_id, r) == leading(r.parts).started_at
         }
-        memory = standalone.Memory(dict(acting.restarted), frozenset(acting.stopped), over)
+        memory = standalone.Memory(dict(acting.restarted), frozenset(acting.stopped), over, lost)
         return standalone.plan(workload, instances, views, memory)
 
     def _unheard(self) -> str | None:

@@ -51,6 +51,11 @@ def networks(workload: Workload, template: Template) -> list[str]:
     return [naming.network_name(ref.installation, ref.project), *further]
 
 
+def aliases(workload: Workload) -> tuple[str, ...]:
+    """The names under which others on its networks find a replica."""
+    return (workload.ref.name,)
+
+
 def volumes(workload: Workload, template: Template) -> dict[str, str]:
     """The native name of each volume that a replica mounts, with the name that users gave it."""
     mounts = [*template.mounts, *(m for s in template.sidecars for m in s.mounts)]
@@ -152,7 +157,7 @@ def _network(workload: Workload, template: Template) -> dict[str, Any]:
         "hostname": template.hostname,
         "ports": tuple(_binding(port) for port in template.ports),
         "networks": tuple(names),
-        "aliases": (workload.ref.name,) if names else (),
+        "aliases": aliases(workload) if names else (),
         "host_network": not names,
     }
 

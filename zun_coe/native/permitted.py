@@ -15,6 +15,7 @@ CHANGES = frozenset(
         "create",
         "start",
         "rejoin",
+        "reconnect",
         "stop",
         "restart",
         "pause",

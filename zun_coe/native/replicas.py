@@ -6,7 +6,7 @@ containers are those of their host's clock, times of instances those of the gate
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -145,6 +145,11 @@ def missing(parts: Mapping[str, Found]) -> set[str]:
     return set(filter(None, told.split(","))) - parts.keys()
 
 
+def cut_off(parts: Mapping[str, Found]) -> list[Found]:
+    """Containers that run, and that somebody took off a network of theirs, or that do not publish their ports."""
+    return [part for part in parts.values() if part.detached or part.unpublished]
+
+
 def leading(parts: Mapping[str, Found]) -> Found:
     """The container that stands for its replica: the main one, or whichever there is."""
     return parts.get(MAIN) or parts[min(parts)]
@@ -184,7 +189,7 @@ def _replica(ref: WorkloadRef, slot: int, hash_: str, parts: dict[str, Found], p
     state = _state(parts, place)
     since = [ready_since(part, probed[role], now, place.ahead) for role, part in parts.items()]
     known = [moment for moment in since if moment is not None]
-    ready = state == "running" and len(known) == len(since)
+    ready = state == "running" and len(known) == len(since) and not cut_off(parts)
     main = leading(parts)
     trouble = _trouble(parts, probed, place.ended, now + place.ahead) if state != "unknown" else None
     instance = Instance(
@@ -293,6 +298,8 @@ def _trouble(
     parts: Mapping[str, Found], probed: Mapping[str, Probed | None], ended: Mapping[str, Found], now: datetime
 ) -> _Trouble | None:
     """What is wrong with a replica: of its first container that has something wrong."""
+    if lost := cut_off(parts):
+        return _cut_off(lost)
     for role, part in parts.items():
         if told := _wrong(part, probed[role], ended.get(part.id), now):
             who = {} if role == MAIN else {"container": role.removeprefix("sidecar:")}
@@ -316,6 +323,15 @@ def _wrong(part: Found, probed: Probed | None, ended: Found | None, now: datetim
         said = probed.output if probed else next((said for said in reversed(part.health_log) if said.strip()), "")
         return _Trouble("HealthCheckFailing", f"Its health check fails: {said.strip()[:500]}", {"output": said[:2000]})
     return None
+
+
+def _cut_off(parts: Sequence[Found]) -> _Trouble:
+    networks = sorted({name for part in parts for name in part.detached})
+    ports = sorted({port for part in parts for port in part.unpublished})
+    told = [f"is not on its network {', '.join(networks)} any more"] if networks else []
+    told += [f"does not publish its port {', '.join(map(str, ports))}"] if ports else []
+    evidence = ({"networks": networks} if networks else {}) | ({"ports": ports} if ports else {})
+    return _Trouble("Error", f"It runs, but {' and '.join(told)}.", evidence)
 
 
 def _memory_event(part: Found) -> dict[str, Any]:

@@ -86,10 +86,11 @@ class Found:
     """A container as the runtime has it.
 
     `bindings` are the ports published now (`host_port` the real number). `address` is its own on its
-    first network; `networks` are the names of those that it is on or is to join. `exit_code` is of the last
-    run; `error` what the runtime said when it could not start it. `health`: None when the runtime checks
-    nothing; `health_log`: the last outputs of its check. `cpu` in CPUs and `memory` in bytes: limits in force,
-    None for none. `held`: the runtime is busy with it and lets nobody look closer, so that the rest is of
+    first network; `networks` are the names of those that it is on or is to join, and `detached` of those that it was
+    made for and is not on although it runs; `unpublished` are ports that it was to publish and does not, likewise.
+    `exit_code` is of the last run; `error` what the runtime said when it could not start it. `health`: None when the
+    runtime checks nothing; `health_log`: the last outputs of its check. `cpu` in CPUs and `memory` in bytes: limits
+    in force, None for none. `held`: the runtime is busy with it and lets nobody look closer, so that the rest is of
     before; another look will tell more soon."""
 
     id: str
@@ -106,6 +107,8 @@ class Found:
     bindings: Sequence[PortBinding] = ()
     address: str | None = None
     networks: Sequence[str] = ()
+    detached: Sequence[str] = ()
+    unpublished: Sequence[int] = ()
     cpu: float | None = None
     memory: int | None = None
     created_at: datetime | None = None
@@ -167,6 +170,11 @@ class Runtime(Protocol):
     def rejoin(self, id: str) -> None:
         """Put a container that does not run on the networks that have the names of its own now: others than before
         where they were removed and created again. Keeps its aliases. Idempotent. Raises `Absent`."""
+
+    def reconnect(self, id: str, aliases: Sequence[str]) -> None:
+        """Put a container that runs back on the networks that it is `detached` from, under these names, and have it
+        publish what is `unpublished`. Idempotent. Raises `Absent`, also where such a network is gone, and
+        `Unavailable` with reason PortConflict."""
 
     def stop(self, id: str, timeout: int) -> None:
         """Ask it to stop, kill it after `timeout` seconds; blocks until it has. No-op when stopped or gone."""

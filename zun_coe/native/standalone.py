@@ -13,6 +13,7 @@ from zun_coe.native.placement import HostView, Needs, Refused, place
 from zun_coe.native.steps import (
     Action,
     Create,
+    Mend,
     Pause,
     Plan,
     Remove,
@@ -28,11 +29,13 @@ from zun_coe.native.steps import (
 @dataclass(frozen=True)
 class Memory:
     """What this process remembers of containers, by native id: the restarts carried out here, those that it
-    stopped itself (which have ended, but not of their own accord), and when the run began that it restarted last."""
+    stopped itself (which have ended, but not of their own accord), when the run began that it restarted last, and
+    those that run and can't be reached as they are to be (`cut_off`)."""
 
     restarted: dict[str, int]
     stopped: frozenset[str]
     over: Mapping[str, datetime | None] = field(default_factory=dict)
+    cut_off: frozenset[str] = frozenset()
 
 
 def plan(workload: Workload, seen: Sequence[Instance], hosts: Sequence[HostView], memory: Memory) -> Plan:
@@ -92,6 +95,8 @@ def _run(workload: Workload, it: Instance, memory: Memory) -> Action | None:
         return Unpause(it) if workload.desired_state == "running" else None
     if it.state in ("creating", "failed"):
         return Start(it)
+    if it.state == "running" and it.native_id in memory.cut_off:
+        return Mend(it)
     ended = it.native_id not in memory.stopped and stays_exited(workload.template.restart, it.exit_code)
     return Start(it) if it.state == "exited" and not ended else None
 

@@ -112,12 +112,18 @@ Seen = Sequence[Instance]
 
 
 def plan(
-    workload: Workload, seen: Seen, hosts: Sequence[HostView], now: datetime, replace: frozenset[str] = frozenset()
+    workload: Workload,
+    seen: Seen,
+    hosts: Sequence[HostView],
+    now: datetime,
+    replace: frozenset[str] = frozenset(),
+    cut_off: frozenset[str] = frozenset(),
 ) -> Plan:
     """The next step of an app. `seen`: its instances, with state "removing" for those that are on their
-    way out; `replace`: native ids of unhealthy instances whose time has come to be replaced. Nothing to do
+    way out; `replace`: native ids of unhealthy instances whose time has come to be replaced; `cut_off`: of those that
+    run and can't be reached as they are to be. Nothing to do
     and nothing to wait for is an empty plan. The same arguments give the same plan."""
-    return _Step(workload, seen, hosts, now, replace).plan()
+    return _Step(workload, seen, hosts, now, replace, cut_off).plan()
 
 
 def broken(instance: Instance) -> bool:
@@ -148,6 +154,7 @@ class _Step:
     hosts: Sequence[HostView]
     now: datetime
     replace: frozenset[str]
+    cut_off: frozenset[str]
     actions: list[Action] = field(default_factory=list)
     blocked: Refused | None = None
     waiting: bool = False
@@ -272,7 +279,8 @@ class _Step:
             if not self._drained(sick) or isinstance(self._reserve(sick.slot, sick.hash), str):
                 self._drop([sick])
         awry = ("creating", "exited", "failed", "paused")
-        mended = [i for i in self.kept if i.state in awry and self._reachable(i) and not self._refused(i)]
+        broken_ones = [i for i in self.kept if i.state in awry or i.native_id in self.cut_off]
+        mended = [i for i in broken_ones if self._reachable(i) and not self._refused(i)]
         self.actions += [Mend(i) for i in mended]
 
     def _refused(self, instance: Instance) -> bool:

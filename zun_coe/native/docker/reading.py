@@ -54,6 +54,8 @@ def found(inspected: Mapping[str, Any]) -> Found:
         bindings=tuple(_bindings(inspected)),
         address=_address(inspected),
         networks=networks_of(inspected),
+        detached=detached_from(inspected),
+        unpublished=unpublished(inspected),
         cpu=_cpu(host),
         memory=_memory(host),
         created_at=moment(inspected.get("Created")),
@@ -112,12 +114,35 @@ def still_to_join(inspected: Mapping[str, Any]) -> dict[str, list[str]]:
     return {name: aliases for name, aliases in wanted.items() if name not in joined}
 
 
+def detached_from(inspected: Mapping[str, Any]) -> tuple[str, ...]:
+    """The networks that a container was made for and is not on, although it runs: somebody took it off them."""
+    if _state(inspected) not in ("running", "paused"):
+        return ()
+    wanted = [_main_network(inspected), *json.loads(_labels(inspected).get(ATTACH) or "{}")]
+    joined = inspected["NetworkSettings"].get("Networks") or {}
+    return tuple(name for name in dict.fromkeys(wanted) if name and name not in joined)
+
+
+def unpublished(inspected: Mapping[str, Any]) -> tuple[int, ...]:
+    """The ports that a container was to publish and does not, although it runs."""
+    if _state(inspected) not in ("running", "paused"):
+        return ()
+    wanted = inspected["HostConfig"].get("PortBindings") or {}
+    there = inspected["NetworkSettings"].get("Ports") or {}
+    return tuple(sorted(int(key.partition("/")[0]) for key, asked in wanted.items() if asked and not there.get(key)))
+
+
 def networks_of(inspected: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the networks that a container is on or is to join, its main one first."""
-    main = str(inspected["HostConfig"].get("NetworkMode") or "")
+    main = _main_network(inspected)
     joined = inspected["NetworkSettings"].get("Networks") or {}
-    named = [] if main in _NO_NETWORKS or main.startswith("container:") else [main]
-    return tuple(dict.fromkeys([*named, *joined, *still_to_join(inspected)]))
+    return tuple(dict.fromkeys([*([main] if main else []), *joined, *still_to_join(inspected)]))
+
+
+def _main_network(inspected: Mapping[str, Any]) -> str | None:
+    """The network that a container is made with; None where it has none of its own, or another one's."""
+    main = str(inspected["HostConfig"].get("NetworkMode") or "")
+    return None if main in _NO_NETWORKS or main.startswith("container:") else main
 
 
 def aliases_of(inspected: Mapping[str, Any], network: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -120,6 +120,16 @@ class DockerRuntime:
         with self._changing(id, "connect"):
             for name in reading.networks_of(inspected):
                 self._networks.rejoin(id, name, reading.aliases_of(inspected, name))
+
+    def reconnect(self, id: str, aliases: Sequence[str]) -> None:
+        """See `Runtime.reconnect`. Joining its main network publishes its ports, too."""
+        inspected = self._inspect(id)
+        lost = reading.detached_from(inspected)
+        with self._changing(id, "connect"):
+            self._networks.join(id, {name: aliases for name in lost})
+            if not lost and reading.unpublished(inspected):
+                for name in reading.networks_of(inspected)[:1]:
+                    self._networks.rejoin(id, name, aliases)
 
     def stop(self, id: str, timeout: int) -> None:
         """See `Runtime.stop`. Has its own time besides the grace."""
