@@ -403,3 +403,20 @@ def test_services_are_for_admins(api: httpx.Client, other: httpx.Client) -> None
 def test_asking_the_store_itself(api: httpx.Client, app_of: Make) -> None:
     app_of()
     assert api.get("/v1/apps/hello", headers={"Cache-Control": "no-cache"}).status_code == 200
+
+
+def test_a_volume_is_as_large_as_the_largest_size_that_is_named(api: httpx.Client, app_of: Make) -> None:
+    """It grows with whoever names more, and what names less or nothing changes nothing."""
+
+    def mounts(**more: str) -> list[Any]:
+        return [{"path": "/data", "volume": {"name": "shared"} | more}]
+
+    def size() -> Any:
+        return api.get("/v1/volumes/shared").json().get("size")
+
+    app_of(name="first", mounts=mounts())
+    assert size() is None
+    app_of(name="second", mounts=mounts(size="2Gi"), accept_loss=["/mounts/0/volume/size"])
+    assert size() == "2Gi"
+    app_of(name="third", mounts=mounts(size="1Gi"), accept_loss=["/mounts/0/volume/size"])
+    assert size() == "2Gi"

@@ -226,3 +226,15 @@ def test_what_an_autoscaler_cannot_start_is_started() -> None:
     assert left_to("HPA web", [stopped], sent(DEPLOYMENT)) == [stopped]
     (object,) = left_to("HPA web", [DEPLOYMENT], sent(stopped))
     assert object["spec"]["replicas"] == 2
+
+
+def test_a_claim_that_is_larger_is_sent_as_it_is() -> None:
+    """It cannot shrink; the API server refuses to try."""
+    larger = CLAIM | {"spec": CLAIM["spec"] | {"resources": {"requests": {"storage": "5Gi"}}}}
+    labelled = CLAIM | {"metadata": CLAIM["metadata"] | {"labels": {"a": "b"}}}
+    (change,) = plan([labelled], sent(larger)).changes
+    assert isinstance(change, Send)
+    assert change.object["spec"]["resources"]["requests"]["storage"] == "5Gi"
+    (change,) = plan([larger], sent(CLAIM)).changes
+    assert isinstance(change, Send)
+    assert change.object["spec"]["resources"]["requests"]["storage"] == "5Gi"

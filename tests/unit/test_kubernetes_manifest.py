@@ -301,6 +301,18 @@ class TestVolumes:
             "storageClassName": "fast",
         }
 
+    def test_a_claim_is_as_large_as_its_volume_whoever_mounts_it(self) -> None:
+        """Else those that name no size would ask for a smaller one than the others, by turns."""
+        named, unnamed = (
+            Template(image="i", mounts=(Mount(path="/data", volume=VolumeSource(name="data", size=size)),))
+            for size in ("5Gi", None)
+        )
+        storage = {"data": VolumeSource(name="data", size="5Gi", class_="fast")}
+        first, second = (one(workload(t, storage=storage), "PersistentVolumeClaim") for t in (named, unnamed))
+        assert first == second
+        assert first["spec"]["resources"]["requests"]["storage"] == "5Gi"
+        assert one(workload(unnamed), "PersistentVolumeClaim")["spec"]["resources"]["requests"]["storage"] == "1Gi"
+
     def test_pods_go_where_their_volume_is(self) -> None:
         template = Template(image="i", mounts=(Mount(path="/data", volume=VolumeSource(name="data")),))
         found = one(workload(template), "Deployment")["spec"]["template"]

@@ -5,7 +5,7 @@ any two lines it is run again with the same outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -32,6 +32,7 @@ from zun_coe.model import (
     Template,
     Tombstone,
     Volume,
+    VolumeSource,
     VolumeStatus,
     Workload,
     assemble,
@@ -307,7 +308,7 @@ class Reconciler:
         secrets, login = self._secrets(intent, effective.template)
         if previous is not None:
             secrets = self._values(intent, previous.template) | secrets
-        return assemble(
+        workload = assemble(
             self._tools.installation,
             intent,
             status,
@@ -316,6 +317,14 @@ class Reconciler:
             secrets=secrets,
             image_auth=login,
         )
+        return msgspec.structs.replace(workload, storage=dict(self._storage(intent.project, workload.volumes)))
+
+    def _storage(self, project: str, volumes: Mapping[str, str]) -> Iterator[tuple[str, VolumeSource]]:
+        """What the records of the volumes say of their size and class."""
+        for name, id in volumes.items():
+            if (entry := self._tools.cache.get(intent_key("volume", project, id))) is not None:
+                volume = cast(Volume, entry.value)
+                yield name, VolumeSource(name=name, size=volume.size, class_=volume.class_)
 
     def _lacking(self, intent: Intent) -> Refusal | None:
         """What keeps the wanted template from being asked for at all: secrets that are not there."""

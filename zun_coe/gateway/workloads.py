@@ -34,11 +34,13 @@ from zun_coe.model import (
     Secret,
     Status,
     Volume,
+    VolumeSource,
     Workload,
     assemble,
     revision_of,
     without,
 )
+from zun_coe.model.spec import larger, storage_of
 from zun_coe.store import Put
 from zun_coe.store.records import encode, intent_key, new_id, revision_key, utc_now
 
@@ -269,16 +271,17 @@ class Workloads(Resources):
         return self._ready(cluster)
 
     def _volumes(self, call: Call, intent: Intent, change: Change) -> dict[str, str]:
-        """The ids of the volumes that the template names; those that are not there yet are part of the change."""
+        """The ids of the volumes that the template names; those that are not there yet are part of the change, and so
+        is a larger size than one has."""
         ids: dict[str, str] = {}
+        storage = storage_of(intent.template)
         for pointer, mount in specs.volumes_of(intent.template):
             source = mount.volume
             assert source is not None  # it is what `volumes_of` gives
-            found = self._views.named("volume", intent.project, source.name)
             if source.name in ids:
                 continue
-            if found is None:
-                ids[source.name] = self._new_volume(call, intent, source.name, source.size, source.class_, change)
+            if (found := self._views.named("volume", intent.project, source.name)) is None:
+                ids[source.name] = self._new_volume(call, intent, storage[source.name], change)
                 continue
             volume: Volume = found.intent
             if volume.cluster != intent.cluster or volume.deletion:
@@ -288,27 +291,30 @@ class Workloads(Resources):
                 )
                 raise Unprocessable(detail, [FieldProblem(f"{pointer}/volume/name", detail)])
             ids[source.name] = volume.id
-            change.refer("volume", volume.project, volume.id, found.revision)
+            if (size := larger(volume.size, storage[source.name].size)) == volume.size:
+                change.refer("volume", volume.project, volume.id, found.revision)
+            else:
+                told = {"request_id": call.request_id, "write_id": change.write_id, "updated_at": utc_now()}
+                grown = replaced(volume, size=size, generation=volume.generation + 1, **told)
+                change.put(intent_key("volume", volume.project, volume.id), grown, found.revision)
         return ids
 
-    def _new_volume(
-        self, call: Call, intent: Intent, name: str, size: str | None, class_: str | None, change: Change
-    ) -> str:
+    def _new_volume(self, call: Call, intent: Intent, source: VolumeSource, change: Change) -> str:
         now = utc_now()
         volume = Volume(
             id=new_id(),
             project=intent.project,
-            name=name,
+            name=source.name,
             cluster=intent.cluster,
             created_at=now,
             updated_at=now,
-            size=size,
-            class_=class_,
+            size=source.size,
+            class_=source.class_,
             request_id=call.request_id,
             write_id=change.write_id,
         )
         change.put(intent_key("volume", intent.project, volume.id), volume)
-        change.name("volume", intent.project, name, volume.id)
+        change.name("volume", intent.project, source.name, volume.id)
         return volume.id
 
     def _finder(self, intent: Intent) -> Callable[[str], Secret | None]:

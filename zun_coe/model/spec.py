@@ -173,3 +173,21 @@ def share_of(value: int | str, total: int, *, up: bool) -> int:
         return value
     percent = int(value.removesuffix("%"))
     return -(-total * percent // 100) if up else total * percent // 100
+
+
+def storage_of(template: Template) -> dict[str, VolumeSource]:
+    """What a template says of each volume by its name. One that is mounted more than once needs a size and a class
+    only once; of several sizes the largest counts."""
+    found: dict[str, VolumeSource] = {}
+    for mount in (*template.mounts, *(m for s in template.sidecars for m in s.mounts)):
+        if (source := mount.volume) is not None:
+            known = found.get(source.name, source)
+            found[source.name] = VolumeSource(
+                name=source.name, size=larger(known.size, source.size), class_=known.class_ or source.class_
+            )
+    return found
+
+
+def larger(one: str | None, other: str | None) -> str | None:
+    """The larger of two sizes, None where neither is given."""
+    return max((size for size in (one, other) if size is not None), key=bytes_of, default=None)

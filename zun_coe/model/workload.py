@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from zun_coe.model.spec import DesiredState, Placement, Template, Update
+from zun_coe.model.spec import DesiredState, Placement, Template, Update, VolumeSource
 from zun_coe.model.value import Value, plain
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ class Workload(Value, frozen=True, kw_only=True):
     last that was carried out: a standalone container is restarted in place while they differ (an
     app's restarts are in its hash). `halted`: a rollout is paused or failed, so do not go on replacing.
     `secrets` maps each "secret/key" that the template names, and `image_auth` the registry's login;
-    neither is ever printed. `volumes` maps the name of each volume of the template to its id. `adopted`: what
-    it was taken over from, where the gateway did not make it."""
+    neither is ever printed. `volumes` maps the name of each volume of the template to its id, and `storage` to the
+    size and the class that the volume's own record has: several workloads may mount it, of which one names them.
+    `adopted`: what it was taken over from, where the gateway did not make it."""
 
     ref: WorkloadRef
     template: Template
@@ -70,6 +71,7 @@ class Workload(Value, frozen=True, kw_only=True):
     placement: Placement = Placement()
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     volumes: dict[str, str] = msgspec.field(default_factory=dict)
+    storage: dict[str, VolumeSource] = msgspec.field(default_factory=dict)
     secrets: dict[str, str] = msgspec.field(default_factory=dict)
     image_auth: dict[str, str] | None = None
     adopted: Adopted | None = None

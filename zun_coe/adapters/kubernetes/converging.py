@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from zun_coe.adapters.kubernetes import managing, naming
+from zun_coe.adapters.kubernetes import managing, naming, quantities
 from zun_coe.adapters.kubernetes.additions import MASK, added, correction, manager_of
 from zun_coe.adapters.kubernetes.difference import differences, immutable
 from zun_coe.model import Drift
@@ -133,7 +133,7 @@ def plan(wanted: Sequence[Json], live: Mapping[Key, Json], kept: Kept = _NOTHING
             found = tuple(drift for drift in otherwise(object, there) if drift not in known)
             if found and _touched(object, there):
                 changed.append(Changed(object, there, found))
-            changes += _correction(object, there, found)
+            changes += _correction(as_large(object, there), there, found)
     changes += _surplus(wanted, live)
     return Plan(tuple(changes), tuple(changed), tuple(waiting))
 
@@ -159,6 +159,17 @@ def stamped(object: Json) -> Json:
     digest = hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()[:32]
     annotations = known | {naming.APPLIED: digest}
     return object | {"metadata": metadata | {"annotations": annotations}}
+
+
+def as_large(object: Json, there: Json) -> Json:
+    """A claim with the size that it has, where that is more than is asked for: it can never shrink."""
+    if object["kind"] != "PersistentVolumeClaim":
+        return object
+    spec, has = object["spec"], there.get("spec", {}).get("resources", {}).get("requests", {}).get("storage")
+    asked, live = (quantities.number_of(size) for size in (spec["resources"]["requests"].get("storage"), has))
+    if asked is None or live is None or live <= asked:
+        return object
+    return object | {"spec": spec | {"resources": {"requests": {"storage": has}}}}
 
 
 def left_to(scaler: str | None, wanted: Sequence[Json], live: Mapping[Key, Json]) -> Sequence[Json]:

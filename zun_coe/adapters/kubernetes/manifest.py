@@ -17,7 +17,8 @@ from zun_coe.adapters.kubernetes import naming, podspec, quantities
 from zun_coe.adapters.kubernetes.adoption import fitted
 from zun_coe.adapters.kubernetes.syntax import is_free_label
 from zun_coe.errors import Invalid
-from zun_coe.model import Port, Template, Update, VolumeSource, Workload, WorkloadRef
+from zun_coe.model import Port, Template, Update, Workload, WorkloadRef
+from zun_coe.model.spec import storage_of
 
 MASK = "***"
 DOCKER_HUB = "https://index.docker.io/v1/"
@@ -187,7 +188,8 @@ def _base64(text: str) -> str:
 def _claim(workload: Workload, target: Target, volume: str) -> dict[str, Any]:
     """It belongs to the project and not to the workload, and is the same whoever names it first."""
     ref = workload.ref
-    id, source = workload.volumes.get(volume, ""), _source(workload.template, volume)
+    id = workload.volumes.get(volume, "")
+    source = workload.storage.get(volume) or storage_of(workload.template)[volume]
     name = podspec.claim_name(workload, volume)
     labels = naming.of_project(ref.installation, ref.cluster, ref.project)
     labels |= {naming.VOLUME: id, naming.NAME: volume, "app.kubernetes.io/managed-by": MANAGED_BY}
@@ -198,14 +200,6 @@ def _claim(workload: Workload, target: Target, volume: str) -> dict[str, Any]:
     if source.class_:
         found["spec"]["storageClassName"] = source.class_
     return found
-
-
-def _source(template: Template, volume: str) -> VolumeSource:
-    """What is said of a volume that may be mounted more than once: its size and class need saying only once."""
-    mounts = [*template.mounts, *(m for s in template.sidecars for m in s.mounts)]
-    told = [m.volume for m in mounts if m.volume and m.volume.name == volume]
-    size, class_ = (next((v for s in told if (v := getattr(s, field))), None) for field in ("size", "class_"))
-    return VolumeSource(name=volume, size=size, class_=class_)
 
 
 def _services(workload: Workload, target: Target) -> Iterable[dict[str, Any]]:
