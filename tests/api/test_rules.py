@@ -284,8 +284,9 @@ def test_a_public_cluster_shows_others_how_to_use_it_and_not_how_it_is_reached(s
         assert {"endpoint", "has_credentials"} <= whole.keys()
         assert "identity" in whole["status"]
         answers = [outside.get(f"/v1/clusters/{ref}").json() for ref in ("here", whole["id"])]
+        answers += [outside.get("/v1/clusters/here", params={"wait": 5}).json()]
         answers += [c for c in outside.get("/v1/clusters").json()["clusters"] if c["name"] == "here"]
-        assert len(answers) == 3
+        assert len(answers) == 4
         for shown in answers:
             assert [shown[k] for k in ("id", "name", "kind", "public")] == [whole["id"], "here", whole["kind"], True]
             assert shown["status"]["phase"] == "Ready"
