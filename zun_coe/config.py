@@ -17,6 +17,14 @@ import msgspec
 PREFIX = "ZUN_COE_"
 
 
+# What makes no sense below; everything else that is a number is 0 or more.
+_LEAST: Mapping[str, float] = {
+    **dict.fromkeys(("max_body", "max_depth", "max_streams", "threads", "workers", "parallelism", "revisions"), 1),
+    **dict.fromkeys(("backend_timeout", "pull_timeout", "resync", "describe", "backoff", "max_backoff"), 0.01),
+    "lease": 5,
+}
+
+
 class ConfigError(Exception):
     """A setting that is unknown or has a wrong value; the message names it and where it came from."""
 
@@ -173,4 +181,6 @@ def _typed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
             )
         except msgspec.ValidationError as error:
             raise ConfigError(f"{source} sets {name} to {value!r}: {error}") from error
+        if isinstance(typed[name], int | float) and not _LEAST.get(name, 0) <= typed[name] < float("inf"):
+            raise ConfigError(f"{source} sets {name} to {value!r}: it must be at least {_LEAST.get(name, 0)}")
     return typed

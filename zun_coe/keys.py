@@ -127,9 +127,15 @@ def _found(settings: Settings, store: Store) -> Keys:
         return Keys(given, "encryption_keys")
     must_be_given(settings)
     file = key_file(settings.store)
-    if not file.exists():
-        _provide(settings, store)
-    return Keys(keys_from_file(file), str(file))
+    try:
+        if not file.exists():
+            _provide(settings, store)
+        return Keys(keys_from_file(file), str(file))
+    except OSError as error:
+        raise ConfigError(
+            f"The key file {error.filename or file} of the store can't be used: {error.strerror}. It must be for the"
+            " user that runs the gateway; or give the keys as encryption_keys."
+        ) from error
 
 
 def _provide(settings: Settings, store: Store) -> None:

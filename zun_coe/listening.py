@@ -84,6 +84,8 @@ def _is_loopback(address: str) -> bool:
 
 def _bound_locally(path: str) -> socket.socket:
     """Bind to a path. What a process that is gone left there is removed first."""
+    if not path:
+        raise ValueError("it names no path")
     if os.path.exists(path):
         with socket.socket(socket.AF_UNIX) as probe, suppress(ConnectionRefusedError):
             probe.connect(path)

@@ -6,6 +6,8 @@ that it is there by a lease, which an engine has its clusters under and an `api`
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import structlog
@@ -17,7 +19,7 @@ from zun_coe.engine.ownership import Ownership
 from zun_coe.errors import KeyExists, OutcomeUnknown, StoreUnavailable
 from zun_coe.gateway import Gateway
 from zun_coe.metrics import Metrics
-from zun_coe.store import Store, open_store
+from zun_coe.store import Store, must_name_a_store, open_store
 from zun_coe.store.cache import Cache
 from zun_coe.store.measuring import MeasuredStore
 from zun_coe.store.records import new_id
@@ -36,6 +38,8 @@ class Process:
 
     def __init__(self, settings: Settings, role: Role = "serve", store: Store | None = None) -> None:
         self.settings, self.role, self.id = settings, role, new_id()
+        with _told_of_the_setting():
+            must_name_a_store(settings.store)
         keys.must_be_given(settings)
         self.metrics = Metrics()
         self.store: Store = MeasuredStore(store or opened(settings.store), self.metrics)
@@ -84,8 +88,14 @@ def open_vault(settings: Settings, store: Store) -> Vault:
 
 def opened(url: str) -> Store:
     """The store that a URL names. Raises `ConfigError`, `StoreUnavailable`."""
-    try:
+    with _told_of_the_setting():
         return open_store(url)
+
+
+@contextmanager
+def _told_of_the_setting() -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise ConfigError(f"store: {error}") from error
 

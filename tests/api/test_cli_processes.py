@@ -347,24 +347,56 @@ def _opens(keys: list[str], sealed: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"),
+    ("option", "value", "words"),
     [
-        ("--store", "mysql://x"),
-        ("--auth", "magic"),
-        ("--listen", "nowhere"),
-        ("--log-level", "loud"),
-        ("--workers", "many"),
-        ("--config", "/absent.toml"),
+        ("--store", "mysql://x", "store: mysql:// names no store"),
+        ("--store", "/x.db", "store: it names no store: for the file '/x.db' use sqlite:////x.db"),
+        ("--store", "x.db", "use sqlite:///x.db"),
+        ("--store", "sqlite://x.db", "names no file"),
+        ("--store", "etcd://127.0.0.1:1", "needs encryption_keys"),
+        ("--auth", "magic", "auth = 'magic'"),
+        ("--listen", "nowhere", "(the setting listen)"),
+        ("--listen", "unix:", "(the setting listen)"),
+        ("--log-level", "loud", "log_level = 'loud'"),
+        ("--workers", "many", "--workers"),
+        ("--threads", "0", "threads to 0: it must be at least 1"),
+        ("--config", "/absent.toml", "/absent.toml"),
+        ("--encryption-keys", "abc", "encryption_keys: "),
     ],
 )
-def test_a_wrong_setting_is_one_sentence(start: Start, tmp_path: Path, option: str, value: str) -> None:
-    store = f"sqlite:///{tmp_path / 'state.db'}"
-    keys = {"ZUN_COE_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", "ZUN_COE_STORE": store}
-    serving = start("serve", "--listen", "127.0.0.1:0", option, value, env={**os.environ, **keys})
+def test_a_wrong_setting_is_one_sentence(start: Start, tmp_path: Path, option: str, value: str, words: str) -> None:
+    environment = os.environ | {"ZUN_COE_STORE": f"sqlite:///{tmp_path / 'state.db'}"}
+    serving = start("serve", "--listen", "127.0.0.1:0", option, value, env=environment)
     _, told = serving.communicate(timeout=30)
     assert serving.returncode == 2
     assert "Error: " in told
+    assert words in told
     assert "Traceback" not in told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide files from itself")
+@pytest.mark.parametrize(
+    ("closed", "words"),
+    [
+        ("folder", "(store = sqlite:///{folder}/state.db): {folder}/state.db cannot be used: [Errno 13]"),
+        ("folder/state.key", "key file {folder}/state.key of the store can't be used: Permission denied"),
+    ],
+)
+def test_what_it_may_not_read_is_told_with_its_setting(tmp_path: Path, closed: str, words: str) -> None:
+    """Files of somebody else, for a root without its privileges."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "state.key").write_text(Fernet.generate_key().decode())
+    os.chown(tmp_path / closed, 65534, 65534)
+    os.chmod(tmp_path / closed, 0o700)
+    line = ["serve", "--listen", "0", "--store", f"sqlite:///{folder}/state.db"]
+    # PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: what is executed then has neither
+    bare = "import ctypes, os; [ctypes.CDLL(None).prctl(24, capability) for capability in (1, 2)]"
+    again = f"{bare}; os.execv({sys.executable!r}, {[sys.executable, '-c', PROGRAM, *line]!r})"
+    done = subprocess.run([sys.executable, "-c", again], capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert words.format(folder=folder) in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_key_that_the_gateway_takes(start: Start) -> None:

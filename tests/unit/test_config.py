@@ -63,6 +63,11 @@ def test_foreign_variables_are_left_alone() -> None:
         ('workers = "many"', "workers"),
         ("workers = 1.5", "workers"),
         ("[workers]\na = 1", "workers"),
+        ("workers = 0", "workers to 0: it must be at least 1"),
+        ("max_wait = -1", "max_wait to -1: it must be at least 0"),
+        ("resync = nan", "resync"),
+        ("resync = inf", "resync"),
+        ("lease = 2", "at least 5"),
     ],
 )
 def test_bad_file_is_refused_by_name(tmp_path: Path, text: str, sentence: str) -> None:

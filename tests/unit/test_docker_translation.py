@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import requests
+import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ from zun_coe.adapters import OPERATIONS, LogLine, LogOptions
 from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable
 from zun_coe.model import Exec, Health, Support
 from zun_coe.model.status import Reason
-from zun_coe.native.docker.failures import answered, pull_failure
+from zun_coe.native.docker.failures import answered, pull_failure, translated
 from zun_coe.native.docker.reading import found, labels_of_event, moment, require_labels, runtime_info, still_to_join
 from zun_coe.native.docker.recall import Recall, glance, unchanged
 from zun_coe.native.docker.streams import CUT, Multiplexed, Terminal, log_params, tail_start
@@ -475,6 +477,13 @@ class TestFailures:
         error = answered("call", status, message)
         assert (type(error), error.reason) == (kind, reason)
         assert error.evidence == {"call": "call", "status": status, "message": message}
+
+    def test_a_socket_that_the_user_may_not_open_is_no_matter_of_trust(self) -> None:
+        inner = PermissionError(13, "Permission denied")
+        with pytest.raises(Denied, match="has to be in the group that owns it") as told, translated("ping"):
+            raise requests.ConnectionError(urllib3.exceptions.ProtocolError("Connection aborted.", inner))
+        assert "trust" not in str(told.value)
+        assert "Permission denied" in told.value.evidence["message"]
 
     @given(st.integers(0, 599), st.text())
     def test_every_answer_has_a_reason_of_the_vocabulary(self, status: int, message: str) -> None:

@@ -68,7 +68,13 @@ def test_a_path(tmp_path: Path) -> None:
         pass
 
 
-WRONG = {"nowhere": "no ADDRESS:PORT", "": "no ADDRESS:PORT", "x:99999": "no ADDRESS:PORT", "::1:80": r"\[::1\]:80"}
+WRONG = {
+    "nowhere": "no ADDRESS:PORT",
+    "unix:": "no path",
+    "": "no ADDRESS:PORT",
+    "x:99999": "no ADDRESS:PORT",
+    "::1:80": r"\[::1\]:80",
+}
 WRONG |= {
     "127.0.0.1:٣": "no ADDRESS:PORT",
     "no.such.invalid:1": "can't listen at no.such",

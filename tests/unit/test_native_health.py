@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -132,7 +133,8 @@ def test_http_turns_with_the_status(bench: Bench, web: Any, monkeypatch: pytest.
     bench.until("c1", "healthy")
     web.status = 500
     bench.until("c1", "unhealthy")
-    assert bench.prober.results()["c1"].output == "HTTP status 500"
+    told = bench.prober.results()["c1"].output
+    assert re.fullmatch(r"GET http://127\.0\.0\.1:[0-9]+/\S*: HTTP status 500", told), "it tells what was asked"
     web.status = 302
     bench.until("c1", "healthy")
     assert set(web.asked) == {"/well?a=1"}
@@ -146,6 +148,7 @@ def test_tcp_and_nothing_there(bench: Bench, web: Any) -> None:
         bench.watch(bench.target(web.server_port, quick(tcp=TcpConnect(port=1))), nowhere)
         bench.until("c1", "healthy")
         bench.until("c2", "unhealthy")
+        assert f"TCP connection to 127.0.0.1:{nowhere.port}: " in bench.prober.results()["c2"].output
 
 
 def test_a_server_that_never_answers_is_unhealthy(bench: Bench) -> None:

@@ -17,7 +17,7 @@ import click
 from zun_coe.cli.failures import Away, Misuse
 from zun_coe.cli.recording import record
 from zun_coe.cli.reloading import Reloading
-from zun_coe.config import ConfigError, Settings, load
+from zun_coe.config import ConfigError, Settings, load, without_password
 from zun_coe.errors import StoreError
 
 Role = Literal["serve", "api", "engine"]
@@ -96,7 +96,7 @@ def _serve(role: Role, config: Path | None, given: dict[str, Any]) -> None:
     except ConfigError as error:
         raise Misuse(str(error)) from error
     except StoreError as error:
-        raise Away(f"The state store can't be used: {error}.") from error
+        raise Away(f"The state store can't be used (store = {without_password(settings.store)}): {error}.") from error
     except OSError as error:
         if error.filename is None:
             raise

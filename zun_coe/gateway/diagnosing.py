@@ -19,7 +19,8 @@ ADVICE = {
     "Unschedulable": "No host fits: look at the cluster's hosts, its capacity and the placement's constraints.",
     "PortConflict": "Something else has the port: publish another one, or auto.",
     "HealthCheckFailing": "Ask the process what the check asks it; give it more start_period if it is slow to start.",
-    "VolumeUnavailable": "Look at the volume: the host that has it may be away.",
+    "VolumeUnavailable": "A path of the host has to be there before it can be mounted: create it on each host, or "
+    "correct bind. Of a volume, the host that has it may be away.",
     "InvalidSpec": "The engine refuses the specification; its message says what is wrong.",
     "QuotaExceeded": "Ask the operator of the cluster for more, or use less.",
     "BackendUnreachable": "The cluster does not answer; what is shown is as of the time given.",

@@ -152,20 +152,20 @@ class Prober:
             await asyncio.sleep(delay if score.probed.health == "starting" else target.health.interval)
 
     async def _probe(self, target: Target) -> str | None:
-        """None for success, else what went wrong."""
+        """None for success, else what was tried and what went wrong."""
+        host = f"[{target.address}]" if ":" in target.address else target.address
+        http, place = target.health.http, f"{host}:{target.port}"
+        url = f"http://{place}/{http.path.removeprefix('/')}" if http is not None else ""
         try:
             async with asyncio.timeout(target.health.timeout):
-                if target.health.http is not None:
-                    return await self._get(target, target.health.http.path)
-                return await self._connect(target)
+                said = await (self._get(target, url) if url else self._connect(target))
         except TimeoutError:
-            return f"no answer within {target.health.timeout:g} s"
+            said = f"no answer within {target.health.timeout:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            return str(error) or type(error).__name__
+            said = str(error) or type(error).__name__
+        return said and f"{f'GET {url}' if url else f'TCP connection to {place}'}: {said}"
 
-    async def _get(self, target: Target, path: str) -> str | None:
-        host = f"[{target.address}]" if ":" in target.address else target.address
-        url = f"http://{host}:{target.port}/{path.removeprefix('/')}"
+    async def _get(self, target: Target, url: str) -> str | None:
         async with self._client.stream("GET", url, timeout=target.health.timeout) as answer:
             return None if 200 <= answer.status_code < 400 else f"HTTP status {answer.status_code}"
 

@@ -180,13 +180,26 @@ class Store(ABC):
 def open_store(url: str) -> Store:
     """The store that a URL names: `sqlite:///path/file.db`, `etcd://[user:password@]host:2379[,host:2379…]`, or
     `etcds://` for TLS (`?ca=FILE&cert=FILE&key=FILE`). Raises `ValueError` for any other, without a password in it."""
+    must_name_a_store(url)
     scheme = url.partition("://")[0]
     if scheme == "sqlite":
         from zun_coe.store.sqlite import SqliteStore
 
         return SqliteStore.from_url(url)
-    if scheme in ("etcd", "etcds"):
-        from zun_coe.store.etcd import EtcdStore
+    from zun_coe.store.etcd import EtcdStore
 
-        return EtcdStore.from_url(url)
-    raise ValueError(f"{scheme}:// names no store: use sqlite:///FILE or etcd://HOST:PORT[,HOST:PORT...]")
+    return EtcdStore.from_url(url)
+
+
+def must_name_a_store(url: str) -> None:
+    """Raises `ValueError`, without a password in it, for what is of no kind of store."""
+    scheme, of_a_kind, _ = url.partition("://")
+    if of_a_kind and scheme not in ("sqlite", "etcd", "etcds"):
+        raise ValueError(f"{scheme}:// names no store: use sqlite:///FILE or etcd://HOST:PORT[,HOST:PORT...]")
+    if not of_a_kind:
+        hint = (
+            "use etcd://HOST:PORT"
+            if "@" in url
+            else f"for the file {url!r} use sqlite:///{url.removeprefix('sqlite:')}"
+        )
+        raise ValueError(f"it names no store: {hint}")

@@ -145,7 +145,13 @@ def _unanswered(call: str, error: Exception) -> BackendError:
     if any(_is_timeout(cause) for cause in chain):
         message = "the engine did not answer in time"
         return TimedOut(message, evidence=_evidence(call, _short(error), chain))
-    if any(isinstance(c, PermissionError) for c in chain) or is_distrust(error):
+    if any(isinstance(c, PermissionError) for c in chain):
+        message = (
+            f"the user that runs the gateway may not connect to the engine ({_short(error)}); of a local socket, that"
+            " user has to be in the group that owns it, such as docker"
+        )
+        return Denied(message, evidence=_evidence(call, _short(error), chain))
+    if is_distrust(error):
         message = f"the engine cannot be trusted or does not trust us: {_short(error)}"
         return Denied(message, evidence=_evidence(call, _short(error), chain))
     message = f"the engine cannot be reached: {_short(error)}"
