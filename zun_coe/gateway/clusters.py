@@ -9,7 +9,7 @@ import msgspec
 
 from zun_coe.adapters import Adapter, kinds
 from zun_coe.errors import Conflict, FieldProblem, Malformed, Unprocessable
-from zun_coe.gateway import rendering, specs
+from zun_coe.gateway import limits, rendering, specs
 from zun_coe.gateway.adopting import Adopting
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions
 from zun_coe.gateway.entries import Found
@@ -154,7 +154,7 @@ class Clusters(Resources):
             raise Unprocessable(detail, [FieldProblem("/kind", detail)])
         if body.get("public") and not call.principal.admin:
             raise Unprocessable("Not allowed.", [FieldProblem("/public", "Only admins offer a cluster to everybody.")])
-        problems = kind.check_registration(body, admin=call.principal.admin)
+        problems = limits.of_specification(body) or kind.check_registration(body, admin=call.principal.admin)
         if problems:
             raise Unprocessable("This cluster can't be registered so.", problems)
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from zun_coe.errors import Conflict, FieldProblem, Gone, Malformed
-from zun_coe.gateway import rendering
+from zun_coe.errors import Conflict, FieldProblem, Gone, Malformed, Unprocessable
+from zun_coe.gateway import limits, rendering
 from zun_coe.gateway.calls import Answer, Call, Query, check_preconditions
 from zun_coe.gateway.resources import Once, Resources, Tools, page_answer
 from zun_coe.gateway.views import StoredEvent, Views
@@ -58,6 +58,8 @@ class Secrets(Resources):
     def _create(self, call: Call, body: Mapping[str, Any], once: Once) -> Answer:
         change = Change()
         self._check_name(call, body["name"])
+        if problems := limits.of_secret(body["data"]):
+            raise Unprocessable("The secret is larger than what can be kept.", problems)
         record = Secret(
             id=new_id(),
             project=call.principal.project,

@@ -17,7 +17,7 @@ from zun_coe.errors import (
     Unprocessable,
     Unsupported,
 )
-from zun_coe.gateway import changes, rendering, specs
+from zun_coe.gateway import changes, limits, rendering, specs
 from zun_coe.gateway.calls import Answer, Call, Settle, check_preconditions, etag
 from zun_coe.gateway.resources import Listing, Once, Resources, adapter_of
 from zun_coe.gateway.views import Resource
@@ -183,6 +183,8 @@ class Workloads(Resources):
     ) -> Intent:
         """The intent with its volumes and its losses, if it makes sense, is allowed, and can be carried: of a changed
         one (`old`: what it was) what the change brings."""
+        was = specs.as_body(old) if old else {}
+        limits.must_fit(specs.as_body(intent), was, intent.template, self._finder(intent), self._tools.vault.open)
         problems = specs.problems_of(wanted, intent.noun, self._secrets(intent, change))
         if old is not None and problems:
             before = specs.problems_of(specs.parse(old.noun, specs.as_body(old)), old.noun, self._finder(old))

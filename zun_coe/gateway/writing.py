@@ -27,6 +27,7 @@ from zun_coe.model import Event, IdempotentAnswer, Value
 from zun_coe.store import At, Condition, Missing, Operation, Put, Store
 from zun_coe.store.cache import Cache
 from zun_coe.store.records import decode, encode, event_key, idem_key, intent_key, name_key, new_id, use_key, utc_now
+from zun_coe.store.rules import excess
 from zun_coe.vault import Vault
 
 ATTEMPTS = 3
@@ -78,11 +79,14 @@ class Writer:
         self._store, self._cache, self._settings, self._vault = store, cache, settings, vault
 
     def commit(self, change: Change) -> int:
-        """The revision at which it happened. Raises `NameTaken`, `RevisionConflict`, `StoreUnavailable`,
+        """The revision at which it happened. Raises `NameTaken`, `Unprocessable` for what is too much at once (which
+        `gateway.limits` finds before, with the field), `RevisionConflict`, `StoreUnavailable`,
         or `OutcomeUnknown` where even a re-read could not tell."""
         self._must_be_there()
         for event in change.events:
             change.operations.append(Put(event_key(event.project, change.write_id, event.n), encode(event)))
+        if told := excess(change.conditions, change.operations):
+            raise Unprocessable(f"This is more than the state store takes at once ({told}); make it smaller.")
         revision = self._transact(change)
         try:
             self._cache.wait_for(revision)

@@ -23,18 +23,25 @@ class State:
 
 def check(conditions: Sequence[Condition], operations: Sequence[Operation]) -> None:
     """Raises `ValueError` for a transaction that one of the stores could not carry."""
-    if len(conditions) > MAX_OPERATIONS or len(operations) > MAX_OPERATIONS:
-        raise ValueError(f"a transaction has at most {MAX_OPERATIONS} conditions and {MAX_OPERATIONS} operations")
+    if told := excess(conditions, operations):
+        raise ValueError(told)
     written = [operation.key for operation in operations]
     if len(set(written)) < len(written):
         raise ValueError("a transaction writes each key once")
     puts = [operation for operation in operations if isinstance(operation, Put)]
     if any(put.lease is not None and put.lease <= 0 for put in puts):
         raise ValueError("a lease's id is above zero")
-    size = sum(len(encoded(key)) for key in written) + sum(len(put.value) for put in puts)
-    size += 2 * sum(len(encoded(condition.key)) for condition in conditions)
-    if size > MAX_BYTES:
-        raise ValueError(f"a transaction has at most {MAX_BYTES} bytes, this one has {size}")
+
+
+def excess(conditions: Sequence[Condition], operations: Sequence[Operation]) -> str | None:
+    """What of a transaction is more than one has room for, None where nothing is."""
+    if len(conditions) > MAX_OPERATIONS or len(operations) > MAX_OPERATIONS:
+        return f"a transaction has at most {MAX_OPERATIONS} conditions and {MAX_OPERATIONS} operations"
+    values = sum(len(one.value) for one in operations if isinstance(one, Put))
+    keys = sum(len(encoded(one.key)) for one in operations) + 2 * sum(len(encoded(one.key)) for one in conditions)
+    if keys + values > MAX_BYTES:
+        return f"a transaction has at most {MAX_BYTES} bytes, this one has {keys + values}"
+    return None
 
 
 def packs(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
