@@ -118,7 +118,7 @@ class Settings:
     idempotency_age: float = 86400.0
     """How long the answer to an Idempotency-Key is kept."""
     revisions: int = 10
-    """How many revisions of an app are kept."""
+    """How many revisions of an app are kept, besides those that run or that it may go back to by itself."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: str = "console"

@@ -382,3 +382,16 @@ def test_claims_that_cannot_be_had() -> None:
 def recorded_claim() -> Any:
     (claim,) = recorded("claims").values()
     return claim
+
+
+@pytest.mark.parametrize(
+    ("told", "digest"),
+    [
+        ("docker-pullable://busybox@sha256:9ae9", "busybox@sha256:9ae9"),
+        ("docker.io/library/busybox@sha256:9ae9", "docker.io/library/busybox@sha256:9ae9"),
+        ("docker://sha256:1f2e", "sha256:1f2e"),
+        ("", None),
+    ],
+)
+def test_image_of_a_container_is_what_its_node_resolved_it_to(told: str, digest: str | None) -> None:
+    assert instance(pod(running() | {"imageID": told})).digests == ({"main": digest} if digest else {})

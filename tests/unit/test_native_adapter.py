@@ -211,6 +211,21 @@ class TestApp:
         assert seen.reason is None  # the engine remembers what was refused, and of which template
         assert {(i.state, i.reason) for i in seen.instances} == {("failed", "InvalidSpec")}
 
+    def test_what_is_pulled_always_is_resolved_by_the_first_replica(self, pair: Lab) -> None:
+        """Hosts that pull a tag at the same time may find different images."""
+        for host in pair.hosts.values():
+            host.registry |= {"web:1", "web@sha256:one"}
+        workload = app(Template(image="web:1", pull="always"), replicas=4)
+        driver = pair.open()
+        first = driver.until(workload, lambda seen: seen.instances)
+        assert len({i.host for i in first.instances}) == 1
+        resolved = changed(workload, digests={"main": "web@sha256:one"})
+        there = {i.native_id for i in first.instances}
+        seen = driver.settle(resolved)
+        assert {i.host for i in seen.instances} == {"a", "b"}
+        specs = {id: spec.image for host in pair.hosts.values() for id, spec in host.specs.items()}
+        assert {specs[i.native_id] for i in seen.instances if i.native_id not in there} == {"web@sha256:one"}
+
     def test_one_replica_that_fails_does_not_keep_the_others_from_starting(self, lab: Lab, driver: Driver) -> None:
         failures = iter([True])
 

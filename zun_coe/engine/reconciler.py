@@ -129,6 +129,7 @@ class Reconciler:
         seen = seen or self._observe(intent)
         now = self._clock()
         self._tell_drift(intent, seen, now)
+        self._revisions.learn(intent, before, seen)
         lacking = self._lacking(intent)
         judged = judge(intent, seen, excused(before, self._since), now, lacking)
         if _lost(before, seen) or judged.restarting != before.restarting:

@@ -10,10 +10,10 @@ import msgspec
 
 from zun_coe.engine.acting import Key, Ledger, Tools
 from zun_coe.errors import Invalid
-from zun_coe.model import Intent, Revision, Status, revision_of, whole
+from zun_coe.model import Intent, Observation, Revision, Status, revision_of, wanted_hash, whole
 from zun_coe.model.references import older_revisions
-from zun_coe.store import Delete, Operation
-from zun_coe.store.records import revision_key
+from zun_coe.store import At, Delete, Operation, Put
+from zun_coe.store.records import encode, revision_key
 
 # How many go with one transaction.
 _ROOM = 50
@@ -28,7 +28,7 @@ class Revisions:
     def of(self, intent: Intent, status: Status) -> tuple[Revision, Revision | None]:
         """The revision in effect and the one that it replaces (None: none), each under the hash that its replicas
         carry. Raises `Invalid` where the one to go back to is not kept any more."""
-        wanted, rollout = revision_of(intent), status.rollout
+        wanted, rollout = self._wanted(intent), status.rollout
         if rollout is None or rollout.from_ is None:
             return wanted, None
         reached = self._kept(intent, rollout.from_, status.hash)
@@ -37,6 +37,24 @@ class Revisions:
         if reached is None:
             raise Invalid(f"Revision {rollout.from_}, which it went back to, is not kept any more.", "InvalidSpec")
         return reached, wanted
+
+    def learn(self, intent: Intent, status: Status, seen: Observation) -> None:
+        """Keep what the images of a revision were resolved to when its first replica was made. Raises
+        `RevisionConflict` where the gateway wrote the revision meanwhile."""
+        if intent.noun != "app":
+            return
+        told = {i.hash: i.digests for i in reversed(seen.instances) if i.digests and i.state != "removing"}
+        numbers = {wanted_hash(intent): intent.revision} if told else {}
+        if status.revision:
+            numbers.setdefault(status.hash, status.revision)
+        for hash_, number in numbers.items():
+            entry = self._tools.cache.get(revision_key(intent.project, intent.id, number))
+            if entry is None or hash_ not in told or hash_ in cast(Revision, entry.value).digests:
+                continue
+            record = cast(Revision, entry.value)
+            known = {h: d for h, d in record.digests.items() if h in (record.hash, *record.restarts)}
+            learned = msgspec.structs.replace(record, digests=known | {hash_: told[hash_]})
+            self._ledger.commit([At(entry.key, entry.revision)], [Put(entry.key, encode(learned))])
 
     def volumes(self, intent: Intent, status: Status) -> frozenset[str]:
         """The ids of the volumes of what is wanted, and of what runs or may run again."""
@@ -54,6 +72,11 @@ class Revisions:
         operations: list[Operation] = [Delete(revision_key(key.project, key.id, number)) for number in gone]
         for first in range(0, len(operations), _ROOM):
             self._ledger.commit([], operations[first : first + _ROOM])
+
+    def _wanted(self, intent: Intent) -> Revision:
+        wanted = revision_of(intent)
+        kept = self._kept(intent, intent.revision, wanted.hash) if intent.noun == "app" else None
+        return msgspec.structs.replace(wanted, digests=kept.digests) if kept else wanted
 
     def _kept(self, intent: Intent, number: int, hash_: str) -> Revision | None:
         entry = self._tools.cache.get(revision_key(intent.project, intent.id, number))

@@ -152,7 +152,10 @@ class Apps(Workloads):
         new = replaced(new, revision=intent.revision + 1)
         new = self._checked(call, new, wanted, self._same_place(call, intent, wanted), change, found.intent)
         new = replaced(new, **self._written(call, intent, change))
-        self._keep_revision(new, change, restored=record.number)
+        kept = (
+            record.digests.get((record.hash, *record.restarts)[-1], {}) if new.restarts == found.intent.restarts else {}
+        )
+        self._keep_revision(new, change, restored=record.number, digests=kept)
         return new
 
     def _restore(self, call: Call, found: Resource, record: Revision, once: Once) -> Answer:

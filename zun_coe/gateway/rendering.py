@@ -37,7 +37,7 @@ _HIDDEN |= {"reason_since", "parts"}
 _PUBLIC = {"id", "project", "name", "kind", "source", "public", "labels", "generation", "created_at", "updated_at"}
 _PUBLIC_STATUS = {"phase", "observed_generation", "reachable", "as_of", "reason", "versions", "nodes"}
 _PUBLIC_NODE = {"name", "labels", "schedulable", "reachable"}
-_OF_REVISIONS = {"app", "number", "hash", "volumes", "accept_loss", "lost", "restarts"}
+_OF_REVISIONS = {"app", "number", "hash", "volumes", "accept_loss", "lost", "restarts", "digests"}
 _OF_EVENTS = tuple(name for name in Event.__struct_fields__ if name not in ("n", "data", "first_at"))
 _PHASES: dict[str, Phase] = {
     "pending": "Pending",
@@ -68,6 +68,8 @@ def workload(intent: Intent, status: Status, cluster: str, running: Revision | N
     shown = status_of(status)
     if running is not None:
         shown["image"] = running.template.image
+    if digest := next((d for i in status.instances if (d := image_digest(i.digests)) and _runs(i, running)), None):
+        shown["image_digest"] = digest
     if intent.deletion:
         shown["phase"] = "Deleting"
     return (
@@ -76,6 +78,16 @@ def workload(intent: Intent, status: Status, cluster: str, running: Revision | N
         | _server_set(intent, status)
         | {"status": shown}
     )
+
+
+def image_digest(digests: Mapping[str, str]) -> str | None:
+    """What the image of the main container was resolved to, as a digest alone."""
+    return digests.get("main", "").rpartition("@")[2] or None
+
+
+def _runs(instance: Instance, running: Revision | None) -> bool:
+    """Whether an instance is one of those that a resource is known by: of an app, of those that most are."""
+    return running is None or instance.hash in (running.hash, *running.restarts)
 
 
 def status_of(status: Status) -> dict[str, Any]:
@@ -116,6 +128,7 @@ def replica(
         "exit_code": instance.exit_code if instance.state != "running" else None,
         "endpoints": instance.endpoints,
         "native_id": instance.native_id,
+        "image_digest": image_digest(instance.digests),
     }
     body = _common(intent, cluster, made_from.template if made_from else intent.template) | {
         "id": replica_id(intent.id, instance),
@@ -178,7 +191,9 @@ def revision(record: Revision, current: int, effective: int) -> dict[str, Any]:
     """A revision of an app. `current`: what was asked for last; `effective`: what runs."""
     body = {k: v for k, v in plain(record).items() if k not in _OF_REVISIONS}
     flags = {"current": record.number == current, "effective": record.number == effective}
-    return {"revision": record.number} | flags | body
+    last = record.digests.get((record.hash, *record.restarts)[-1], {})
+    digests = {name: digest.rpartition("@")[2] for name, digest in last.items()}
+    return {"revision": record.number} | flags | ({"image_digests": digests} if digests else {}) | body
 
 
 def event(record: Event, id: str) -> dict[str, Any]:

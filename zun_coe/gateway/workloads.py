@@ -342,11 +342,16 @@ class Workloads(Resources):
 
         return secret
 
-    def _keep_revision(self, intent: Intent, change: Change, restored: int | None = None) -> None:
-        """Make the revision of what is wanted part of the change. The engine removes those that are too many."""
+    def _keep_revision(
+        self, intent: Intent, change: Change, restored: int | None = None, digests: Mapping[str, str] | None = None
+    ) -> None:
+        """Make the revision of what is wanted part of the change. The engine removes those that are too many.
+        `digests`: what its images were resolved to before."""
         if intent.noun != "app":
             return
         record = replaced(revision_of(intent), created_at=utc_now(), request_id=intent.request_id, restored=restored)
+        if digests:
+            record = replaced(record, digests={record.hash: dict(digests)})
         change.operations.append(Put(revision_key(intent.project, intent.id, intent.revision), encode(record)))
 
     def _revise(self, intent: Intent, change: Change, *, restarted: bool = False) -> None:

@@ -98,6 +98,8 @@ def assemble(
         volumes={**((previous.volumes if previous else None) or {}), **(effective.volumes or {})},
         secrets=dict(secrets or {}),
         image_auth=dict(image_auth) if image_auth else None,
+        digests=effective.digests.get(effective.hash, {}),
+        previous_digests=previous.digests.get(previous.hash, {}) if previous else {},
         adopted=intent.adopted,
     )
 

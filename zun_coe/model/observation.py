@@ -39,7 +39,9 @@ class Instance(Value, frozen=True, kw_only=True):
 
     `native_id` is the backend's own id, `name` its name for people; `restarts` counts what the backend
     restarted by itself; `reason` is of `model.Reason`; `cpu` and `memory` (bytes) are the limits in force.
-    `health`: None when nothing is checked. `ready_since`: since when it has been ready without a break."""
+    `digests`: the image of each of its containers by name (`main`, and those of sidecars), as `repository@digest`, or
+    as the engine's own id of an image that came from no registry. `health`: None when nothing is checked.
+    `ready_since`: since when it has been ready without a break."""
 
     native_id: str
     name: str = ""
@@ -58,6 +60,7 @@ class Instance(Value, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...] = ()
     cpu: float | None = None
     memory: int | None = None
+    digests: dict[str, str] = msgspec.field(default_factory=dict)
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

@@ -68,7 +68,8 @@ class Revision(Value, frozen=True, kw_only=True):
 
     `volumes`: the id of each volume that the template names; `accept_loss`, `lost`: as in `Intent`. They are None
     in records of former versions, and then those of the intent stand for them (`model.whole`). `restarts`: the
-    further hashes under which a restart made replicas from it, the newest last."""
+    further hashes under which a restart made replicas from it, the newest last. `digests`: for each of its hashes,
+    what the images of its first replica were resolved to (see `Instance.digests`)."""
 
     app: str
     number: int
@@ -81,6 +82,7 @@ class Revision(Value, frozen=True, kw_only=True):
     accept_loss: tuple[str, ...] | None = None
     lost: tuple[Loss, ...] | None = None
     restarts: tuple[str, ...] = ()
+    digests: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
 
 
 class Host(Value, frozen=True, kw_only=True):

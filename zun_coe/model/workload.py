@@ -55,7 +55,10 @@ class Workload(Value, frozen=True, kw_only=True):
     `secrets` maps each "secret/key" that the template names, and `image_auth` the registry's login;
     neither is ever printed. `volumes` maps the name of each volume of the template to its id, and `storage` to the
     size and the class that the volume's own record has: several workloads may mount it, of which one names them.
-    `adopted`: what it was taken over from, where the gateway did not make it."""
+    `digests` and `previous_digests`: what the images of the two templates were resolved to when the first replica
+    was made, by the container's name (see `Instance.digests`); what is pulled always is made from just that in
+    further replicas, where an adapter can. `adopted`: what it was taken over from, where the gateway did not make
+    it."""
 
     ref: WorkloadRef
     template: Template
@@ -74,6 +77,8 @@ class Workload(Value, frozen=True, kw_only=True):
     storage: dict[str, VolumeSource] = msgspec.field(default_factory=dict)
     secrets: dict[str, str] = msgspec.field(default_factory=dict)
     image_auth: dict[str, str] | None = None
+    digests: dict[str, str] = msgspec.field(default_factory=dict)
+    previous_digests: dict[str, str] = msgspec.field(default_factory=dict)
     adopted: Adopted | None = None
 
     @property

@@ -37,9 +37,28 @@ def specs(workload: Workload, template: Template, hash_: str, slot: int) -> dict
     return {INFRA: _infra(workload, template, hash_, slot), MAIN: main, **sidecars}
 
 
-def images(template: Template) -> list[tuple[str, str]]:
+def images(workload: Workload, template: Template, hash_: str) -> list[tuple[str, str]]:
     """The images that a replica needs, each with its pull policy."""
-    return [(template.image, template.pull), *((s.image, s.pull) for s in template.sidecars)]
+    return [_resolved(workload, hash_, name, process) for name, process in _processes(template)]
+
+
+def resolved(workload: Workload, template: Template, hash_: str) -> bool:
+    """Whether further replicas get the same images as the first one, whatever became of their tags meanwhile."""
+    return all(policy != "always" for _, policy in images(workload, template, hash_))
+
+
+def _processes(template: Template) -> list[tuple[str, Template | Sidecar]]:
+    return [(MAIN, template), *((sidecar.name, sidecar) for sidecar in template.sidecars)]
+
+
+def _resolved(workload: Workload, hash_: str, name: str, process: Template | Sidecar) -> tuple[str, str]:
+    """An image and when to pull it. One that is to be pulled always was resolved with the first replica, and need
+    only be there then."""
+    digests = workload.digests if hash_ == workload.hash else workload.previous_digests
+    digest = digests.get(name, "")
+    if process.pull != "always" or "@" not in digest:
+        return process.image, process.pull
+    return digest, "missing"
 
 
 def networks(workload: Workload, template: Template) -> list[str]:
@@ -97,7 +116,7 @@ def _main(workload: Workload, template: Template, hash_: str, slot: int) -> Cont
     network = {} if template.sidecars else _network(workload, template)
     return ContainerSpec(
         name=naming.container_name(workload.ref, slot, hash_),
-        image=template.image,
+        image=_resolved(workload, hash_, MAIN, template)[0],
         labels=_labels(workload, template, hash_, slot, MAIN) | naming.health_label(template.health),
         entrypoint=template.command,
         args=template.args,
@@ -134,7 +153,7 @@ def _sidecar(workload: Workload, template: Template, sidecar: Sidecar, hash_: st
     role = sidecar_role(sidecar.name)
     return ContainerSpec(
         name=naming.container_name(workload.ref, slot, hash_, role),
-        image=sidecar.image,
+        image=_resolved(workload, hash_, sidecar.name, sidecar)[0],
         labels=_labels(workload, template, hash_, slot, role) | naming.health_label(sidecar.health),
         entrypoint=sidecar.command,
         args=sidecar.args,

@@ -193,8 +193,8 @@ def _process(prefix: str) -> dict[str, Carried]:
     return {
         f"{prefix}/image": native(),
         f"{prefix}/pull": emulated(
-            "The gateway pulls. With always, once on each host for every version of the template, and again after "
-            "the gateway was started anew."
+            "The gateway pulls. With always, a tag is resolved once for every revision and every restart of an app: "
+            "further replicas get the image that the first one got, by its digest."
         ),
         f"{prefix}/command": native(),
         f"{prefix}/args": native(),

@@ -210,6 +210,7 @@ def _replica(ref: WorkloadRef, slot: int, hash_: str, parts: dict[str, Found], p
         endpoints=_endpoints(parts, place),
         cpu=main.cpu,
         memory=main.memory,
+        digests={role.removeprefix("sidecar:"): p.digest for role, p in parts.items() if p.digest and role != INFRA},
         created_at=place.ours(main.created_at),
         started_at=place.ours(main.started_at),
         finished_at=place.ours(main.finished_at),

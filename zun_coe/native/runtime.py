@@ -91,7 +91,8 @@ class Found:
     `exit_code` is of the last run; `error` what the runtime said when it could not start it. `health`: None when the
     runtime checks nothing; `health_log`: the last outputs of its check. `cpu` in CPUs and `memory` in bytes: limits
     in force, None for none. `held`: the runtime is busy with it and lets nobody look closer, so that the rest is of
-    before; another look will tell more soon."""
+    before; another look will tell more soon. `digest`: its image as `repository@digest`, or the runtime's own id
+    of one that came from no registry."""
 
     id: str
     name: str
@@ -116,6 +117,7 @@ class Found:
     finished_at: datetime | None = None
     healthy_since: datetime | None = None
     restart: Restart = "always"
+    digest: str | None = None
     held: bool = False
 
 

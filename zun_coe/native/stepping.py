@@ -66,11 +66,25 @@ class Step:
     def take(self, plan: Plan) -> Outcome:
         """Do all that the plan says. Raises the worst `BackendError` where nothing of it could be done and
         nothing is under way; `Invalid` only for the template that is wanted."""
-        for action in plan.actions:
+        later = self._later(plan)
+        actions = [action for action in plan.actions if action not in later]
+        for action in actions:
             self._fetch(action)
-        futures = [self._submit(action) for action in plan.actions]
-        results = [self._result(action, future) for action, future in zip(plan.actions, futures, strict=True)]
-        return outcome(plan, results)
+        futures = [self._submit(action) for action in actions]
+        results = [self._result(action, future) for action, future in zip(actions, futures, strict=True)]
+        return outcome(plan, [*results, *(self._put_off(action) for action in later)])
+
+    def _later(self, plan: Plan) -> list[Create]:
+        """New replicas that have to wait for the first of their template, since only that tells what a tag means that
+        is to be resolved once: those on other hosts than its own."""
+        known = {replica.instance.hash for replica in self._replicas.values()}
+        creates = [action for action in plan.actions if isinstance(action, Create) and action.hash not in known]
+        unresolved = [c for c in creates if not containers.resolved(self._workload, self._template(c.hash), c.hash)]
+        return [create for create in unresolved if create.host != unresolved[0].host]
+
+    def _put_off(self, action: Create) -> Wait:
+        self._give_up(action)
+        return Wait(SOON)
 
     def _result(self, action: Action, future: Future[Result]) -> Result:
         """What came of an action. That a replica of another template can't be brought back refuses nothing."""
@@ -176,7 +190,7 @@ class Step:
 
     def _demands(self, host: str, hash_: str) -> list[Demand]:
         template = self._template(hash_)
-        named = containers.images(template)
+        named = containers.images(self._workload, template, hash_)
         return [
             Demand(host, image, policy, self._workload.ref, hash_, self._login(template, image))
             for image, policy in named

@@ -231,7 +231,7 @@ def _mounts(prefix: str) -> dict[str, Carried]:
 def _process(prefix: str) -> dict[str, Carried]:
     return {
         f"{prefix}/image": native(accepts=_image),
-        f"{prefix}/pull": native(),
+        f"{prefix}/pull": native("With always, each node resolves a tag when it starts a replica."),
         f"{prefix}/command": native("Its own references $(NAME) are written so that they stay as they are."),
         f"{prefix}/args": native("Its own references $(NAME) are written so that they stay as they are."),
         f"{prefix}/env": native("Its own references $(NAME) are written so that they stay as they are."),

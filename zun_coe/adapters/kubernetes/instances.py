@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from zun_coe.adapters.kubernetes import naming, probing, reasons, wire
 from zun_coe.adapters.kubernetes.parts import Part, of_pod
+from zun_coe.adapters.kubernetes.podspec import MAIN
 from zun_coe.adapters.kubernetes.quantities import number_of
 from zun_coe.adapters.kubernetes.reasons import Trouble
 from zun_coe.model import Instance
@@ -85,6 +86,7 @@ class Look:
             evidence=dict(trouble.evidence) if trouble else {},
             cpu=_limit(main, "cpu"),
             memory=int(memory) if (memory := _limit(main, "memory")) is not None else None,
+            digests=_digests(self.parts),
             created_at=pod.metadata.creation_timestamp,
             started_at=main.started_at if main is not None else None,
             finished_at=wire.moment(ended.finished_at) if ended is not None else None,
@@ -106,6 +108,12 @@ def _away(pod: wire.Pod, node: wire.Node | None) -> bool:
     if ready is None or containers is None or ready.reason == "ReadinessGatesNotReady":
         return False
     return ready.status == "False" and containers.status == "True"
+
+
+def _digests(parts: Sequence[Part]) -> dict[str, str]:
+    """What the images were resolved to, without the runtime's scheme (docker-pullable://, docker://)."""
+    named = {MAIN if part.main else part.spec.name: part.status.image_id for part in parts if not part.init}
+    return {name: id.rpartition("://")[2] for name, id in named.items() if id}
 
 
 def _limit(main: Part | None, resource: str) -> float | None:

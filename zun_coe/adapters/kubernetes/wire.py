@@ -148,7 +148,8 @@ class State(Wire, frozen=True, kw_only=True):
 
 class ContainerStatus(Wire, frozen=True, kw_only=True):
     """A container as its kubelet last told. `last_state`: how the run before ended. `started`: whether its startup
-    probe has succeeded, None where it never ran."""
+    probe has succeeded, None where it never ran. `image_id`: its image as the node's runtime names it, empty until
+    that is there."""
 
     name: str
     state: State = State()
@@ -156,6 +157,7 @@ class ContainerStatus(Wire, frozen=True, kw_only=True):
     ready: bool = False
     started: bool | None = None
     restart_count: int = 0
+    image_id: str = msgspec.field(default="", name="imageID")
 
 
 class PodStatus(Wire, frozen=True, kw_only=True):

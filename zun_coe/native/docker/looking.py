@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
+from dataclasses import replace
 from typing import Any
 
 from zun_coe.errors import Absent, Unavailable
@@ -21,10 +22,15 @@ Look = Callable[[str, Glance, int], Found | None]
 
 class Looks:
     """What `inspect` tells of containers, and what it told before. Thread-safe. `parallelism`: containers that are
-    inspected at once."""
+    inspected at once. `digest`: what a registry knows an image as, given its id and the reference to it."""
 
-    def __init__(self, inspect: Callable[[str], Mapping[str, Any]], parallelism: int) -> None:
-        self._inspect = inspect
+    def __init__(
+        self,
+        inspect: Callable[[str], Mapping[str, Any]],
+        parallelism: int,
+        digest: Callable[[str, str], str | None] = lambda id, reference: None,
+    ) -> None:
+        self._inspect, self._digest = inspect, digest
         self._pool = ThreadPoolExecutor(parallelism, thread_name_prefix="docker-inspect")
         self._waiting = ThreadPoolExecutor(parallelism, thread_name_prefix="docker-waiting")
         self._held: dict[str, Future[Found | None]] = {}
@@ -109,4 +115,7 @@ class Looks:
         self._ends.superseded(id, end)
         with translated("inspect"):
             found = reading.found(inspected)
+            image = str(inspected.get("Image") or "")
+        if image:
+            found = replace(found, digest=self._digest(image, found.image))
         return self._recall.keep(seen, found, turn)

@@ -61,9 +61,9 @@ class DockerRuntime:
         self._client = EngineClient(endpoint, tls, timeout, _KEPT * parallelism, newest)
         # Streams end by having their connection cut: apart from those that are used again.
         self._streaming = EngineClient(endpoint, tls, timeout, _STREAMS, newest)
-        self._looks = Looks(self._inspect, parallelism)
         self._networks = Networks(self._client)
         self._images = Images(self._client, self._streaming, pull_timeout)
+        self._looks = Looks(self._inspect, parallelism, self._images.digest)
         self._host_cpus: int | None = None
 
     def info(self) -> RuntimeInfo:
