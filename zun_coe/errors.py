@@ -165,11 +165,13 @@ class OutcomeUnknown(StoreError):
 
 @dataclass(eq=False)
 class BackendError(ZunCoeError):
-    """A cluster's engine failed. `reason` is of the vocabulary of `model.Reason`, `evidence` what it said."""
+    """A cluster's engine failed. `reason` is of the vocabulary of `model.Reason`, `evidence` what it said,
+    `retry_after` the seconds for which it asks to be left alone."""
 
     message: str
     reason: str = "Error"
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    retry_after: float | None = None
 
     def __str__(self) -> str:
         return self.message

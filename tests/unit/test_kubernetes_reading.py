@@ -103,6 +103,10 @@ def test_causes_are_kept() -> None:
 def test_when_to_come_back_is_kept() -> None:
     assert fail(429, headers={"Retry-After": "7"}).evidence["retry_after"] == 7.0
     assert fail(503, details={"retryAfterSeconds": 3}).evidence["retry_after"] == 3.0
+    assert fail(429, headers={"Retry-After": "7"}).retry_after == 7.0
+    assert fail(503, details={"retryAfterSeconds": 3}).retry_after == 3.0
+    assert fail(503, headers={"Retry-After": "99999999"}).retry_after == 600.0
+    assert fail(500).retry_after is None
     assert "retry_after" not in fail(503, headers={"Retry-After": "Mon, 01 Jan 2035 00:00:00 GMT"}).evidence
 
 

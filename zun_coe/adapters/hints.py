@@ -16,6 +16,7 @@ class Hints:
         self._later: dict[WorkloadRef | None, float] = {}
         self._spans: dict[WorkloadRef | None, float] = {}
         self._held: dict[WorkloadRef | None, float] = {}
+        self._error: Exception | None = None
         self._changed = Condition()
 
     def put(self, ref: WorkloadRef | None) -> None:
@@ -47,12 +48,22 @@ class Hints:
             self._later[ref] = min(due, self._later.get(ref, due))
             self._changed.notify()
 
+    def fail(self, error: Exception) -> None:
+        """Nothing more comes from somewhere, for a reason that nobody foresaw: whoever takes hears of it."""
+        with self._changed:
+            self._error = error
+            self._changed.notify()
+
     def take(self, timeout: float) -> list[WorkloadRef | None]:
-        """All that is due, in order; waits up to `timeout` seconds for the first."""
+        """All that is due, in order; waits up to `timeout` seconds for the first. Raises, once, what was given to
+        `fail`."""
         deadline = time.monotonic() + timeout
         with self._changed:
             while not self._ripe() and (now := time.monotonic()) < deadline:
                 self._changed.wait(max(0.0, min([deadline, *self._later.values()]) - now))
+            error, self._error = self._error, None
+            if error is not None:
+                raise error
             taken, self._due = list(self._due), {}
             now = time.monotonic()
             self._held |= {ref: now + self._spans[ref] for ref in taken if ref in self._spans}
@@ -63,4 +74,4 @@ class Hints:
         for ref in [ref for ref, due in self._later.items() if due <= now]:
             self._due[ref] = None
             del self._later[ref]
-        return bool(self._due)
+        return bool(self._due) or self._error is not None

@@ -55,7 +55,8 @@ _STEPS = 200
 
 @dataclass(frozen=True)
 class Result:
-    """When to look again, in seconds (None: when something happens); `failed`: with growing delays.
+    """When to look again, in seconds (None: when something happens); `failed`: with growing delays, of which none is
+    shorter than that.
     `quiet`: nothing was to be done, and nothing is waited for."""
 
     after: float | None = None

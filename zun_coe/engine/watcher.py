@@ -4,6 +4,7 @@ A hint only makes a key due; that it is lost costs a delay until the next resync
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Hashable
 from datetime import timedelta
@@ -33,6 +34,8 @@ log = structlog.get_logger()
 # How often a cluster that is away is asked, at least; `Settings.backoff` says how soon at first.
 _LAST_PROBE = 15.0
 _STORE_PAUSE = 1.0
+# The delays before a watch that ended by the gateway's own fault is begun again: the first, and the longest.
+_FIRST_BROKEN, _LAST_BROKEN = 1.0, 60.0
 # A time in which nothing could be seen counts against nobody when it is longer than this.
 _UNSEEN = timedelta(seconds=30)
 
@@ -97,13 +100,24 @@ class ClusterRunner:
     def _until_the_last(self, job: Callable[[], None]) -> None:
         """The last thread to end closes the adapter, so that nobody's call is cut off."""
         try:
-            job()
+            self._again_and_again(job)
         finally:
             with self._alive_lock:
                 self._alive -= 1
                 last = not self._alive
             if last:
                 self._adapter.close()
+
+    def _again_and_again(self, job: Callable[[], None]) -> None:
+        """Each job ends when it is stopped. One that ends before, by whatever nobody foresaw, begins anew."""
+        while True:
+            try:
+                return job()
+            except Exception:
+                name = threading.current_thread().name
+                log.exception("thread failed", cluster=self.cluster.name, thread=name)
+                if self._stop.wait(_FIRST_BROKEN):
+                    return None
 
     def _work(self) -> None:
         while not self._stop.is_set():
@@ -160,19 +174,20 @@ class ClusterRunner:
                 self._reconciler.explain(key, error)
             except StoreError as trouble:
                 log.warning("status not written", cluster=self.cluster.name, key=key, error=str(trouble))
-        return Result(after=0.0, failed=True)
+        return Result(after=error.retry_after or 0.0, failed=True)
 
     def _settle(self, key: Key, result: Result) -> None:
         if result.failed:
-            self.queue.failed(key, retry=result.after is not None)
+            self.queue.failed(key, retry=result.after is not None, least=result.after or 0.0)
             return
         self.queue.forget(key)
         if result.after is not None:
             self.queue.add_after(key, result.after)
 
     def _watch(self) -> None:
-        pause = 0.1
+        pause, broken = 0.1, 0.0
         while not self._stop.is_set():
+            begun = time.monotonic()
             try:
                 for ref in self._adapter.watch(self._stop):
                     pause = 0.1
@@ -183,10 +198,26 @@ class ClusterRunner:
                         self._hint(Key(ref.noun, ref.project, ref.id))
             except BackendError as error:
                 log.info("watch ended", cluster=self.cluster.name, error=str(error))
-            except Exception:  # hints are a help: without them polling goes on
-                log.exception("watch failed", cluster=self.cluster.name)
+                pause = max(pause, error.retry_after or 0.0)
+            except Exception as error:  # noqa: BLE001  # hints are a help: without them polling goes on
+                steady = time.monotonic() - begun > _LAST_BROKEN
+                broken = _FIRST_BROKEN if steady else min(max(broken * 2, _FIRST_BROKEN), _LAST_BROKEN)
+                pause = max(pause, broken)
+                self._watch_failed(error)
             self._stop.wait(pause)
             pause = min(pause * 2, 5.0)
+
+    def _watch_failed(self, error: Exception) -> None:
+        """The gateway itself failed over what it heard of the cluster: told in its log and in an event."""
+        record = self._keeper.record or self.cluster
+        told = unexpected(error, record)
+        log.exception("watch failed", cluster=self.cluster.name, request_id=logged_as(record))
+        message = f"What happens in the cluster is not heard of for a moment. {told}"
+        event = telling.event(record, "cluster", "WatchFailed", message, utc_now(), level="warning", reason=told.reason)
+        try:
+            self._ledger.tell(event)
+        except StoreError as trouble:
+            log.warning("event not written", cluster=self.cluster.name, error=str(trouble))
 
     def _hint(self, key: Key) -> None:
         self._sightings.hint(key)
@@ -204,7 +235,7 @@ class ClusterRunner:
                 self._pause(settings.resync)
             except BackendError as error:
                 self._away(error)
-                self._stop.wait(pause)
+                self._stop.wait(max(pause, error.retry_after or 0.0))
                 pause = min(pause * 2, _LAST_PROBE, settings.max_backoff)
             except StoreError as error:
                 log.warning("store away", cluster=self.cluster.name, error=str(error))

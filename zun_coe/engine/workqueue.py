@@ -118,15 +118,15 @@ class WorkQueue(Generic[K]):
             if key in self._due and not self._closed:
                 self._enqueue(key)
 
-    def failed(self, key: K, *, retry: bool = True) -> float:
+    def failed(self, key: K, *, retry: bool = True, least: float = 0.0) -> float:
         """Put the key into backoff for a delay, which is returned: from `base` to twice that, doubled with each
-        failure since `forget`, up to `maximum`. `retry`: it is due when that has passed; else only when it
-        is added. What was added meanwhile waits, too, unless its intent has changed. The worker still calls
-        `done`."""
+        failure since `forget`, up to `maximum`; but not less than `least`. `retry`: it is due when that has passed;
+        else only when it is added. What was added meanwhile waits, too, unless its intent has changed. The worker
+        still calls `done`."""
         with self._changed:
             backoff = self._backoffs.setdefault(key, _Backoff())
             ceiling = min(self._maximum, self._base * 2.0 ** min(backoff.failures + 1, _MOST_DOUBLINGS))
-            delay = ceiling * (1 + self._random()) / 2
+            delay = max(ceiling * (1 + self._random()) / 2, least)
             if key in self._renewed:
                 return 0.0
             backoff.failures, backoff.until = backoff.failures + 1, self._clock() + delay

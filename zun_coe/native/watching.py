@@ -19,18 +19,27 @@ _GLANCE = 0.5
 def watch(
     hosts: Iterable[NativeHost], labels: Mapping[str, str], hints: Hints, stop: StopEvent
 ) -> Iterator[WorkloadRef | None]:
-    """Yield hints until `stop` is set, which is noticed within half a second. One thread for each host; a
-    connection that was lost is opened again, and None yielded then, since events may have been missed."""
+    """Yield hints until `stop` is set, which is noticed within half a second. One thread for each host, which ends
+    with the iteration; a connection that was lost is opened again, and None yielded then, since events may have been
+    missed."""
+    over = StopEvent()
     for host in hosts:
-        Thread(target=_follow, args=(host, labels, hints, stop), name=f"events {host.name}", daemon=True).start()
-    while not stop.is_set():
-        yield from hints.take(_GLANCE)
+        Thread(target=_follow, args=(host, labels, hints, over), name=f"events {host.name}", daemon=True).start()
+    try:
+        while not stop.is_set():
+            yield from hints.take(_GLANCE)
+    finally:
+        over.set()
 
 
 def _follow(host: NativeHost, labels: Mapping[str, str], hints: Hints, stop: StopEvent) -> None:
     delay = _FIRST_DELAY
     while not stop.is_set():
-        heard = _listen(host, labels, hints, stop)
+        try:
+            heard = _listen(host, labels, hints, stop)
+        except Exception as error:  # noqa: BLE001  # whoever takes the hints begins anew, and says so
+            hints.fail(error)
+            return
         delay = _FIRST_DELAY if heard else min(delay * 2, _LAST_DELAY)
         if not stop.wait(delay):
             # Once more a little later, for what happens before the connection stands.

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import urllib3.exceptions
 
+from zun_coe.adapters.retry_after import seconds_of
 from zun_coe.adapters.tls import is_distrust
 from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable, causes
 
@@ -103,12 +104,18 @@ def answered(call: str, code: int, body: bytes, headers: Mapping[str, str]) -> B
     told = Answer(call, code, status, _retry_after(headers, status))
     if 300 <= code < 400:
         return Unavailable("the endpoint redirects elsewhere, which is not followed", "Error", told.evidence)
-    return _BY_CODE.get(code, _other)(told)
+    return _failure(told)
 
 
 def failure_of(call: str, status: Status) -> BackendError:
     """The error for a failure that is told in the middle of an answer, as in watches."""
-    return _BY_CODE.get(status.code, _other)(Answer(call, status.code, status))
+    return _failure(Answer(call, status.code, status, _retry_after({}, status)))
+
+
+def _failure(told: Answer) -> BackendError:
+    error = _BY_CODE.get(told.code, _other)(told)
+    error.retry_after = told.retry_after
+    return error
 
 
 def _forbidden(told: Answer) -> BackendError:
@@ -172,10 +179,10 @@ def _status(body: bytes) -> Status:
 
 def _retry_after(headers: Mapping[str, str], status: Status) -> float | None:
     """In how many seconds to come back; a date in the header is of no use, since clocks differ."""
-    told = headers.get("Retry-After", "")
-    if told.isdigit():
-        return float(told)
-    return float(status.details.retry_after_seconds) if status.details and status.details.retry_after_seconds else None
+    told = seconds_of(headers.get("Retry-After"))
+    if told is not None or status.details is None or not status.details.retry_after_seconds:
+        return told
+    return seconds_of(str(status.details.retry_after_seconds))
 
 
 def _unanswered(call: str, error: Exception) -> BackendError:

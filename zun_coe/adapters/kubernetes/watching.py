@@ -111,17 +111,20 @@ class _Watch(ABC):
         """Watch until it is closed."""
         delay = _FIRST_DELAY
         while not self._closed.is_set():
-            self._heard, begun = False, time.monotonic()
+            self._heard, begun, asked = False, time.monotonic(), 0.0
             try:
                 self._version = self._version or self._begin()
                 self._follow()
             except Expired:
                 self._version = ""
-            except BackendError:
-                pass  # it is described, with what is missing, by those whose calls are no hints
+            except BackendError as error:
+                asked = error.retry_after or 0.0  # else it is described by those whose calls are no hints
+            except Exception as error:  # noqa: BLE001  # whoever takes the hints begins anew, and says so
+                self._queue.fail(error)
+                return
             steady = self._heard or time.monotonic() - begun > _LAST_DELAY
             delay = _FIRST_DELAY if steady else min(delay * 2, _LAST_DELAY)
-            self._closed.wait(delay)
+            self._closed.wait(max(delay, asked))
 
     def close(self) -> None:
         """End it soon. Idempotent; from any thread."""

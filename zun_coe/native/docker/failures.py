@@ -16,6 +16,7 @@ import docker.errors
 import requests
 import urllib3.exceptions
 
+from zun_coe.adapters.retry_after import seconds_of
 from zun_coe.adapters.tls import is_distrust
 from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable, causes
 
@@ -87,7 +88,7 @@ def translated(call: str) -> Iterator[None]:
     try:
         yield
     except docker.errors.APIError as error:
-        raise answered(call, error.response.status_code if error.response is not None else 0, said(error)) from error
+        raise _answered(call, error) from error
     except _FOREIGN as error:
         raise _unanswered(call, error) from error
     except _NOT_UNDERSTOOD as error:
@@ -117,6 +118,14 @@ def pull_answered(*, logged_in: bool) -> Iterator[None]:
 def said(error: docker.errors.APIError) -> str:
     """The engine's own sentence."""
     return str(error.explanation or error).strip()
+
+
+def _answered(call: str, error: docker.errors.APIError) -> BackendError:
+    if error.response is None:
+        return answered(call, 0, said(error))
+    told = answered(call, error.response.status_code, said(error))
+    told.retry_after = seconds_of(error.response.headers.get("Retry-After"))
+    return told
 
 
 def answered(call: str, status: int, message: str) -> BackendError:
