@@ -18,7 +18,7 @@ from tests.simulated import CLUSTERS, SCHEME, SimulatedAdapter, SimulatedCluster
 from zun_coe import adapters
 from zun_coe.adapters import Foreign, Offer
 from zun_coe.api.reaching import Reaching
-from zun_coe.errors import Busy, TimedOut
+from zun_coe.errors import Busy, TimedOut, Unavailable
 from zun_coe.gateway import Answer, BackendCall
 from zun_coe.gateway.backends import BackendCalls
 from zun_coe.model import Placement, Template, Update, WorkloadRef
@@ -150,6 +150,17 @@ def test_there_is_an_answer_before_the_cluster_has_one() -> None:
 
     asyncio.run(asked_twice())
     calls.close()
+
+
+@pytest.mark.usefixtures("sluggish")
+def test_a_cluster_that_asks_to_be_left_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overloaded(self: SluggishAdapter) -> Sequence[Foreign]:
+        raise Unavailable("too many requests", retry_after=6.5)
+
+    monkeypatch.setattr(SluggishAdapter, "foreign", overloaded)
+    with service.client(PROJECT) as api:
+        answer = REQUESTS["foreign"](api)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (502, "7")
 
 
 class TestShares:

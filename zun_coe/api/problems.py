@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -146,7 +147,13 @@ async def _ours(request: ConnexionRequest, error: errors.ZunCoeError) -> Connexi
     if status_of(error) >= 500:
         _logger.warning("request.failed", error=str(error), kind=type(error).__name__)
     body = problem_of(error)
-    return _response(request, body, headers_of(body["status"]))
+    return _response(request, body, headers_of(body["status"]) | _left_alone(error))
+
+
+def _left_alone(error: errors.ZunCoeError) -> dict[str, str]:
+    """What a backend asks of us is asked of our callers."""
+    seconds = error.retry_after if isinstance(error, errors.BackendError) else None
+    return {} if seconds is None else {"Retry-After": str(ceil(seconds))}
 
 
 async def _connexions(request: ConnexionRequest, error: ProblemException) -> ConnexionResponse:
