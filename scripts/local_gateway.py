@@ -13,6 +13,7 @@ import click
 import httpx
 
 from scripts.local_docker import Trouble, wait_for
+from scripts.telling import step
 
 LOG = "gateway.log"
 
@@ -29,7 +30,8 @@ def gateway(listen: str, folder: Path) -> Iterator[tuple[httpx.Client, subproces
             return
         process = _serve(listen, folder)
         try:
-            wait_for(lambda: process.poll() is not None or is_ready(api), 30)
+            with step(f"Starting the gateway at {api.base_url} (its log is {folder / LOG})"):
+                wait_for(lambda: process.poll() is not None or is_ready(api), 30)
             if process.poll() is not None or not is_ready(api):
                 raise Trouble(f"The gateway does not start. The end of {folder / LOG}:\n{_end_of(folder / LOG)}")
             yield api, process

@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import click
 import httpx
+from docker.errors import APIError
 
 from scripts.busybox import CHANGES, busybox_root, find_busybox
 from scripts.local_docker import Trouble, client_of, find_or_start, wait_for
 from scripts.local_gateway import LOG, ask, gateway
+from scripts.telling import step
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".run"
@@ -34,7 +37,9 @@ def main(listen: str, remove: bool) -> None:
     """Run the gateway and the sample app until Ctrl-C, or remove the sample app."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        endpoint = find_or_start()
+        listen = f"127.0.0.1:{listen}" if listen.isdigit() else listen
+        with step("Looking for this machine's Docker engine"):
+            endpoint = find_or_start()
         with gateway(listen, STATE) as (api, process):
             if remove:
                 remove_sample(api, endpoint)
@@ -52,9 +57,13 @@ def main(listen: str, remove: bool) -> None:
 
 def run_sample(api: httpx.Client, endpoint: str, listen: str) -> None:
     """Register the engine, deploy the sample unless it is there, and tell how to go on. Idempotent."""
-    register(api, endpoint)
+    with step(f"Connecting the gateway to the engine at {endpoint}, as the cluster local"):
+        register(api, endpoint)
     if api.get("/v1/apps/hello").status_code == httpx.codes.NOT_FOUND:
-        ask(api, "PUT", "/v1/apps/hello", json=sample(endpoint))
+        with step("Making the image of the sample app"):
+            body = sample(endpoint)
+        click.echo("Deploying the sample app hello ...")
+        ask(api, "PUT", "/v1/apps/hello", json=body)
     app = follow(api)
     click.echo(_guide(app, listen))
 
@@ -100,16 +109,32 @@ def follow(api: httpx.Client, seconds: float = 120) -> dict[str, Any]:
 
 
 def remove_sample(api: httpx.Client, endpoint: str) -> None:
-    """Delete the sample app and its image. Idempotent."""
+    """Delete the sample app, and its image unless something else uses it. Idempotent."""
     if api.get("/v1/apps/hello").status_code != httpx.codes.NOT_FOUND:
-        ask(api, "DELETE", "/v1/apps/hello?wait=60")
+        with step("Deleting the app hello"):
+            ask(api, "DELETE", "/v1/apps/hello?wait=60")
         if api.get("/v1/apps/hello").status_code != httpx.codes.NOT_FOUND:
             raise Trouble("The app hello is being deleted, which takes longer than usual.")
-    image = json.loads(SAMPLE.read_text())["image"]
-    with client_of(endpoint) as client:
-        if client.images.list(image):
-            client.images.remove(image)
     click.echo("The app hello is gone.")
+    _remove_image(endpoint, json.loads(SAMPLE.read_text())["image"])
+
+
+def _remove_image(endpoint: str, image: str) -> None:
+    with client_of(endpoint) as client:
+        if not client.images.list(image):
+            return
+        users = [container.name or "" for container in client.containers.list(all=True, filters={"ancestor": image})]
+        if users:
+            click.echo(f"Its image {image} stays, since it is used by {', '.join(sorted(users))}.")
+            return
+        try:
+            client.images.remove(image)
+        except APIError as error:
+            if error.status_code != HTTPStatus.CONFLICT:
+                raise Trouble(f"The image {image} can't be removed: {error.explanation}") from error
+            click.echo(f"Its image {image} stays, since something began to use it.")
+            return
+    click.echo(f"Its image {image} is removed.")
 
 
 def _busybox() -> Path | None:

@@ -38,6 +38,8 @@ def test_the_sample_runs_and_answers(
     assert len(pages) == 3
     assert all(page.startswith(b"Hello from ") for page in pages)
     shown = capsys.readouterr().out
+    order = ["Connecting the gateway", "Making the image", "Deploying", "3 of 3", "The app answers at"]
+    assert sorted(order, key=shown.index) == order
     assert "3 of 3 replicas are ready" in shown
     assert "http://127.0.0.1:9517/v1/ui/" in shown
 
@@ -46,6 +48,19 @@ def test_the_next_run_finds_it_as_it_was_left(api: httpx.Client, docker_engine: 
     before = _containers(docker_engine)
     run.run_sample(api, docker_engine.endpoint, "127.0.0.1:9517")
     assert _containers(docker_engine) == before != []
+
+
+def test_its_image_stays_where_something_uses_it(
+    api: httpx.Client, docker_engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = docker_engine.client().containers.create("zun-hello:1", ["true"], name="other")
+    run.remove_sample(api, docker_engine.endpoint)
+    assert (
+        "The app hello is gone.\nIts image zun-hello:1 stays, since it is used by other.\n" in capsys.readouterr().out
+    )
+    assert docker_engine.client().images.list("zun-hello") != []
+    other.remove()
+    run.run_sample(api, docker_engine.endpoint, "127.0.0.1:9517")
 
 
 def test_it_is_removed_with_its_image(api: httpx.Client, docker_engine: Engine) -> None:
