@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 PREFIX = "ZUN_COE_"
-
-
+# Settings with few values; empty: none of them.
+_CHOICES: Mapping[str, tuple[str, ...]] = {"pod_security": ("", "privileged", "baseline", "restricted")}
 # What makes no sense below; everything else that is a number is 0 or more.
 _LEAST: Mapping[str, float] = {
     **dict.fromkeys(("max_body", "max_depth", "max_streams", "threads", "workers", "parallelism", "revisions"), 1),
@@ -69,6 +69,10 @@ class Settings:
     always_pull_images: bool = False
     """Policy: whether hosts ask the registry, with the login of the project, before each use of an image that they
     have. For hosts that projects share: a private image that one project pulled is then of no use to others."""
+    pod_security: str = ""
+    """Policy: the Pod Security Standard that the gateway's namespaces on Kubernetes enforce: privileged, baseline or
+    restricted. Empty: their labels are left to others. With restricted an app that ran before is changed with its next
+    rollout."""
     max_body: int = 1 << 20
     """The largest request body."""
     max_depth: int = 32
@@ -181,6 +185,13 @@ def _typed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
             )
         except msgspec.ValidationError as error:
             raise ConfigError(f"{source} sets {name} to {value!r}: {error}") from error
-        if isinstance(typed[name], int | float) and not _LEAST.get(name, 0) <= typed[name] < float("inf"):
-            raise ConfigError(f"{source} sets {name} to {value!r}: it must be at least {_LEAST.get(name, 0)}")
+        if wrong := _unusable(name, typed[name]):
+            raise ConfigError(f"{source} sets {name} to {value!r}: it {wrong}")
     return typed
+
+
+def _unusable(name: str, value: Any) -> str | None:
+    if isinstance(value, int | float) and not _LEAST.get(name, 0) <= value < float("inf"):
+        return f"must be at least {_LEAST.get(name, 0)}"
+    choices = _CHOICES.get(name)
+    return None if choices is None or value in choices else f"is one of {', '.join(filter(None, choices))}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.faults.api_server import ApiServer, Handler, failing, sending, streaming
 from tests.faults.json_patch import patched
+from zun_coe.gateway.specs import merge
 
 Json = dict[str, Any]
 
@@ -61,6 +62,8 @@ class Stored(ApiServer):
             object = patched(self.objects[key], object)
             if object["metadata"]["resourceVersion"] != self.objects[key]["metadata"]["resourceVersion"]:
                 return sending({"kind": "Status", "code": 409, "reason": "Conflict"}, 409)(handler)
+        elif asked.headers.get("Content-Type") == "application/merge-patch+json":
+            object = merge(self.objects[key], object)
         key = (*key[:2], key[2] or object["metadata"]["name"])
         object = self.admitted(key, copy.deepcopy(object))
         return sending(object if "dryRun" in asked.params else self._keep(key, object))(handler)

@@ -160,3 +160,23 @@ def test_label_keys(key: str) -> None:
 @pytest.mark.parametrize("key", ["", "/", "a/", "/a", "-a", "a b", "Example.org/a", "a/b/c", "a" * 64, "a\n"])
 def test_what_is_no_label_key(key: str) -> None:
     assert not syntax.is_label_key(key)
+
+
+@pytest.mark.parametrize(
+    ("level", "refused"),
+    [
+        ("", []),
+        ("privileged", []),
+        ("baseline", ["/mounts/0/bind", "/networks"]),
+        ("restricted", ["/mounts/0/bind", "/networks", "/sidecars/0/user", "/user"]),
+    ],
+)
+def test_what_a_pod_security_standard_does_not_take(level: str, refused: list[str]) -> None:
+    versions = {"kubernetes": {"pod_security": level}} if level else {}
+    info = msgspec.structs.replace(TWO_NODES, versions=versions)
+    sidecar = Sidecar(name="s", image="s", user="0:1000")
+    template = Template(
+        image="i", user="0", networks=("host",), mounts=(Mount(path="/a", bind="/b"),), sidecars=(sidecar,)
+    )
+    assert sorted(refuse(workload(template), info)) == refused
+    assert refuse(workload(Template(image="i", user="1000")), info) == {}

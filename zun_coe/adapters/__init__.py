@@ -123,6 +123,7 @@ class Connection:
     label_key: bytes = field(default=b"", repr=False)
     hardening: Hardening = NO_HARDENING
     always_pull_images: bool = False
+    pod_security: str = ""
     owned: bool = True
     elsewhere: str | None = None
 
@@ -156,6 +157,7 @@ class Connection:
             label_key=label_key,
             hardening=Hardening(settings.pids_limit, settings.no_new_privileges, settings.capabilities_to_drop),
             always_pull_images=settings.always_pull_images,
+            pod_security=settings.pod_security,
             owned=owned,
             elsewhere=cluster.machine if cluster.local and settings.here not in (None, cluster.machine) else None,
         )

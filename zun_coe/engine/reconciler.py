@@ -81,6 +81,7 @@ class Reconciler:
         self._explainer = Explainer(ledger, clock)
         self._revisions = Revisions(tools, ledger)
         self._drift: dict[str, Sequence[Drift]] = {}
+        self._warned: dict[str, Sequence[str]] = {}
         self._since: datetime | None = None
 
     def reconcile(self, key: Key, seen: Observation | None = None) -> Result:
@@ -131,6 +132,7 @@ class Reconciler:
         now = self._clock()
         self._tell_drift(intent, seen, now)
         self._revisions.learn(intent, before, seen)
+        self._tell_warnings(intent, seen, now)
         lacking = self._lacking(intent)
         judged = judge(intent, seen, excused(before, self._since), now, lacking)
         if _lost(before, seen) or judged.restarting != before.restarting:
@@ -168,6 +170,12 @@ class Reconciler:
         else:
             self._drift.pop(intent.id, None)
 
+    def _tell_warnings(self, intent: Intent, seen: Observation, now: datetime) -> None:
+        """Once, until the backend warns of something else."""
+        if seen.warnings and self._warned.get(intent.id) != seen.warnings:
+            self._ledger.tell(telling.warned(intent, seen.warnings, now))
+            self._warned[intent.id] = seen.warnings
+
     def _write(
         self, key: Key, intent: Intent, before: Status, expected: int | None, after: Status, now: datetime
     ) -> None:
@@ -204,6 +212,7 @@ class Reconciler:
     def _remove(self, key: Key, entry: Entry, intent: Intent, seen: Observation | None) -> Result | Observation:
         """One step of a deletion: take the native objects away, then forget the rest. See `_converge`."""
         mark = cast(Deletion, intent.deletion)
+        self._warned.pop(intent.id, None)
         if mark.keep or mark.force:
             return self._finalise(key, entry, intent)
         seen = seen or self._observe(intent)

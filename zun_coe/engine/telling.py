@@ -59,6 +59,13 @@ def corrected(intent: Intent, drift: Sequence[Drift], now: datetime) -> Event:
     return event(intent, intent.noun, "DriftCorrected", message, now, level="warning", data=data)
 
 
+def warned(intent: Intent, warnings: Sequence[str], now: datetime) -> Event:
+    """What the backend had to say about what it took."""
+    message = f"The cluster warns: {' '.join(warnings[:3])}"
+    data = {"warnings": list(warnings[:ITEMS])}
+    return event(intent, intent.noun, "BackendWarning", message, now, level="warning", data=data)
+
+
 def held_up(record: Any, reason: str, message: str, now: datetime) -> Event:
     """Why a volume gets no further."""
     draft = _held_up("volume", reason, message, {}, deleting=record.deletion is not None)

@@ -73,7 +73,8 @@ class Observation(Value, frozen=True, kw_only=True):
     `hash`: the template found, where the backend has one object for all replicas, else that of most of
     its instances. `desired`: the number of replicas found asked for, where the backend knows one.
     `leftovers`: native objects besides instances (networks, services) that a removal still has to take.
-    `reason`, `message`, `evidence`: what the backend says is in the way.
+    `reason`, `message`, `evidence`: what the backend says is in the way. `warnings`: what it took all the same, and
+    had something to say about.
     `scaled_by`: what of the backend decides about the number of replicas instead of the gateway, for people."""
 
     ref: WorkloadRef
@@ -88,3 +89,4 @@ class Observation(Value, frozen=True, kw_only=True):
     drift: tuple[Drift, ...] = ()
     leftovers: tuple[str, ...] = ()
     scaled_by: str | None = None
+    warnings: tuple[str, ...] = ()

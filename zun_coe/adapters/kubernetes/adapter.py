@@ -41,7 +41,9 @@ from zun_coe.adapters.kubernetes.converging import (
 from zun_coe.adapters.kubernetes.drifting import Insisted, Remembered
 from zun_coe.adapters.kubernetes.fields import FIELDS
 from zun_coe.adapters.kubernetes.finding import Finder, Sight
+from zun_coe.adapters.kubernetes.hardening import Level, security
 from zun_coe.adapters.kubernetes.logs import pod_logs
+from zun_coe.adapters.kubernetes.namespaces import Namespaces
 from zun_coe.adapters.kubernetes.permissions import Permissions
 from zun_coe.adapters.kubernetes.sending import Sender
 from zun_coe.adapters.kubernetes.settling import Settled, versioned
@@ -77,7 +79,8 @@ class KubernetesAdapter(Adapter):
         self._seen: dict[str, tuple[Observation, Sight]] = {}
         self._drift: dict[str, tuple[Drift, ...]] = {}
         self._insisted, self._remembered, self._contests = Insisted(self._client), Remembered(), Contests()
-        self._sender = Sender(self._client, self._finder, connection, self._insisted)
+        self._namespaces = Namespaces(self._client, connection)
+        self._sender = Sender(self._client, self._finder, self._namespaces, self._insisted)
 
     @classmethod
     def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
@@ -86,7 +89,8 @@ class KubernetesAdapter(Adapter):
 
     def describe(self) -> ClusterInfo:
         """See `Adapter.describe`."""
-        return describing.describe(self._client, self._permissions)
+        info = describing.describe(self._client, self._permissions)
+        return describing.enforcing(info, self._namespaces.refresh())
 
     def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
         """See `Adapter.observe`."""
@@ -97,8 +101,9 @@ class KubernetesAdapter(Adapter):
             self._hints.put_after(ref, sight.again)
         observation = self._observation(ref, sight.found)
         self._hints.space(ref, _patience(observation))
-        if drift := self._drift.get(ref.id):
-            observation = msgspec.structs.replace(observation, drift=drift)
+        drift, warnings = self._drift.get(ref.id), self._sender.warnings(ref.id)
+        if drift or warnings:
+            observation = msgspec.structs.replace(observation, drift=drift or (), warnings=warnings)
         self._seen[ref.id] = observation, sight
         return [observation]
 
@@ -114,6 +119,7 @@ class KubernetesAdapter(Adapter):
         sight = self._sight(ref, seen)
         left = [o for (kind, _), o in sight.live.items() if kind != "PersistentVolumeClaim"]
         self._remembered.forget(ref.id)
+        self._sender.forget(ref.id)
         self._settled.forget(ref.id)
         self._contests.forget(ref.id)
         self._finder.doubt(ref)
@@ -139,7 +145,7 @@ class KubernetesAdapter(Adapter):
 
     def render(self, workload: Workload) -> list[dict[str, Any]]:
         """See `Adapter.render`. Secrets are masked; owners are left out, since they are known only later."""
-        return manifest.plan(workload, self._target(workload.ref))
+        return manifest.plan(workload, self._target(workload, self._namespaces.expected, ()))
 
     def logs(self, ref: WorkloadRef, native_id: str, options: LogOptions) -> LogStream:
         """See `adapters.Logs`."""
@@ -200,8 +206,9 @@ class KubernetesAdapter(Adapter):
 
     def _wanted(self, workload: Workload, sight: Sight) -> tuple[Sequence[Json], dict[Key, Json]]:
         """What is wanted, and what there is of it."""
-        wanted = manifest.render(workload, self._target(workload.ref))
         live = dict(sight.live)
+        bodies = [object for (kind, _), object in live.items() if kind in BODIES]
+        wanted = manifest.render(workload, self._target(workload, self._namespaces.level(workload.ref), bodies))
         live |= self._claims(workload.ref, wanted, live)
         if workload.adopted is not None:
             live |= self._takeover.prepared(workload, wanted, live)
@@ -257,8 +264,11 @@ class KubernetesAdapter(Adapter):
             self._hints.put_after(ref, seconds)
         return versioned(survey.observation(ref, found), found)
 
-    def _target(self, ref: WorkloadRef) -> manifest.Target:
-        return manifest.Target(self._finder.namespace_of(ref), shared=self.connection.namespace is not None)
+    def _target(self, workload: Workload, level: Level, bodies: Sequence[Json]) -> manifest.Target:
+        """Where it goes, and how it is rendered there: what was taken over keeps what it came with."""
+        how = security(level, workload.hash, bodies) if workload.adopted is None else ""
+        namespace, shared = self._finder.namespace_of(workload.ref), self.connection.namespace is not None
+        return manifest.Target(namespace, shared=shared, security=how)
 
     def _sight(self, ref: WorkloadRef, seen: Observation | None) -> Sight:
         """What is behind an observation; a new look where it is not the last one of this adapter."""

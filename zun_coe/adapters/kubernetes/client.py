@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
@@ -11,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 import urllib3
+from urllib3 import HTTPHeaderDict
 
 from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes.failures import Expired, answered, errors
@@ -23,6 +25,7 @@ from zun_coe.errors import Absent, TimedOut, Unavailable
 
 T = TypeVar("T")
 Json = dict[str, Any]
+Texts = list[str]
 
 PAGE = 500
 """Objects that are asked for at once."""
@@ -31,6 +34,8 @@ LARGEST = 64 << 20
 METADATA = "application/json;as={};v=v1;g=meta.k8s.io,application/json"
 """The metadata alone, or the whole from a server that does not do that; the metadata look the same."""
 _DECODERS = Lock()
+_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+_WARNINGS, _LONGEST_WARNING = 10, 1000
 
 
 @dataclass(frozen=True)
@@ -97,11 +102,14 @@ class Client:
         found: T = _decoded(path, self._call("POST", path, body), type)
         return found
 
-    def apply(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
+    def apply(
+        self, path: str, body: Mapping[str, Any], *, dry_run: bool = False, warnings: Texts | None = None
+    ) -> Json:
         """Server-side apply, forced: what the body says is so afterwards, and is the gateway's; what it said before
-        and no longer says is given up. `path` is the object's own. The object as it is then. Idempotent."""
+        and no longer says is given up. `path` is the object's own. The object as it is then. `warnings`: where to put
+        what the server warns of. Idempotent."""
         params = {"fieldManager": FIELD_MANAGER, "force": "true"} | _dry(dry_run)
-        return self._change("PATCH", path, body, "application/apply-patch+yaml", params)
+        return self._change("PATCH", path, body, "application/apply-patch+yaml", params, warnings)
 
     def patch(self, path: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> Json:
         """A JSON merge patch of an object, or a JSON patch, which is a list; it as it is then. Raises `Absent`."""
@@ -167,10 +175,11 @@ class Client:
         body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         content: str = "application/json",
         params: Mapping[str, Any] | None = None,
+        warnings: Texts | None = None,
     ) -> Json:
         if self._connection.check is not None:
             self._connection.check()
-        found: Json = _decoded(path, self._call(method, path, body, content, params), dict)
+        found: Json = _decoded(path, self._call(method, path, body, content, params, warnings=warnings), dict)
         self.freshness.see_object(found)
         return found
 
@@ -182,6 +191,7 @@ class Client:
         content: str = "application/json",
         params: Mapping[str, Any] | None = None,
         accept: str = "application/json",
+        warnings: Texts | None = None,
     ) -> bytes:
         call, route = f"{method} {path}", self._route
         headers = route.headers(accept) | ({} if body is None else {"Content-Type": content})
@@ -192,6 +202,8 @@ class Client:
             told = _whole(call, response, deadline)
         if not 200 <= response.status < 300:
             raise answered(call, response.status, told, response.headers)
+        if warnings is not None:
+            warnings += _warnings(response.headers)
         return told
 
 
@@ -211,6 +223,13 @@ def _whole(call: str, response: urllib3.BaseHTTPResponse, deadline: float) -> by
         raise
     response.release_conn()
     return b"".join(parts)
+
+
+def _warnings(headers: HTTPHeaderDict) -> Iterator[str]:
+    """The texts of warnings, `299 - "text"` in each header (RFC 7234, 5.5), a quote and a backslash escaped."""
+    for header in headers.getlist("Warning")[:_WARNINGS]:
+        for text in _WARNING.findall(header):
+            yield re.sub(r"\\(.)", r"\1", text)[:_LONGEST_WARNING]
 
 
 def _decoded(path: str, body: bytes, type: Any) -> Any:

@@ -11,6 +11,7 @@ from zun_coe.adapters import OPERATIONS
 from zun_coe.adapters.kubernetes import paths, wire
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.discovery import Apis, discover
+from zun_coe.adapters.kubernetes.hardening import Level
 from zun_coe.adapters.kubernetes.permissions import Permissions, Right
 from zun_coe.adapters.kubernetes.podspec import GPU
 from zun_coe.adapters.kubernetes.quantities import number_of
@@ -79,6 +80,14 @@ def describe(client: Client, permissions: Permissions) -> ClusterInfo:
         nodes=tuple(node(found) for found in _nodes(client)),
         operations=operations(lacking),
     )
+
+
+def enforcing(info: ClusterInfo, level: Level) -> ClusterInfo:
+    """The same with the Pod Security Standard that the namespaces enforce which are the gateway's. Pure."""
+    if not level:
+        return info
+    known = {"kubernetes": info.versions["kubernetes"] | {"pod_security": level}}
+    return msgspec.structs.replace(info, versions=info.versions | known)
 
 
 def identity(client: Client, namespace: str | None) -> str:

@@ -77,8 +77,16 @@ def _port_name(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
     return f"More than one port would be called {value}." if names[value] > 1 else None
 
 
+def _enforced(info: ClusterInfo) -> str:
+    """The Pod Security Standard that the gateway's namespaces enforce; empty where none is known."""
+    return info.versions.get("kubernetes", {}).get("pod_security", "")
+
+
 def _user(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
     if syntax.is_numeric_user(value):
+        root = int(value.partition(":")[0]) == 0
+        if root and _enforced(info) == "restricted":
+            return "The namespace enforces the Pod Security Standard restricted: a user other than root, such as 1000."
         return None
     return "Kubernetes takes numbers only, such as 1000 or 1000:1000; it does not look names up in the image."
 
@@ -91,10 +99,16 @@ def _hostname(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
 
 def _networks(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
     if tuple(value) == HOST_NETWORK:
-        return None
+        return _of_the_host(workload, value, info)
     if "host" in value:
         return "The host's own network goes with no other."
     return "All pods share the cluster's one network and find each other by name; leave networks out."
+
+
+def _of_the_host(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
+    if (level := _enforced(info)) in ("baseline", "restricted"):
+        return f"The namespace enforces the Pod Security Standard {level}, which takes nothing of the host."
+    return None
 
 
 def _restart(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
@@ -220,7 +234,7 @@ def _mounts(prefix: str) -> dict[str, Carried]:
             "What is asked for when it is made, 1Gi where nothing is said; later it can only grow.", _size
         ),
         f"{prefix}/mounts/*/volume/class": native("Absent, the cluster's default; it cannot be changed.", _class),
-        f"{prefix}/mounts/*/bind": native("The path is one of the node that the pod is placed on."),
+        f"{prefix}/mounts/*/bind": native("The path is one of the node that the pod is placed on.", _of_the_host),
         f"{prefix}/mounts/*/tmpfs": native(kept),
         f"{prefix}/mounts/*/tmpfs/size": native(
             "Before Kubernetes 1.22 a pod that exceeds it is evicted instead of told that it is full.", _size

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from zun_coe.adapters import images
-from zun_coe.adapters.kubernetes import naming, podspec, quantities
+from zun_coe.adapters.kubernetes import hardening, naming, podspec, quantities
 from zun_coe.adapters.kubernetes.adoption import fitted
+from zun_coe.adapters.kubernetes.hardening import Security
 from zun_coe.adapters.kubernetes.syntax import is_free_label
 from zun_coe.errors import Invalid
 from zun_coe.model import Port, Template, Update, Workload, WorkloadRef
@@ -28,11 +29,12 @@ MANAGED_BY = "zun-coe"
 @dataclass(frozen=True)
 class Target:
     """Where a project's objects go. `shared`: the namespace is one for all projects. `volume_size`: what a volume
-    is given that names no size, since a claim has to ask for one."""
+    is given that names no size, since a claim has to ask for one. `security`: what pods are rendered with."""
 
     namespace: str
     shared: bool = False
     volume_size: str = "1Gi"
+    security: Security = ""
 
 
 def render(workload: Workload, target: Target) -> list[dict[str, Any]]:
@@ -106,7 +108,8 @@ def _pod_labels(workload: Workload) -> dict[str, str]:
 
 def _deployment(workload: Workload, target: Target) -> dict[str, Any]:
     update = workload.update
-    metadata = {"labels": _pod_labels(workload), "annotations": _annotations(workload.ref)}
+    annotations = _annotations(workload.ref) | hardening.marks(target.security)
+    metadata = {"labels": _pod_labels(workload), "annotations": annotations}
     spec = {
         "replicas": workload.wanted,
         "selector": {"matchLabels": selected(workload.ref)},
@@ -115,7 +118,7 @@ def _deployment(workload: Workload, target: Target) -> dict[str, Any]:
         "progressDeadlineSeconds": update.deadline,
         "revisionHistoryLimit": 10,
         "paused": _paused(workload),
-        "template": {"metadata": metadata, "spec": podspec.pod_spec(workload)},
+        "template": {"metadata": metadata, "spec": hardening.hardened(podspec.pod_spec(workload), target.security)},
     }
     found = _object("apps/v1", "Deployment", naming.object_name(workload.ref), workload, target, spec=spec)
     found["metadata"]["labels"] |= _free_labels(workload)
@@ -136,7 +139,9 @@ def _strategy(update: Update) -> dict[str, Any]:
 
 def _pod(workload: Workload, target: Target) -> dict[str, Any]:
     name = naming.object_name(workload.ref)
-    found = _object("v1", "Pod", name, workload, target, spec=podspec.pod_spec(workload))
+    spec = hardening.hardened(podspec.pod_spec(workload), target.security)
+    found = _object("v1", "Pod", name, workload, target, spec=spec)
+    found["metadata"]["annotations"] |= hardening.marks(target.security)
     found["metadata"]["labels"] |= _pod_labels(workload) | _free_labels(workload)
     found["metadata"]["annotations"][naming.RESTARTED] = str(workload.restarts)
     health = workload.template.health

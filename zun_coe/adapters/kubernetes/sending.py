@@ -4,10 +4,9 @@ Every call is conditional: on the object's uid for what is deleted, on its versi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes import managing, naming, paths, survey
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.converging import Erase, Json, Key, Plan, Send, Strip, key_of
@@ -24,9 +23,19 @@ REMINDING = 10
 class Sender:
     """Changes a cluster. Thread-safe as long as no workload is changed twice at once."""
 
-    def __init__(self, client: Client, finder: Finder, connection: Connection, insisted: Insisted) -> None:
+    def __init__(self, client: Client, finder: Finder, namespaces: Namespaces, insisted: Insisted) -> None:
         self._client, self._finder, self._insisted = client, finder, insisted
-        self._namespaces = Namespaces(client, connection)
+        self._namespaces = namespaces
+        self._warnings: dict[str, dict[Key, Sequence[str]]] = {}
+
+    def warnings(self, id: str) -> tuple[str, ...]:
+        """What the server warned of when the objects of a workload were last sent, each once."""
+        told = self._warnings.get(id, {}).values()
+        return tuple(dict.fromkeys(text for texts in told for text in texts))
+
+    def forget(self, id: str) -> None:
+        """A workload goes."""
+        self._warnings.pop(id, None)
 
     def carry_out(self, ref: WorkloadRef, step: Plan, live: dict[Key, Json]) -> bool:
         """Send what a plan says, and keep what became of it in `live`. False where something must be gone first."""
@@ -73,7 +82,9 @@ class Sender:
             self._finder.doubt(ref)
         if isinstance(change, Strip):
             return self._strip(change)
-        answer = self._client.apply(where, object)
+        warnings: list[str] = []
+        answer = self._client.apply(where, object, warnings=warnings)
+        self._warnings[ref.id] = self._warnings.get(ref.id, {}) | {key_of(object): warnings}
         self._insisted.learn(change, answer, new=not known and there is None)
         return answer
 
