@@ -76,7 +76,8 @@ def create_app(gateway: Gateway, settings: Settings, *, validate_responses: bool
     metrics, wakeups = Metrics(gateway), Wakeups()
     gateway.cache.listen(wakeups.listener)
     app = FlaskApp("zun_coe", server_args={"static_folder": None})
-    app.app.extensions |= {KEY: gateway, "zun_coe.metrics": metrics}
+    authenticator = Authenticator(settings)
+    app.app.extensions |= {KEY: gateway, "zun_coe.metrics": metrics, "zun_coe.authenticator": authenticator}
     _serve_in_threads(app, settings.threads)
     _add_layers(app, gateway, wakeups, metrics, settings)
     for kind, handler in problems.handlers().items():
@@ -85,7 +86,7 @@ def create_app(gateway: Gateway, settings: Settings, *, validate_responses: bool
         document(),
         resolver=RelativeResolver("zun_coe.api"),
         validator_map=_validators(settings),
-        security_map={"apiKey": token_handler(Authenticator(settings))},
+        security_map={"apiKey": token_handler(authenticator)},
         swagger_ui_options=SwaggerUIOptions(serve_spec=False, swagger_ui=False),  # `Pages` serves it
         validate_responses=validate_responses,
     )

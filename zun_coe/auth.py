@@ -11,6 +11,8 @@ from zun_coe.errors import Forbidden, Unauthenticated
 
 # A project is part of keys in the store, so it has no slash.
 _PROJECT = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,63}")
+TOKEN_HEADER = "x-auth-token"
+"""The header of a token."""
 ROLES = frozenset({"reader", "member", "admin"})
 
 

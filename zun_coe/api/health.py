@@ -8,6 +8,7 @@ import msgspec
 from zun_coe import __version__
 from zun_coe.api import exchange
 from zun_coe.api.metrics import Metrics
+from zun_coe.auth import TOKEN_HEADER, Authenticator
 from zun_coe.gateway import Answer
 
 
@@ -22,6 +23,10 @@ def ready() -> flask.Response:
 
 
 def metrics() -> flask.Response:
-    """Everything that is counted, for Prometheus."""
+    """Everything that is counted, for Prometheus. Who calls is asked only where a token is sent: without one, or
+    with that of somebody who is no operator, nothing tells of projects. Raises `Unauthenticated`."""
     counted: Metrics = flask.current_app.extensions["zun_coe.metrics"]
-    return flask.Response(counted.text(), 200, content_type="text/plain; charset=utf-8")
+    authenticator: Authenticator = flask.current_app.extensions["zun_coe.authenticator"]
+    headers = {name.lower(): value for name, value in flask.request.headers.items()}
+    named = TOKEN_HEADER in headers and authenticator.authenticate(headers).admin
+    return flask.Response(counted.text(named=named), 200, content_type="text/plain; charset=utf-8")

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from zun_coe.api.exchange import Exchange
 from zun_coe.gateway import Gateway
-from zun_coe.gateway.views import phase_of
+from zun_coe.gateway.views import Resource, phase_of
 
 _NOUNS = ("app", "container", "cluster", "volume")
 
@@ -21,8 +21,9 @@ class Metrics:
 
     def __init__(self, gateway: Gateway) -> None:
         self._process = gateway.metrics
-        self._resources = CollectorRegistry()
-        self._resources.register(_Resources(gateway))
+        self._resources = {named: CollectorRegistry() for named in (False, True)}
+        for named, registry in self._resources.items():
+            registry.register(_Resources(gateway, named=named))
         self.streams = gateway.metrics.streams
 
     def report(self, exchange: Exchange, status: int, seconds: float) -> None:
@@ -31,16 +32,17 @@ class Metrics:
         self._process.requests.labels(operation, str(status)).inc()
         self._process.request_seconds.labels(operation).observe(seconds)
 
-    def text(self) -> bytes:
-        """Everything in the text format of Prometheus."""
-        return self._process.text() + generate_latest(self._resources)
+    def text(self, *, named: bool) -> bytes:
+        """Everything in the text format of Prometheus. `named`: clusters with their names and projects, and not by
+        their ids."""
+        return self._process.text() + generate_latest(self._resources[named])
 
 
 class _Resources(Collector):
     """What there is by now, counted when somebody asks."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: Gateway, *, named: bool) -> None:
+        self._gateway, self._named = gateway, named
 
     def collect(self) -> Iterator[Metric]:
         """The gauges."""
@@ -48,14 +50,18 @@ class _Resources(Collector):
             "zun_coe_store_age_seconds", "Seconds since the store was heard of.", self._gateway.cache.age
         )
         counts = GaugeMetricFamily("zun_coe_resources", "Resources of all projects.", labels=["noun", "phase"])
-        reachable = GaugeMetricFamily(
-            "zun_coe_cluster_reachable", "Whether a cluster answers.", labels=["project", "cluster"]
-        )
-        with self._gateway.views.lock:
-            for noun in _NOUNS:
-                for phase, number in Count(map(phase_of, self._gateway.views.ordered(noun, None))).items():
-                    counts.add_metric([noun, phase], number)
-            for cluster in self._gateway.views.ordered("cluster", None):
-                reachable.add_metric([cluster.intent.project, cluster.intent.name], cluster.status.reachable)
+        for noun in _NOUNS:
+            for phase, number in Count(map(phase_of, self._all(noun))).items():
+                counts.add_metric([noun, phase], number)
         yield counts
+        labels = ["project", "cluster"] if self._named else ["cluster"]
+        reachable = GaugeMetricFamily("zun_coe_cluster_reachable", "Whether a cluster answers.", labels=labels)
+        for cluster in self._all("cluster"):
+            told = [cluster.intent.project, cluster.intent.name] if self._named else [cluster.id]
+            reachable.add_metric(told, cluster.status.reachable)
         yield reachable
+
+    def _all(self, noun: str) -> list[Resource]:
+        """All there are; they are counted without the lock, which the store's watch waits for."""
+        with self._gateway.views.lock:
+            return list(self._gateway.views.ordered(noun, None))
