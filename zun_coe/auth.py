@@ -11,7 +11,7 @@ from zun_coe.errors import Forbidden, Unauthenticated
 
 # A project is part of keys in the store, so it has no slash.
 _PROJECT = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,63}")
-TOKEN_HEADER = "x-auth-token"
+TOKEN_HEADER = "x-auth-token"  # noqa: S105  # the name of a header
 """The header of a token."""
 ROLES = frozenset({"reader", "member", "admin"})
 
