@@ -113,7 +113,8 @@ def test_when_time_is_up_the_state_of_then_is_answered(api: httpx.Client, app_of
 def test_a_reason_that_time_does_not_heal_is_answered_at_once(api: httpx.Client, outside: Outside) -> None:
     outside.set_image("none:1", Image(missing=True))
     answer = api.post("/v1/apps", params={"wait": 20}, json=APP | {"image": "none:1"})
-    assert (answer.status_code, answer.json()["status"]["reason"]) == (200, "ImageNotFound")
+    status = answer.json()["status"]
+    assert (answer.status_code, status["phase"], status["reason"]) == (200, "Failed", "ImageNotFound")
     assert answer.elapsed.total_seconds() < 10, "the grace is for others"
 
 

@@ -11,7 +11,9 @@ import pytest
 from tests.native.driving import Driver, changed
 from tests.native.fake import HOSTS, FakeHost, FakeRuntime
 from tests.native.workloads import CLUSTER, INSTALLATION, app, container
+from tests.real.waiting import wait_until
 from zun_coe.adapters import Connection, Wait
+from zun_coe.errors import BackendError, Denied, Invalid, Unavailable
 from zun_coe.model import Exec, Health, Host, Instance, Observation, Port, Template, template_hash
 from zun_coe.native import runtimes
 from zun_coe.native.adapter import NativeAdapter
@@ -122,3 +124,32 @@ def test_a_port_that_is_taken_is_told_the_same_before_and_after_it_is_tried(host
     assert {wait.message for wait in waits} == {"No host can take a replica: a: port 8080/tcp is taken."}
     assert isinstance(waits[0], Wait)
     assert not host.containers
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (Invalid("manifest unknown", "ImageNotFound"), True),
+        (Denied("unauthorized: incorrect username", "ImagePullFailed"), True),
+        (Invalid("invalid reference format", "InvalidSpec"), True),
+        (Unavailable("connection refused", "ImagePullFailed"), False),
+    ],
+)
+def test_the_first_definite_word_of_a_registry_is_a_refusal_and_it_is_asked_again(
+    host: FakeHost, driver: Driver, error: BackendError, refused: bool
+) -> None:
+    def fail(call: str) -> None:
+        if call == "pull":
+            raise error
+
+    host.on_call = fail
+    workload = app(Template(image="other:1"))
+
+    def told() -> bool:
+        driver.step(workload)
+        return driver.wait.reason == error.reason
+
+    wait_until(told)
+    outcome = driver.wait
+    assert (outcome.refused, outcome.message) == (refused, error.message)
+    assert outcome.seconds > 0, "it may be pushed yet"

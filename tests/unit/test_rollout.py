@@ -392,3 +392,12 @@ def test_each_restart_is_noted_by_itself() -> None:
 def test_what_was_restarted_is_left_alone() -> None:
     done = replace(NOTED, restarted=2)
     assert judge(RESTART, box(later(1)), done, NOW) == done
+
+
+@pytest.mark.parametrize(("reason", "state"), [("ImageNotFound", "failed"), ("ImagePullFailed", "progressing")])
+def test_an_image_that_the_registry_does_not_have_ends_a_rollout_at_once(reason: str, state: str) -> None:
+    wanted = intent()
+    waiting = replace(one(1, wanted_hash(wanted), ready=False), state="creating", reason=reason)
+    judged = judge(wanted, seen(waiting), Status(), NOW)
+    assert judged.rollout is not None
+    assert judged.rollout.state == state

@@ -15,8 +15,8 @@ import msgspec
 from zun_coe.model import Instance, Intent, Observation, Rollout, Status, wanted_hash
 from zun_coe.model.status import available, wanted_replicas
 
-# A replica that is refused for good will not start by the deadline.
-_HOPELESS = frozenset({"InvalidSpec"})
+# A replica that is refused for good, or of whose image the registry knows nothing, will not start by the deadline.
+_HOPELESS = frozenset({"InvalidSpec", "ImageNotFound"})
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from zun_coe.adapters import Wait
-from zun_coe.errors import BackendError, Fenced, Invalid, Unavailable
+from zun_coe.errors import BackendError, Denied, Fenced, Invalid, Unavailable
 from zun_coe.model import Instance, Workload, WorkloadRef
 from zun_coe.native.runtime import Runtime
 
@@ -152,7 +152,7 @@ class Pulls:
             record = self._record(demand)
             left = record.retry_at - self._clock()
             if record.error is not None and left > 0 and demand.who in record.tried:
-                return Wait(left, record.error.reason, record.error.message, _evidence(demand, record.error))
+                return _in_vain(demand, record.error, left)
             failed = record.error if demand.who in record.tried else None
             if demand.who not in record.tried:
                 record.failures = 0
@@ -165,7 +165,7 @@ class Pulls:
             lambda error: self._ended(demand, error),
         )
         if failed is not None:  # until it has gone well, what went wrong is what there is to tell
-            return Wait(FIRST_RETRY, failed.reason, failed.message, _evidence(demand, failed))
+            return _in_vain(demand, failed, FIRST_RETRY)
         return Wait(FIRST_RETRY, "Pulling", f"Pulling {demand.image} on {demand.host}.")
 
     def _ended(self, demand: Demand, error: BackendError | None) -> None:
@@ -184,6 +184,13 @@ class Pulls:
 
     def _record(self, demand: Demand) -> _Record:
         return self._records.setdefault(demand.key, _Record())
+
+
+def _in_vain(demand: Demand, error: BackendError, seconds: float) -> Wait:
+    """Waiting for the next attempt after one that failed. Where the registry said that there is no such image, or
+    that it may not be had, nothing can come of the template, although it is tried again."""
+    definite = isinstance(error, Invalid | Denied)
+    return Wait(seconds, error.reason, error.message, _evidence(demand, error), refused=definite)
 
 
 def _evidence(demand: Demand, error: BackendError) -> dict[str, Any]:

@@ -239,9 +239,7 @@ def outcome(plan: Plan, results: Sequence[Result]) -> Outcome:
         refused = isinstance(error, Invalid)
         return Wait(POLL, error.reason, error.message, error.evidence, refused=refused, failed=True)
     if waits:
-        told = next((w for w in waits if w.reason not in (None, "Pulling")), None) or _telling(waits)
-        failed = any(w.failed for w in waits)
-        return Wait(min(w.seconds for w in waits), told.reason, told.message, told.evidence, failed=failed)
+        return _together(waits)
     if moved:
         return Again()
     if plan.blocked is not None:
@@ -249,5 +247,9 @@ def outcome(plan: Plan, results: Sequence[Result]) -> Outcome:
     return Wait(POLL if plan.due is None else plan.due) if plan.waiting else Done()
 
 
-def _telling(waits: Sequence[Wait]) -> Wait:
-    return next((w for w in waits if w.reason), waits[0])
+def _together(waits: Sequence[Wait]) -> Wait:
+    """Waiting for several things: what is told is what is refused, else what went wrong, else what is under way."""
+    told = min(waits, key=lambda w: (not w.refused, w.reason in (None, "Pulling"), w.reason is None))
+    failed, refused = any(w.failed for w in waits), any(w.refused for w in waits)
+    seconds = min(w.seconds for w in waits)
+    return Wait(seconds, told.reason, told.message, told.evidence, refused=refused, failed=failed)
