@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from zun_coe.errors import KeyNotFound, RevisionConflict
 from zun_coe.model import Cluster, Secret
 from zun_coe.store import Record, Store
 from zun_coe.store.places import former_key_file, is_embedded, key_file
-from zun_coe.store.records import decode, encode
+from zun_coe.store.records import decode, encode, type_of
 from zun_coe.vault import Undecryptable, Vault, keys_from_file, new_key, write_keys
 
 log = structlog.get_logger()
@@ -66,16 +67,53 @@ def must_be_given(settings: Settings) -> None:
 
 def sealed_values(store: Store) -> Iterator[Sealed]:
     """Everything that a store has encrypted. Raises `StoreError`."""
-    label_key = store.get(LABEL_KEY)
-    if label_key is not None:
-        yield Sealed(label_key, label_key.value.decode(), str.encode)
-    for record in _all(store, "intent/cluster/"):
+    for prefix in (LABEL_KEY, "intent/cluster/", "secret/"):
+        for record in _all(store, prefix):
+            if sealed := sealed_in(record):
+                yield sealed
+
+
+def sealed_in(record: Record) -> Sealed | None:
+    """What is encrypted in a record; None where nothing is."""
+    if record.key == LABEL_KEY:
+        return Sealed(record, record.value.decode(), str.encode)
+    type_ = type_of(record.key)
+    if type_ is Cluster:
         cluster = decode(record.value, Cluster)
-        if cluster.credentials is not None:
-            yield Sealed(record, cluster.credentials, lambda text, value=cluster: _changed(value, credentials=text))  # type: ignore[misc]  # a default binds it
-    for record in _all(store, "secret/"):
+        text = cluster.credentials
+        return Sealed(record, text, partial(_with_credentials, cluster)) if text is not None else None
+    if type_ is Secret:
         secret = decode(record.value, Secret)
-        yield Sealed(record, secret.data, lambda text, value=secret: _changed(value, data=text))  # type: ignore[misc]  # a default binds it
+        return Sealed(record, secret.data, partial(_with_data, secret))
+    return None
+
+
+def at_hand(settings: Settings) -> list[str]:
+    """The keys of the settings, or of the key file, the newest first. Raises `ConfigError` where there are none."""
+    must_be_given(settings)
+    if given := _given(settings):
+        return given
+    try:
+        return keys_from_file(key_file(settings.store))
+    except OSError as error:
+        raise ConfigError(f"The key file {key_file(settings.store)} can't be read: {error.strerror}.") from error
+
+
+def provide(settings: Settings, carried: Sequence[str], sealed: str | None, *, replace: bool) -> None:
+    """Have keys at hand that open a backup, of which `sealed` is an encrypted value: those that the backup carries
+    become the key file, if there is none or it may be replaced. Raises `ConfigError`, `OSError`."""
+    must_be_given(settings)
+    file = None if _given(settings) else key_file(settings.store)
+    if file is not None and carried and (replace or not file.exists()):
+        write_keys(file, carried, replace=True)
+        return
+    if sealed is None:
+        return
+    if file is not None and not file.exists():
+        raise ConfigError(f"The backup has encrypted values; put the key file that belongs to it at {file} first.")
+    if not _opens(at_hand(settings), sealed):
+        place = file or "encryption_keys"
+        raise ConfigError(f"{place} does not open what the backup has encrypted: give the keys that belong to it.")
 
 
 def rotate(settings: Settings, store: Store) -> int:
@@ -145,7 +183,7 @@ def _provide(settings: Settings, store: Store) -> None:
     if sealed is None:
         write_keys(file, [new_key()])
         return
-    if former != file and former.exists() and _opens(former_keys := keys_from_file(former), sealed):
+    if former != file and former.exists() and _opens(former_keys := keys_from_file(former), sealed.text):
         log.info("key file copied", of=str(former), to=str(file))
         write_keys(file, former_keys)
         return
@@ -155,9 +193,9 @@ def _provide(settings: Settings, store: Store) -> None:
     )
 
 
-def _opens(keys: Sequence[str], sealed: Sealed) -> bool:
+def _opens(keys: Sequence[str], sealed: str) -> bool:
     try:
-        Vault(list(keys)).open(sealed.text)
+        Vault(list(keys)).open(sealed)
     except (Undecryptable, ValueError):
         return False
     return True
@@ -183,5 +221,9 @@ def _all(store: Store, prefix: str) -> Iterator[Record]:
         page = store.list(prefix, limit=_PAGE, after=page.records[-1].key, revision=page.revision)
 
 
-def _changed(value: Cluster | Secret, **changes: str) -> bytes:
-    return encode(msgspec.structs.replace(value, **changes))
+def _with_credentials(cluster: Cluster, text: str) -> bytes:
+    return encode(msgspec.structs.replace(cluster, credentials=text))
+
+
+def _with_data(secret: Secret, text: str) -> bytes:
+    return encode(msgspec.structs.replace(secret, data=text))

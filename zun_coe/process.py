@@ -22,7 +22,7 @@ from zun_coe.metrics import Metrics
 from zun_coe.store import Store, must_name_a_store, open_store
 from zun_coe.store.cache import Cache
 from zun_coe.store.measuring import MeasuredStore
-from zun_coe.store.records import new_id
+from zun_coe.store.records import RESTORING, new_id
 from zun_coe.vault import Undecryptable, Vault
 
 log = structlog.get_logger()
@@ -101,7 +101,9 @@ def _told_of_the_setting() -> Iterator[None]:
 
 
 def _known(store: Store) -> str:
-    """The installation that a store is of, if it is of a schema that this version knows."""
+    """The installation that a store is of, if it is of a schema that this version knows. Raises `ConfigError`."""
+    if store.get(RESTORING) is not None:
+        raise ConfigError("A backup was being restored into this store and that was cut off: restore it with --force.")
     installation = _meta(store, _INSTALLATION, new_id())
     schema = _meta(store, _SCHEMA, SCHEMA)
     if schema != SCHEMA:

@@ -15,7 +15,7 @@ from zun_coe.cli.clusters import cluster
 from zun_coe.cli.containers import container
 from zun_coe.cli.events import events_command
 from zun_coe.cli.failures import EXIT_CODES, Failure
-from zun_coe.cli.keeping import key
+from zun_coe.cli.keeping import backup, key, restore
 from zun_coe.cli.options import Ordered
 from zun_coe.cli.output import say_failure
 from zun_coe.cli.secrets import secret
@@ -74,5 +74,5 @@ def _let_go_of_stdout() -> None:
     os.close(nowhere)
 
 
-for command in (*COMMANDS, *serving.commands(), key, version):
+for command in (*COMMANDS, *serving.commands(), key, backup, restore, version):
     main.add_command(command)

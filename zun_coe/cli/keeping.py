@@ -41,6 +41,47 @@ def settings_of(config: Path | None, **given: Any) -> Iterator[Settings]:
         raise Misuse(f"{error.filename}: {error.strerror}.") from error
 
 
+@click.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--with-keys", is_flag=True, help="Put the encryption keys into the file, too: whoever has it has all.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@store_options
+def backup(file: Path, with_keys: bool, force: bool, config: Path | None, **given: Any) -> None:
+    """Copy everything that a gateway keeps into FILE.
+
+    The gateway may run meanwhile: the copy is of one moment. Without its encryption keys nobody can read the
+    credentials and secrets in it, not even you: keep the key file, or encryption_keys, in another safe place."""
+    from zun_coe.backup import save
+
+    with settings_of(config, **given) as settings:
+        try:
+            count = save(settings, file, with_keys=with_keys, replace=force)
+        except FileExistsError as error:
+            raise Misuse(f"{file} is there already; use --force to replace it.") from error
+        kept = "with its encryption keys: keep it safe" if with_keys else "without its encryption keys: keep them, too"
+        click.echo(f"{count} records are in {file}, {kept}.")
+
+
+@click.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace what is in the store, and the key file by the keys in FILE.")
+@store_options
+def restore(file: Path, force: bool, config: Path | None, **given: Any) -> None:
+    """Make a store of the copy in FILE. The gateway must not run.
+
+    What was made since the copy is told of as OrphanFound and left alone. The key file has to be in its place,
+    unless it is in FILE. Events have other ids afterwards."""
+    from zun_coe.backup import load as read
+    from zun_coe.backup import restore as write
+    from zun_coe.process import opened
+
+    with settings_of(config, **given) as settings:
+        copy = read(file)
+        with opened(settings.store) as store:
+            count = write(settings, store, copy, replace=force)
+        click.echo(f"{count} records of {copy.head.at:%Y-%m-%d %H:%M:%S} UTC are restored.")
+
+
 @click.group("key", invoke_without_command=True)
 @click.pass_context
 def key(ctx: click.Context) -> None:

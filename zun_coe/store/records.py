@@ -1,6 +1,7 @@
 """Where each record is kept, and how it is written: keys and codecs, nothing else.
 
-meta/installation, meta/schema, meta/floor/<project>   the first event still kept
+meta/installation, meta/schema, meta/restoring
+meta/floor/<project>             the last event that is no longer kept
 intent/<noun>/<project>/<id>     status/<noun>/<project>/<id>     noun: app container cluster volume
 part/<noun>/<project>/<id>/<name>   instances or nodes of a status with many of them (`model/parts.py`)
 secret/<project>/<id>
@@ -40,6 +41,8 @@ from zun_coe.model import (
 )
 
 T = TypeVar("T", bound=Value)
+RESTORING = "meta/restoring"
+"""There while a backup is being restored: what that leaves behind when it is cut off is no store."""
 
 # What is decoded from each family of keys, by its first two parts, or its first.
 TYPES: dict[str, type[Value]] = {
