@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -85,6 +85,32 @@ class TestTls:
         monkeypatch.setattr("tempfile.tempdir", "/nonexistent")  # whoever makes a file there fails
         runtime = DockerRuntime(str(engine.tcp), credentials=authority.credentials("us"))
         assert runtime.info().identity
+        runtime.close()
+
+    def test_other_certificates_are_used_while_what_is_open_goes_on(
+        self, engine: TlsEngine, authority: Authority
+    ) -> None:
+        runtime = DockerRuntime(str(engine.tcp), credentials=authority.credentials("us"))
+        identity = runtime.info().identity
+        id = runtime.create(ContainerSpec("renewed", engine.image, {"t": "renewed"}, args=["sh", "-c", "sleep 600"]))
+        stop, heard = threading.Event(), list[Any]()
+        following = runtime.events({"t": "renewed"}, stop)
+        events = threading.Thread(target=lambda: [heard.append(event) for event in following], daemon=True)
+        events.start()
+        runtime.start(id)
+        wait_until(lambda: heard or runtime.restart(id, 0), 20)
+        assert runtime.renew(Authority().credentials("them"))
+        with pytest.raises(Denied):
+            runtime.info()
+        assert runtime.renew(authority.credentials("us too"))
+        assert runtime.info().identity == identity
+        assert not runtime.renew({})
+        before = len(heard)
+        runtime.remove(id)
+        wait_until(lambda: len(heard) > before, 20)
+        stop.set()
+        events.join(20)
+        assert not events.is_alive()
         runtime.close()
 
     def test_strangers_are_denied(self, engine: TlsEngine, authority: Authority) -> None:

@@ -196,6 +196,15 @@ class Adapter(ABC):
         connection: where the backend does not keep something, what was told of it last stands until it is known
         anew. Called once, before all other calls, where `connection.owned`. This default needs nothing."""
 
+    def renew(self, credentials: Mapping[str, Any]) -> bool:
+        """Use other credentials from the next call on, and keep all that is known of the cluster and all that is
+        open. False where that takes an adapter that is opened anew, as this default says. Calls no backend."""
+        return False
+
+    def expires_at(self) -> datetime | None:
+        """When the credentials expire; None where they do not, or nobody can tell. Calls no backend."""
+        return None
+
     @abstractmethod
     def describe(self) -> ClusterInfo:
         """The backend's own identity, versions, nodes and operations. Calls the backend."""

@@ -149,7 +149,7 @@ class Engine:
             runner = self._runners.get(cluster.id)
             leaving = cluster.id in self._leaving
         again = time.monotonic() >= self._unopened.get(cluster.id, math.inf)
-        if leaving or (runner is not None and self._same(runner.cluster, cluster) and not again):
+        if leaving or (runner is not None and not again and self._goes_on(runner, cluster)):
             return
         if runner is not None:  # a new one follows when its last call has ended
             self._end(cluster.id, release=False)
@@ -164,18 +164,20 @@ class Engine:
             self._runners[cluster.id] = runner
         runner.start()
 
-    def _same(self, running: Cluster, now: Cluster) -> bool:
-        """Whether what is open is what is registered: to encrypt credentials with another key changes nothing."""
+    def _goes_on(self, runner: ClusterRunner, now: Cluster) -> bool:
+        """Whether what is open is what is registered, or becomes it: to encrypt credentials with another key changes
+        nothing, and others are used from now on."""
+        running = runner.cluster
         fields = ("hosts", "endpoint", "node_endpoint", "namespace", "kind", "machine")
         if any(getattr(running, f) != getattr(now, f) for f in fields):
             return False
         if running.credentials == now.credentials:
             return True
         try:
-            old, new = (self._tools.vault.open(one) for one in (running.credentials or "", now.credentials or ""))
-        except Undecryptable:
+            old, new = (self._tools.vault.open(c) if c else {} for c in (running.credentials, now.credentials))
+            return old == new or runner.renew(now, new)
+        except (Undecryptable, BackendError):
             return False
-        return old == new
 
     def _opened(self, cluster: Cluster, tenure: Tenure) -> Adapter:
         """The adapter of a cluster. Where it can't be opened one that says why at every call, so that the cluster's

@@ -12,7 +12,7 @@ from zun_coe.engine import telling
 from zun_coe.engine.acting import Conditional, Key, Ledger, Tools
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.errors import BackendError, Unavailable
-from zun_coe.model import Cluster, ClusterInfo, ClusterStatus, Event, Intent
+from zun_coe.model import Cluster, ClusterInfo, ClusterStatus, CredentialsStatus, Event, Intent
 from zun_coe.model.evidence import capped, cut
 from zun_coe.store import Delete
 from zun_coe.store.cache import Entry
@@ -20,6 +20,7 @@ from zun_coe.store.records import utc_now
 
 # How much older than the truth `as_of` may get before it is written for its own sake.
 _STALE = timedelta(seconds=20)
+_WARNED_BEFORE = timedelta(days=14)
 # Reasons that may take turns while a cluster is away, and say the same to those who follow events.
 _AWAY = frozenset({"BackendUnreachable", "Error"})
 
@@ -75,6 +76,7 @@ class ClusterKeeper:
             before,
             observed_generation=self._generation,
             info=before.info if wrong else info,
+            credentials=self._credentials(before),
             identity=before.identity if wrong else self._pinned(before.identity, info.identity),
         )
         if wrong:
@@ -103,6 +105,7 @@ class ClusterKeeper:
             observed_generation=self._generation,
             reachable=False,
             as_of=self._answered or before.as_of,
+            credentials=self._credentials(before),
         )
         known = before.phase, before.reason, before.evidence.get("machine")
         if known != ("Unreachable", error.reason, error.evidence.get("machine")):  # else only the wording differs
@@ -171,6 +174,14 @@ class ClusterKeeper:
             self._key, after, expected, _told(cast(Cluster, entry.value), before, after, utc_now())
         )
 
+    def _credentials(self, before: ClusterStatus) -> CredentialsStatus | None:
+        """When they expire. Whoever was warned of that very moment is not warned again."""
+        expires_at, known = self._adapter.expires_at(), before.credentials
+        if expires_at is None:
+            return None
+        warned = known is not None and known.warned and known.expires_at == expires_at
+        return CredentialsStatus(expires_at=expires_at, warned=warned or utc_now() >= expires_at - _WARNED_BEFORE)
+
     def _imposter(self, before: ClusterStatus, info: ClusterInfo) -> tuple[str, str] | None:
         """What is wrong with the identity found: another than the one pinned, or one that another cluster has. Of
         two that were registered at the same time, and both found it, the older one keeps it."""
@@ -228,6 +239,20 @@ def parts(identity: str | None) -> dict[str, str]:
 
 
 def _told(cluster: Cluster, before: ClusterStatus, after: ClusterStatus, now: datetime) -> list[Event]:
+    return [*_turn(cluster, before, after, now), *_warning(cluster, before, after, now)]
+
+
+def _warning(cluster: Cluster, before: ClusterStatus, after: ClusterStatus, now: datetime) -> list[Event]:
+    """That credentials expire soon, or have."""
+    credentials = after.credentials
+    if credentials is None or not credentials.warned or credentials == before.credentials:
+        return []
+    verb = "expire" if credentials.expires_at > now else "expired"
+    message = f"Its credentials {verb} at {credentials.expires_at:%Y-%m-%d %H:%M} UTC; PATCH it with new ones."
+    return [telling.event(cluster, "cluster", "CredentialsExpiring", message, now, level="warning")]
+
+
+def _turn(cluster: Cluster, before: ClusterStatus, after: ClusterStatus, now: datetime) -> list[Event]:
     same = (before.phase, before.reachable) == (after.phase, after.reachable)
     wavers = after.phase == "Unreachable" and after.reason in _AWAY
     if same and (before.reason == after.reason or wavers):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from threading import Event as StopEvent
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from zun_coe.adapters import Adapter, Known, Outcome
-from zun_coe.errors import BackendError
+from zun_coe.errors import BackendError, Denied
 from zun_coe.metrics import Metrics
 from zun_coe.model import ClusterInfo, Observation, Workload, WorkloadRef
+from zun_coe.store.records import utc_now
 
 T = TypeVar("T")
 
@@ -23,6 +25,14 @@ class MeasuredAdapter:
     def recall(self, known: Known) -> None:
         """See `Adapter`. Calls no backend."""
         self._adapter.recall(known)
+
+    def renew(self, credentials: Mapping[str, Any]) -> bool:
+        """See `Adapter`. Calls no backend."""
+        return self._adapter.renew(credentials)
+
+    def expires_at(self) -> datetime | None:
+        """See `Adapter`. Calls no backend."""
+        return self._adapter.expires_at()
 
     def describe(self) -> ClusterInfo:
         """See `Adapter`, as for the others."""
@@ -59,5 +69,16 @@ class MeasuredAdapter:
             try:
                 return call()
             except BackendError as error:
-                self._metrics.backend_errors.labels(self._cluster, name, error.reason).inc()
-                raise
+                told = self._explained(error)
+                self._metrics.backend_errors.labels(self._cluster, name, told.reason).inc()
+                if told is error:
+                    raise
+                raise told from error
+
+    def _explained(self, error: BackendError) -> BackendError:
+        """Whoever is denied something with credentials that have expired is denied it for that."""
+        expires_at = self._adapter.expires_at() if isinstance(error, Denied) else None
+        if expires_at is None or expires_at > utc_now():
+            return error
+        message = f"The cluster's credentials expired at {expires_at:%Y-%m-%d %H:%M} UTC: {error}"
+        return Denied(message, "CredentialsExpired", error.evidence)

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from datetime import timedelta
 from threading import Event as StopEvent
 from threading import Lock, Thread
-from typing import cast
+from typing import Any, cast
 
 import structlog
 
@@ -36,6 +36,8 @@ _LAST_PROBE = 15.0
 _STORE_PAUSE = 1.0
 # The delays before a watch that ended by the gateway's own fault is begun again: the first, and the longest.
 _FIRST_BROKEN, _LAST_BROKEN = 1.0, 60.0
+# What concerns everything in a cluster.
+_OF_THE_CLUSTER = frozenset({"BackendUnreachable", "CredentialsExpired"})
 # A time in which nothing could be seen counts against nobody when it is longer than this.
 _UNSEEN = timedelta(seconds=30)
 
@@ -87,6 +89,15 @@ class ClusterRunner:
         end = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
+
+    def renew(self, cluster: Cluster, credentials: Mapping[str, Any]) -> bool:
+        """Go on with other credentials; False where that takes another runner. Who the cluster is is asked at once."""
+        if not self._adapter.renew(credentials):
+            return False
+        self.cluster = cluster
+        self._described = float("-inf")
+        self.look()
+        return True
 
     def add(self, key: Key, change: Hashable = None) -> None:
         """Something of this cluster may be due. `change`: what was written that makes another attempt worth while at
@@ -154,7 +165,7 @@ class ClusterRunner:
             log.warning("store away", cluster=self.cluster.name, error=str(error))
             return Result(after=0.0, failed=True)
         except BackendError as error:
-            if error.reason == "BackendUnreachable":  # anything else says nothing about all the others
+            if error.reason in _OF_THE_CLUSTER:  # anything else says nothing about all the others
                 self.look()
             log.info("backend failed", cluster=self.cluster.name, key=key, reason=error.reason, error=str(error))
             return self._failed(key, error)
@@ -169,7 +180,7 @@ class ClusterRunner:
         itself, as soon as it was asked."""
         first = key not in self._failing
         self._failing.add(key)
-        if error.reason != "BackendUnreachable" or not first:
+        if error.reason not in _OF_THE_CLUSTER or not first:
             try:
                 self._reconciler.explain(key, error)
             except StoreError as trouble:

@@ -25,6 +25,7 @@ ADVICE = {
     "QuotaExceeded": "Ask the operator of the cluster for more, or use less.",
     "BackendUnreachable": "The cluster does not answer; what is shown is as of the time given.",
     "BackendChanged": "Another engine answers at the cluster's address than before; its operator has to look.",
+    "CredentialsExpired": "Whoever registered the cluster has to PATCH it with new credentials.",
     "PermissionDenied": "The cluster's credentials may not do this; its operator has to look.",
     "RolloutStuck": "Look at the newest replicas; go back with a rollback, or change the specification.",
     "Contested": "Find out what changes it (the message names it, as far as the cluster records that), and stop that.",

@@ -157,6 +157,8 @@ def cluster(record: Cluster, status: ClusterStatus) -> dict[str, Any]:
         shown.pop(hidden, None)
     if not status.evidence:
         shown.pop("evidence", None)
+    if status.credentials:
+        shown["credentials"] = {"expires_at": shown["credentials"]["expires_at"]}
     if info:
         shown |= {"versions": info.versions, "nodes": plain(info.nodes)}
     return body | {"status": shown}

@@ -13,6 +13,7 @@ from zun_coe.model.parts import InstancePart, NodePart
 from zun_coe.model.records import (
     Cluster,
     ClusterStatus,
+    CredentialsStatus,
     Deletion,
     Event,
     Host,
@@ -67,6 +68,7 @@ __all__ = [
     "Cluster",
     "ClusterInfo",
     "ClusterStatus",
+    "CredentialsStatus",
     "Deletion",
     "DesiredState",
     "Drift",

@@ -19,6 +19,7 @@ MEANINGS: Mapping[Reason, str] = {
     "CrashLoop": "The process ends again and again, and is started each time after a longer delay.",
     "HealthCheckFailing": "The process runs, and its health check says that it does not do its work.",
     "BackendChanged": "Another backend answers at the cluster's address; nothing is done there.",
+    "CredentialsExpired": "The gateway's credentials at the cluster have expired. What was known last is shown.",
     "BackendUnreachable": "The cluster, or the node, does not answer. What was known last is shown.",
     "RolloutStuck": "Nothing came nearer to its end for as long as the deadline of the update.",
     "Contested": "Somebody changes it past the gateway each time that it is put right; the tries grow rarer.",

@@ -128,9 +128,17 @@ class Cluster(Value, frozen=True, kw_only=True):
         return any(endpoint.startswith("unix://") for endpoint in endpoints if endpoint)
 
 
+class CredentialsStatus(Value, frozen=True, kw_only=True):
+    """When a cluster's credentials expire, and whether somebody was warned of it."""
+
+    expires_at: datetime
+    warned: bool = False
+
+
 class ClusterStatus(Value, frozen=True, kw_only=True):
     """A cluster as it was last described. `identity` is what was pinned when it was first seen; `as_of`
-    is when it last answered; `info` None: never described; `parts`: what many nodes are kept in (`model.parts`)."""
+    is when it last answered; `credentials` None: they do not expire, or nobody can tell;
+    `info` None: never described; `parts`: what many nodes are kept in (`model.parts`)."""
 
     phase: Literal["Pending", "Ready", "Unreachable", "Failed", "Deleting"] = "Pending"
     observed_generation: int = 0
@@ -141,6 +149,7 @@ class ClusterStatus(Value, frozen=True, kw_only=True):
     evidence: dict[str, Any] = msgspec.field(default_factory=dict)
     identity: str | None = None
     info: ClusterInfo | None = None
+    credentials: CredentialsStatus | None = None
     parts: tuple[str, ...] = ()
     write_id: str = ""
 

@@ -49,6 +49,7 @@ Reason = Literal[
     "CrashLoop",
     "HealthCheckFailing",
     "BackendChanged",
+    "CredentialsExpired",
     "BackendUnreachable",
     "RolloutStuck",
     "Contested",

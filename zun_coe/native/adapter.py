@@ -9,12 +9,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event as StopEvent
 from threading import Lock
 from typing import Any, ClassVar, TypeVar
 
 from zun_coe.adapters import Adapter, Connection, Done, Known, LogOptions, LogStream, Outcome, Wait
+from zun_coe.adapters.expiry import expiry
 from zun_coe.adapters.fields import Accounting
 from zun_coe.adapters.hints import Hints
 from zun_coe.errors import Absent, FieldProblem, Unavailable
@@ -76,6 +78,17 @@ class NativeAdapter(Adapter):
     def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
         """See `Adapter.check_registration`."""
         return registration.problems(cluster, admin=admin)
+
+    def renew(self, credentials: Mapping[str, Any]) -> bool:
+        """See `Adapter.renew`. Not where connections become encrypted, or are no more."""
+        if not all(host.runtime.renew(credentials) for host in self._hosts.values()):
+            return False
+        self.connection = replace(self.connection, credentials=credentials)
+        return True
+
+    def expires_at(self) -> datetime | None:
+        """See `Adapter.expires_at`."""
+        return expiry(self.connection.credentials.get("client_cert"))
 
     def recall(self, known: Known) -> None:
         """See `Adapter.recall`: the verdicts of probes, since when hosts are unreachable, and what is on them."""

@@ -153,6 +153,10 @@ class Runtime(Protocol):
     changes it; `create` with a name that is taken returns the id of the one that has it if all its
     labels are the ones asked for, and raises `Invalid` otherwise."""
 
+    def renew(self, credentials: Mapping[str, Any]) -> bool:
+        """Use other credentials from the next call on; what is under way goes on. False where the runtime has to be
+        opened anew for that. Calls nobody. Raises `Denied` for what cannot be used."""
+
     def info(self) -> RuntimeInfo:
         """What is there. Also what tells that the host is reachable."""
 

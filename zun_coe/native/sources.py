@@ -20,6 +20,7 @@ SOURCES: Mapping[str, str] = {
     "HealthCheckFailing": "The engine's own health check for exec, and the gateway's probe for http and tcp. A replica "
     "of an app is replaced after growing delays.",
     "BackendChanged": "The ID that the engine of a host gives itself.",
+    "CredentialsExpired": "The engine does not take the gateway's certificate, whose end has passed.",
     "BackendUnreachable": "No host of the cluster answers; of a replica: its host does not.",
     "RolloutStuck": "The gateway's own verdict.",
     "Contested": "It does not occur: what was changed is made anew, after growing delays.",

@@ -6,6 +6,8 @@ may be lost at any time and only costs a few calls."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from threading import Event as StopEvent
 from typing import Any, ClassVar
 
@@ -13,6 +15,7 @@ import msgspec
 
 from zun_coe.adapters import Adapter, Again, Connection, Done, Foreign, LogOptions, LogStream, Offer, Outcome, Wait
 from zun_coe.adapters.contests import Contests
+from zun_coe.adapters.expiry import expiry
 from zun_coe.adapters.fields import Accounting
 from zun_coe.adapters.hints import Hints
 from zun_coe.adapters.kubernetes import (
@@ -49,7 +52,7 @@ from zun_coe.adapters.kubernetes.sending import Sender
 from zun_coe.adapters.kubernetes.settling import Settled, versioned
 from zun_coe.adapters.kubernetes.sources import SOURCES
 from zun_coe.adapters.kubernetes.takeover import Takeover
-from zun_coe.errors import FieldProblem, Unavailable
+from zun_coe.errors import Denied, FieldProblem, Unavailable
 from zun_coe.model import ClusterInfo, Drift, Observation, Workload, WorkloadRef
 
 POLL = 1.0
@@ -86,6 +89,24 @@ class KubernetesAdapter(Adapter):
     def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
         """See `Adapter.check_registration`."""
         return registration.check_registration(cluster, admin=admin)
+
+    def renew(self, credentials: Mapping[str, Any]) -> bool:
+        """See `Adapter.renew`. What is watched goes on, and is resumed with them. A kubeconfig may lead elsewhere:
+        then it takes another adapter."""
+        connection = replace(self.connection, credentials=credentials)
+        if not self._client.renew(connection):
+            return False
+        self.connection = connection
+        self._permissions.forget()
+        return True
+
+    def expires_at(self) -> datetime | None:
+        """See `Adapter.expires_at`."""
+        try:
+            session = registration.session(self.connection)
+        except Denied:
+            return None
+        return expiry(session.client_cert, session.token)
 
     def describe(self) -> ClusterInfo:
         """See `Adapter.describe`."""

@@ -21,7 +21,7 @@ from zun_coe.adapters.kubernetes.naming import FIELD_MANAGER, selector
 from zun_coe.adapters.kubernetes.route import Route
 from zun_coe.adapters.kubernetes.streaming import BLOCK, Stream
 from zun_coe.adapters.kubernetes.wire import Page
-from zun_coe.errors import Absent, TimedOut, Unavailable
+from zun_coe.errors import Absent, Denied, TimedOut, Unavailable
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -55,6 +55,19 @@ class Client:
         self.freshness = Freshness()
         self._connection = connection
         self._route = Route(connection)
+
+    def renew(self, connection: Connection) -> bool:
+        """Use other credentials from the next call on; calls and streams that are under way end as they began. False
+        where they lead to another server, or cannot be used."""
+        route = Route(connection)
+        try:
+            if route.server != self._route.server:
+                return False
+        except Denied:
+            return False
+        # The route before is not closed, for somebody may be about to use it: its connections go with it.
+        self._connection, self._route = connection, route
+        return True
 
     @property
     def timeout(self) -> float:

@@ -46,6 +46,11 @@ class Route:
         return session(self._connection)
 
     @property
+    def server(self) -> tuple[str, str | None]:
+        """Where it leads to, and whose certificate is expected there."""
+        return self.session.endpoint, self.session.server_name
+
+    @property
     def transport(self) -> Transport:
         """For calls that are answered at once. The first one of a process imports the `kubernetes` package."""
         from zun_coe.adapters.kubernetes.transport import Transport

@@ -24,6 +24,8 @@ SOURCES: Mapping[str, str] = {
     "CrashLoop": "A container waits with CrashLoopBackOff, or was started again just now, for the second time or more.",
     "HealthCheckFailing": "A probe failed as often as it may: events Unhealthy and Killing of the pod.",
     "BackendChanged": "The uid of the namespace kube-system, or of the one that the cluster was registered with.",
+    "CredentialsExpired": "The API server answers 401, and the end of the client certificate or of the token, where it "
+    "is a JWT, has passed.",
     "BackendUnreachable": "The API server does not answer; of a replica: the lease of its node has run out.",
     "RolloutStuck": "The gateway's own verdict, or ProgressDeadlineExceeded of the Deployment.",
     "Contested": "The gateway's own verdict, on a field that others set again and again: see `managedFields`.",

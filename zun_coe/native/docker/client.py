@@ -50,6 +50,11 @@ class _TcpAdapter(HTTPAdapter):
         more = {"socket_options": _KEEPALIVE} | ({"ssl_context": self._tls} if self._tls else {})
         super().init_poolmanager(connections, maxsize, block, **more, **options)
 
+    def renew(self, tls: SSLContext | None) -> None:
+        """Connect like that from now on; connections that are in use stay until they are given back."""
+        self._tls = tls
+        self.init_poolmanager(self._pool_connections, self._pool_maxsize, self._pool_block)  # type: ignore[attr-defined]  # requests sets them, the stubs name them not
+
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
     ) -> tuple[Any, Any]:
@@ -129,6 +134,17 @@ class EngineClient(APIClient):
         else:
             for scheme in ("http://", "https://"):
                 self.mount(scheme, _TcpAdapter(tls, parallelism))
+        self._encrypted = tls is not None
+
+    def renew(self, tls: SSLContext | None) -> bool:
+        """Connect with these certificates from the next call on; False where the connection would be encrypted and
+        was not, or the other way round."""
+        if (tls is not None) != self._encrypted:
+            return False
+        for adapter in self.adapters.values():
+            if isinstance(adapter, _TcpAdapter):
+                adapter.renew(tls)
+        return True
 
     def ready(self) -> EngineClient:
         """Itself, once the version is agreed on: calls the engine the first time only."""

@@ -57,6 +57,7 @@ class DockerRuntime:
         parallelism: int = 8,
         newest: str = NEWEST,
     ) -> None:
+        self._endpoint = endpoint
         tls = tls_of(credentials if endpoint.startswith("tcp:") else {})
         self._client = EngineClient(endpoint, tls, timeout, _KEPT * parallelism, newest)
         # Streams end by having their connection cut: apart from those that are used again.
@@ -65,6 +66,11 @@ class DockerRuntime:
         self._images = Images(self._client, self._streaming, pull_timeout)
         self._looks = Looks(self._inspect, parallelism, self._images.digest)
         self._host_cpus: int | None = None
+
+    def renew(self, credentials: Mapping[str, Any]) -> bool:
+        """See `Runtime.renew`."""
+        tls = tls_of(credentials if self._endpoint.startswith("tcp:") else {})
+        return self._client.renew(tls) and self._streaming.renew(tls)
 
     def info(self) -> RuntimeInfo:
         """The engine and its host; agrees on the version anew, as the engine may have been replaced."""
