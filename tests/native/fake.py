@@ -49,6 +49,7 @@ class FakeHost:
     calls: Counter[str] = field(default_factory=Counter)
     listeners: list[SimpleQueue[Mapping[str, str]]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    unlimited: frozenset[str] = frozenset()
     foreign_ports: set[int] = field(default_factory=set)
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -80,7 +81,16 @@ class FakeRuntime:
         operations = {name: OperationSupport(support=Support.NATIVE) for name in OPERATIONS}
         versions = {"fake": {"negotiated": "1"}}
         host = self.host
-        return RuntimeInfo(host.identity, versions, host.cpus, host.memory, host.gpus, operations, ahead=host.ahead)
+        return RuntimeInfo(
+            host.identity,
+            versions,
+            host.cpus,
+            host.memory,
+            host.gpus,
+            operations,
+            ahead=host.ahead,
+            unlimited=host.unlimited,
+        )
 
     def find(self, labels: Mapping[str, str], *, exact: bool = True) -> list[Found]:
         self._reach("find")

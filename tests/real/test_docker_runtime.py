@@ -21,6 +21,7 @@ from zun_coe.adapters import LogLine, LogOptions
 from zun_coe.errors import Absent, Denied, Invalid, Unavailable
 from zun_coe.model import Exec, Health
 from zun_coe.native.docker import DockerRuntime
+from zun_coe.native.docker.client import EngineClient
 from zun_coe.native.docker.translation import ATTACH
 from zun_coe.native.runtime import ContainerSpec, Found, PortBinding, Runtime, RuntimeMount
 
@@ -723,3 +724,20 @@ def test_an_old_api(docker_engine: Engine, labels: dict[str, str], api: str) -> 
     old.resize(id, 0.25, 16 << 20)
     assert (bench.found(id).cpu, bench.found(id).memory) == (0.25, 16 << 20)
     old.close()
+
+
+def test_a_limit_that_the_engine_leaves_out_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an engine without privileges does it: it warns, and makes the container without its limit."""
+    warning = (
+        "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded."
+    )
+    create, update = EngineClient.create_named, EngineClient.update_limits
+    id = bench.start("sleep 100", memory=32 << 20)
+    monkeypatch.setattr(EngineClient, "create_named", lambda *args: (create(*args)[0], [warning]))
+    monkeypatch.setattr(EngineClient, "update_limits", lambda *args: [*update(*args), warning])
+    with pytest.raises(Invalid, match="Limitation discarded"):
+        bench.runtime.create(bench.spec("sleep 100", memory=32 << 20))
+    assert [found.id for found in bench.runtime.find(bench.labels)] == [id], "what was made is gone"
+    with pytest.raises(Invalid, match="Limitation discarded"):
+        bench.runtime.resize(id, None, 64 << 20)
+    bench.runtime.resize(id, None, None)

@@ -17,7 +17,15 @@ from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unav
 from zun_coe.model import Exec, Health, Support
 from zun_coe.model.status import Reason
 from zun_coe.native.docker.failures import answered, pull_failure, translated
-from zun_coe.native.docker.reading import found, labels_of_event, moment, require_labels, runtime_info, still_to_join
+from zun_coe.native.docker.reading import (
+    discarded,
+    found,
+    labels_of_event,
+    moment,
+    require_labels,
+    runtime_info,
+    still_to_join,
+)
 from zun_coe.native.docker.recall import Recall, glance, unchanged
 from zun_coe.native.docker.streams import CUT, Multiplexed, Terminal, log_params, tail_start
 from zun_coe.native.docker.translation import ATTACH, container_body, joins_later, limits_body, wants_no_arguments
@@ -37,6 +45,10 @@ def body(api: str = "1.41", **fields: Any) -> dict[str, Any]:
 def host(api: str = "1.41", **fields: Any) -> dict[str, Any]:
     config: dict[str, Any] = body(api, **fields)["HostConfig"]
     return config
+
+
+# How Moby's verifyPlatformContainerResources begins its warnings.
+KERNEL = "Your kernel does not support"
 
 
 class TestWhatIsAskedFor:
@@ -202,6 +214,35 @@ class TestWhatIsFound:
         there = {"host": {}} if mode == "host" else {}
         told = found(inspected(HostConfig={"NetworkMode": mode}, NetworkSettings={"Networks": there}))
         assert (told.detached, told.unpublished) == ((), ())
+
+    @pytest.mark.parametrize(
+        ("info", "unlimited"),
+        [
+            ({"MemoryLimit": True, "SwapLimit": True, "CpuCfsQuota": True, "PidsLimit": True}, set()),
+            ({}, set()),
+            ({"MemoryLimit": True, "SwapLimit": False, "CpuCfsQuota": True}, {"swap"}),
+            (
+                {"MemoryLimit": False, "SwapLimit": False, "CpuCfsQuota": False, "PidsLimit": False},
+                {"memory", "swap", "cpu", "pids"},
+            ),
+        ],
+    )
+    def test_limits_that_an_engine_can_not_keep(self, info: dict[str, bool], unlimited: set[str]) -> None:
+        assert runtime_info({"ID": "x"} | info, {}, "1.41", "1.24").unlimited == unlimited
+
+    @pytest.mark.parametrize(
+        ("warning", "lost"),
+        [
+            (f"{KERNEL} memory limit capabilities or the cgroup is not mounted. Limitation discarded.", True),
+            (f"{KERNEL} CPU CFS quota or the cgroup is not mounted. CPU quota discarded.", True),
+            (f"{KERNEL} swap limit capabilities or the cgroup is not mounted. Memory limited without swap.", False),
+            (f"{KERNEL} PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.", False),
+            ("IPv4 forwarding is disabled. Networking will not work.", False),
+        ],
+    )
+    def test_limits_that_an_engine_has_left_out(self, warning: str, lost: bool) -> None:
+        assert discarded(["Something else.", warning]) == (warning if lost else None)
+        assert discarded(None) is None
 
     def test_one_that_could_not_be_started(self) -> None:
         told = found(

@@ -13,6 +13,7 @@ from tests.native.fake import HOSTS, FakeHost, FakeRuntime
 from tests.native.workloads import CLUSTER, INSTALLATION, app, container
 from tests.real.waiting import wait_until
 from zun_coe.adapters import Connection, Wait
+from zun_coe.adapters.fields import refusals
 from zun_coe.errors import BackendError, Denied, Invalid, Unavailable
 from zun_coe.model import Exec, Health, Host, Instance, Observation, Port, Template, template_hash
 from zun_coe.native import runtimes
@@ -86,6 +87,18 @@ def test_memory_that_a_child_ran_out_of_ended_nothing_and_is_evidence(
     host.change(only.native_id, state="restarting", restarts=4)
     (loop,) = driver.see(workload.ref).instances
     assert (loop.reason, loop.evidence["out_of_memory"]) == ("CrashLoop", True)
+
+
+def test_limits_that_a_host_can_not_keep_are_refused_beforehand(host: FakeHost, driver: Driver) -> None:
+    limited = app(Template(image=IMAGE, memory="64Mi", cpu=0.5))
+    assert refusals(limited, NativeAdapter.fields, driver.adapter.describe()) == []
+    host.unlimited = frozenset({"memory", "pids"})
+    info = driver.adapter.describe()
+    assert info.nodes[0].facts["cannot_limit"] == ["memory", "pids"]
+    (refused,) = refusals(limited, NativeAdapter.fields, info)
+    assert refused.pointer == "/memory"
+    assert refused.detail.startswith("The engine of the host a leaves out limits of memory")
+    assert refusals(limited, NativeAdapter.fields, info, accept_loss=["/memory"]) == []
 
 
 def test_what_was_wrong_with_a_replica_is_told_until_the_next_one_is_well(host: FakeHost, driver: Driver) -> None:

@@ -369,6 +369,7 @@ def _derive_container(intent: Intent, observation: Observation | None, previous:
     owed = previous.restarted < intent.restarts and intent.desired_state != "stopped"
     phase = _container_phase(intent, instance, owed=owed)
     failing = phase not in ("Running", "Paused", "Stopped") or instance.reason in _WHILE_IT_RUNS
+    failing = failing or observation.reason not in (None, "Pulling")
     told = worst([observation, instance]) if failing else None
     evidence = told.evidence if told else instance.evidence if phase == "Exited" else {}
     return msgspec.structs.replace(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from zun_coe.adapters import OPERATIONS
 from zun_coe.errors import Invalid
@@ -29,7 +30,23 @@ def cluster_info(hosts: Iterable[NativeHost], answered: frozenset[str]) -> Clust
         versions=_versions(list(known.values())),
         nodes=tuple(_node(host, host.name in answered) for host in hosts),
         operations={name: _weakest([info.operations.get(name) for info in known.values()]) for name in OPERATIONS},
+        overrides=_without_limits(known),
     )
+
+
+def _without_limits(known: Mapping[str, RuntimeInfo]) -> dict[str, OperationSupport]:
+    """The limits that some host cannot keep, since nobody knows beforehand which host it will be."""
+    overrides: dict[str, OperationSupport] = {}
+    for limit in ("cpu", "memory"):
+        hosts = sorted(name for name, info in known.items() if limit in info.unlimited)
+        if hosts:
+            note = (
+                f"The engine of the host {hosts[0]} leaves out limits of {limit}: its kernel lacks the control group "
+                "for it, or the engine runs without the privileges for it."
+            )
+            lacking = OperationSupport(support=Support.NONE, note=note)
+            overrides |= {f"/{limit}": lacking, f"/sidecars/*/{limit}": lacking}
+    return overrides
 
 
 def _node(host: NativeHost, answered: bool) -> Node:
@@ -49,8 +66,13 @@ def _node(host: NativeHost, answered: bool) -> Node:
         message=None if answered or trouble is None else trouble.message,
         reason=None if answered or trouble is None else trouble.reason,
         unreachable_since=None if answered else host.reachability.since,
-        facts={"runtime": host.host.runtime} | (dict(info.facts) | {"identity": info.identity} if info else {}),
+        facts={"runtime": host.host.runtime} | (_facts(info) if info else {}),
     )
+
+
+def _facts(info: RuntimeInfo) -> dict[str, Any]:
+    unlimited = {"cannot_limit": sorted(info.unlimited)} if info.unlimited else {}
+    return dict(info.facts) | {"identity": info.identity} | unlimited
 
 
 def _versions(infos: Sequence[RuntimeInfo]) -> dict[str, dict[str, str]]:

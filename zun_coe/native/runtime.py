@@ -125,7 +125,8 @@ class Found:
 class RuntimeInfo:
     """The runtime and its host. `identity` is the runtime's own and stays over restarts; `memory` in bytes;
     `versions` as in `ClusterInfo.versions`; `operations` as in `adapters.OPERATIONS`; `ahead`: by how much its
-    clock is ahead of the gateway's (negative: behind), as far as that could be measured."""
+    clock is ahead of the gateway's (negative: behind), as far as that could be measured; `unlimited`: of cpu, memory,
+    pids and swap what its kernel, or an engine without privileges, cannot limit."""
 
     identity: str
     versions: Mapping[str, Mapping[str, str]]
@@ -135,6 +136,7 @@ class RuntimeInfo:
     operations: Mapping[str, OperationSupport]
     facts: Mapping[str, Any] = field(default_factory=dict)
     ahead: timedelta = timedelta()
+    unlimited: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,8 @@ class Runtime(Protocol):
 
     def create(self, spec: ContainerSpec) -> str:
         """Create without starting; the id. Raises `Absent` with reason ImageNotFound when the image is
-        not on the host, and when a network is not there; `Invalid` for a name that is taken."""
+        not on the host, and when a network is not there; `Invalid` for a name that is taken, and where the runtime
+        would leave out a limit of CPU or memory: nothing is there then."""
 
     def start(self, id: str) -> None:
         """Start; no-op when it runs. Raises `Unavailable` with reason PortConflict when a port is taken,
@@ -201,7 +204,8 @@ class Runtime(Protocol):
         """Kill it where it runs and remove it with its anonymous volumes. No-op when gone."""
 
     def resize(self, id: str, cpu: float | None, memory: int | None) -> None:
-        """Set the limits of a container where it is, running or not; None lifts a limit."""
+        """Set the limits of a container where it is, running or not; None lifts a limit. Raises `Invalid` where the
+        runtime leaves one out."""
 
     def has_image(self, image: str) -> bool:
         """Whether the image is on the host."""

@@ -171,21 +171,24 @@ class EngineClient(APIClient):
         """Agree on the version anew at the next call."""
         self._negotiated = False
 
-    def create_named(self, body: Mapping[str, Any], name: str) -> str:
-        """Create a container; its id."""
+    def create_named(self, body: Mapping[str, Any], name: str) -> tuple[str, list[str]]:
+        """Create a container; its id, and what the engine warns of."""
         told = self._checked(
             self.post(self._at("/containers/create"), params={"name": name}, json=dict(body), timeout=self.timeout)
         )
-        return str(told.json()["Id"])
+        answer = told.json()
+        return str(answer["Id"]), list(answer.get("Warnings") or ())
 
     def image(self, name: str) -> Mapping[str, Any]:
         """An image that is on the host."""
         told: dict[str, Any] = self.inspect_image(name)  # type: ignore[no-untyped-call]  # docker-py decorates it without types
         return told
 
-    def update_limits(self, id: str, limits: Mapping[str, Any]) -> None:
-        """Change resources of a container (docker-py's `update_container` has no NanoCpus)."""
-        self._checked(self.post(self._at("/containers/{0}/update", id), json=dict(limits), timeout=self.timeout))
+    def update_limits(self, id: str, limits: Mapping[str, Any]) -> list[str]:
+        """Change resources of a container (docker-py's `update_container` has no NanoCpus); what is warned of."""
+        url = self._at("/containers/{0}/update", id)
+        told = self._checked(self.post(url, json=dict(limits), timeout=self.timeout))
+        return list(told.json().get("Warnings") or ())
 
     def open_logs(self, id: str, params: Mapping[str, Any], *, follow: bool) -> requests.Response:
         """The log as a stream of bytes as the engine frames it."""

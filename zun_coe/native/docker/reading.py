@@ -4,6 +4,7 @@ way, is understood as well."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -31,6 +32,8 @@ _STATES: Mapping[str, State] = {
 _RESTARTS: Mapping[str, Restart] = {"no": "never", "on-failure": "on_failure"}
 # Modes that are no name of a network.
 _NO_NETWORKS = frozenset({"", "default", "none"})
+# What the engine tells of limits that it can keep; an engine that is older than such a word keeps them.
+_LIMITS = {"memory": "MemoryLimit", "swap": "SwapLimit", "cpu": "CpuCfsQuota", "pids": "PidsLimit"}
 _NOT_OFFERED = frozenset({"exec", "attach", "stats", "top", "files", "workloads", "adopt"})
 
 
@@ -85,6 +88,7 @@ def runtime_info(info: Mapping[str, Any], version: Mapping[str, Any], negotiated
         gpus=_gpus(info),
         operations={name: _operation(name) for name in OPERATIONS},
         facts=_facts(info),
+        unlimited=frozenset(name for name, told in _LIMITS.items() if info.get(told) is False),
     )
 
 
@@ -95,6 +99,12 @@ def clock_ahead(info: Mapping[str, Any], asked: datetime, answered: datetime) ->
     if theirs is None or asked <= theirs <= answered:
         return timedelta()
     return theirs - answered if theirs > answered else theirs - asked
+
+
+def discarded(warnings: Iterable[str] | None) -> str | None:
+    """What the engine says of a limit of CPU or memory that it was asked for and has left out. That memory is
+    limited without swap is none; the limit of processes is the operator's, and told with the host."""
+    return next((w for w in warnings or () if re.search(r"(memory limit|cpu).*discarded", w, re.IGNORECASE)), None)
 
 
 def labels_of_event(event: Mapping[str, Any]) -> dict[str, str]:

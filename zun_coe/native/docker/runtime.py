@@ -105,11 +105,14 @@ class DockerRuntime:
         body = translation.container_body(spec, client.api_version)
         try:
             with translated("create"):
-                id = client.create_named(body, spec.name)
+                id, warnings = client.create_named(body, spec.name)
         except Unavailable as error:
             if "already in use" not in error.message:
                 raise
             return self._adopt(spec)
+        if left_out := reading.discarded(warnings):
+            self.remove(id)
+            raise _unlimited("create", left_out)
         self._networks.join(id, translation.joins_later(spec))
         return id
 
@@ -180,7 +183,10 @@ class DockerRuntime:
         if self._host_cpus is None and cpu is None:
             self.info()
         with self._changing(id, "update") as client:
-            client.update_limits(id, translation.limits_body(cpu, memory, self._host_cpus or 1, client.api_version))
+            body = translation.limits_body(cpu, memory, self._host_cpus or 1, client.api_version)
+            warnings = client.update_limits(id, body)
+        if (cpu or memory) and (left_out := reading.discarded(warnings)):
+            raise _unlimited("update", left_out)
 
     def has_image(self, image: str) -> bool:
         """See `Runtime.has_image`."""
@@ -292,3 +298,9 @@ class DockerRuntime:
         client = self._streaming.ready()
         with translated("logs"):
             return Stream("logs", client.open_logs(id, log_params(options), follow=options.follow))
+
+
+def _unlimited(call: str, warning: str) -> Invalid:
+    """A limit was asked for and would be lost in silence."""
+    message = f"The engine does not keep a limit that was asked for: {warning}"
+    return Invalid(message, "InvalidSpec", {"call": call, "message": warning})
