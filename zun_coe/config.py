@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
@@ -59,6 +60,9 @@ class Settings:
     """Policy: whether admins may use `mounts[].bind`."""
     allow_host_network: bool = False
     """Policy: whether `networks: ["host"]` may be used."""
+    allowed_networks: str = ""
+    """Policy: loopback and link-local networks where clusters of everybody may be, such as 127.0.0.0/8, separated by
+    commas. Without, only admins register such addresses, and no name of others may lead to them."""
     pids_limit: int = 4096
     """Policy: the most processes and threads in one container on a host, for those created from now on. 0: no
     limit. On Kubernetes its kubelets decide."""
@@ -193,5 +197,16 @@ def _typed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
 def _unusable(name: str, value: Any) -> str | None:
     if isinstance(value, int | float) and not _LEAST.get(name, 0) <= value < float("inf"):
         return f"must be at least {_LEAST.get(name, 0)}"
+    if name == "allowed_networks":
+        return _no_networks(value)
     choices = _CHOICES.get(name)
     return None if choices is None or value in choices else f"is one of {', '.join(filter(None, choices))}"
+
+
+def _no_networks(value: str) -> str | None:
+    try:
+        for name in filter(None, (part.strip() for part in value.split(","))):
+            ipaddress.ip_network(name, strict=False)
+    except ValueError as error:
+        return f"has to be networks such as 127.0.0.0/8, separated by commas ({error})"
+    return None

@@ -163,6 +163,19 @@ def test_a_cluster_that_asks_to_be_left_alone(service: Service, monkeypatch: pyt
     assert (answer.status_code, answer.headers["Retry-After"]) == (502, "7")
 
 
+@pytest.mark.usefixtures("sluggish")
+def test_what_a_backend_says_is_cut(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def talkative(self: SluggishAdapter) -> Sequence[Foreign]:
+        raise Unavailable("x" * 100_000, evidence={"message": "y" * 100_000, "at": object()})
+
+    monkeypatch.setattr(SluggishAdapter, "foreign", talkative)
+    with service.client(PROJECT) as api:
+        answer = REQUESTS["foreign"](api)
+    assert answer.status_code == 502
+    assert answer.json()["detail"].endswith("(100000 characters)")
+    assert len(answer.content) < 5000
+
+
 class TestShares:
     """How many calls there may be at once."""
 

@@ -19,6 +19,7 @@ from zun_coe.adapters import (
     Wait,
 )
 from zun_coe.adapters.fields import Accounting, Carried, absent, emulated, native
+from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import Absent, FieldProblem, Invalid
 from zun_coe.model import ClusterInfo, Observation, OperationSupport, Support, Workload, WorkloadRef, plain
 from zun_coe.model.workload import spec_of
@@ -74,7 +75,9 @@ class SimulatedAdapter(Adapter):
         self._scope = (connection.installation, connection.cluster)
 
     @classmethod
-    def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
+    def check_registration(
+        cls, cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE
+    ) -> Sequence[FieldProblem]:
         """See `Adapter`."""
         endpoint = str(cluster.get("endpoint") or "")
         if endpoint.startswith(SCHEME) and endpoint.removeprefix(SCHEME) in CLUSTERS:

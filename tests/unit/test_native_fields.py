@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.contract import leaves
 from tests.native.workloads import app, container, ref
 from zun_coe.adapters.fields import refusals
+from zun_coe.adapters.reach import Reach
 from zun_coe.model import (
     ClusterInfo,
     Exec,
@@ -185,6 +186,26 @@ def test_this_machine_and_its_link_are_for_admins(address: str) -> None:
     body = {"hosts": [host(endpoint=f"tcp://{address}:2376")]}
     assert "/hosts/0/endpoint" in check(body, admin=False)
     assert "/hosts/0/endpoint" not in check(body)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "localhost", "::1", "169.254.169.254", "0.0.0.0", "127.1", "2130706433"]
+)
+def test_so_are_addresses_of_hosts(address: str) -> None:
+    """There is where what they publish is probed."""
+    body = {"hosts": [host(address=address)]}
+    assert "/hosts/0/address" in check(body, admin=False)
+    assert check(body) == {}
+    assert check({"hosts": [host(address="10.0.0.4")]}, admin=False) == {}
+
+
+def test_the_operator_allows_everybody_some_networks() -> None:
+    allowed = Reach.of("127.0.0.0/8, ::1/128")
+    body = {"hosts": [host(address="127.0.0.1", endpoint="tcp://[::1]:2376")]}
+    assert NativeAdapter.check_registration(body, admin=False, reach=allowed) == []
+    elsewhere = {"hosts": [host(address="169.254.169.254", endpoint="tcp://localhost:1")]}
+    told = NativeAdapter.check_registration(elsewhere, admin=False, reach=allowed)
+    assert {p.pointer for p in told} == {"/hosts/0/address", "/hosts/0/endpoint"}
 
 
 def test_local_sockets_are_for_admins() -> None:

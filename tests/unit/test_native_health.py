@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.native.workloads import ref
 from tests.real.waiting import wait_until
+from zun_coe.adapters.reach import Reach
 from zun_coe.model import Health, HttpGet, Instance, TcpConnect, WorkloadRef
 from zun_coe.native import naming
 from zun_coe.native.health import Prober, Score, Target
@@ -78,6 +79,7 @@ class Web(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server: Any = self.server
         server.asked.append(self.path)
+        server.hosts.append(self.headers["Host"])
         self.send_response(server.status)
         if server.status == 302:
             self.send_header("Location", "http://127.0.0.1:1/elsewhere")
@@ -90,7 +92,7 @@ class Web(BaseHTTPRequestHandler):
 @pytest.fixture
 def web() -> Iterator[Any]:
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Web)
-    server.status, server.asked = 200, []
+    server.status, server.asked, server.hosts = 200, [], []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -107,7 +109,7 @@ class Bench:
         self.prober = Prober(self.told.append)
 
     def target(self, port: int, health: Health, id: str = "c1") -> Target:
-        return Target(id, "a", ref(id), NOW, "127.0.0.1", port, health)
+        return Target(id, "a", ref(id), NOW, "127.0.0.1", port, health, trusted=True)
 
     def watch(self, *targets: Target) -> None:
         self.prober.watch(targets, lambda target: True)
@@ -139,6 +141,52 @@ def test_http_turns_with_the_status(bench: Bench, web: Any, monkeypatch: pytest.
     bench.until("c1", "healthy")
     assert set(web.asked) == {"/well?a=1"}
     assert bench.told[:3] == [ref("c1")] * 3
+
+
+@pytest.mark.parametrize("health", [quick(http=HttpGet(port=80)), quick(tcp=TcpConnect(port=1))])
+@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "evil.example"])
+def test_where_a_member_says_that_a_host_is_the_gateways_own_machine_is_not_probed(
+    bench: Bench, web: Any, health: Health, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the name is: what counts is where it leads to."""
+    lookup = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *args, **how: lookup(host.replace("evil.example", "127.0.0.1"), *args, **how),
+    )
+    bench.watch(replace(bench.target(web.server_port, health), address=address, trusted=False))
+    bench.until("c1", "unhealthy")
+    assert "for admins" in bench.prober.results()["c1"].output
+    assert not web.asked
+
+
+def test_the_operator_allows_networks(web: Any) -> None:
+    bench = Bench()
+    bench.prober = Prober(bench.told.append, Reach.of("127.0.0.0/8"))
+    bench.watch(replace(bench.target(web.server_port, quick(http=HttpGet(port=80))), trusted=False))
+    bench.until("c1", "healthy")
+    bench.prober.close()
+
+
+def test_a_name_with_several_addresses(bench: Bench, web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which one answers: a dual stack of which a container serves one."""
+    lookup = socket.getaddrinfo
+
+    def both(host: str, *args: Any, **how: Any) -> Any:
+        names = ("::1", "127.0.0.1") if host == "both.example" else (host,)
+        return [found for name in names for found in lookup(name, *args, **how)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    for id, health in (("c1", quick(http=HttpGet(port=80))), ("c2", quick(tcp=TcpConnect(port=1)))):
+        bench.watch(replace(bench.target(web.server_port, health, id), address="both.example"))
+        bench.until(id, "healthy")
+
+
+def test_a_name_is_asked_for_by_its_name(bench: Bench, web: Any) -> None:
+    bench.watch(replace(bench.target(web.server_port, quick(http=HttpGet(port=80, path="/"))), address="localhost"))
+    bench.until("c1", "healthy")
+    assert set(web.hosts) == {f"localhost:{web.server_port}"}
 
 
 def test_tcp_and_nothing_there(bench: Bench, web: Any) -> None:

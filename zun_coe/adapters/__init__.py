@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import structlog
 
 from zun_coe.adapters.fields import Accounting
+from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.config import Settings
 from zun_coe.errors import FieldProblem, Unavailable
 from zun_coe.model import (
@@ -105,7 +106,7 @@ class Connection:
     before each call that changes the backend, where one step makes several; it raises what ends the step.
     `label_key`: signs labels, where something else than the gateway could write them too. `owned` False: it is for
     logs and operations alone, in a process that does not have the cluster and never calls `apply` or `watch`.
-    `elsewhere`: the machine whose sockets lead to it, where that is not this one."""
+    `reach`: where it may connect to. `elsewhere`: the machine whose sockets lead to it, where that is not this one."""
 
     installation: str
     cluster: str
@@ -124,6 +125,7 @@ class Connection:
     hardening: Hardening = NO_HARDENING
     always_pull_images: bool = False
     pod_security: str = ""
+    reach: Reach = ELSEWHERE
     owned: bool = True
     elsewhere: str | None = None
 
@@ -158,6 +160,7 @@ class Connection:
             hardening=Hardening(settings.pids_limit, settings.no_new_privileges, settings.capabilities_to_drop),
             always_pull_images=settings.always_pull_images,
             pod_security=settings.pod_security,
+            reach=Reach.of(settings.allowed_networks),
             owned=owned,
             elsewhere=cluster.machine if cluster.local and settings.here not in (None, cluster.machine) else None,
         )
@@ -187,9 +190,11 @@ class Adapter(ABC):
 
     @classmethod
     @abstractmethod
-    def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
+    def check_registration(
+        cls, cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE
+    ) -> Sequence[FieldProblem]:
         """What is wrong with a request to register such a cluster: fields that this kind needs or
-        forbids, endpoints that only admins may name. Pure."""
+        forbids, addresses that only admins may name. Pure."""
 
     def recall(self, known: Known) -> None:  # noqa: B027  # most kinds keep nothing of their own
         """Take up what was known of the cluster before this adapter was opened, by another process or with another

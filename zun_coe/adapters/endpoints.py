@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
+FOR_ADMINS = "Loopback and link-local addresses are for admins."
 _SHORT = re.compile(r"(0x[0-9a-f]+|[0-9]+)(\.(0x[0-9a-f]+|[0-9]+))*\.?")
 
 
@@ -18,5 +19,5 @@ def is_private(host: str) -> bool:
     except ValueError:
         # Short forms such as 127.1 or 2130706433 mean an address to the system's resolver.
         return bool(_SHORT.fullmatch(host.lower()))
-    mapped = getattr(address, "ipv4_mapped", None) or address
+    mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
     return bool(mapped.is_loopback or mapped.is_link_local or mapped.is_unspecified or mapped.is_multicast)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from zun_coe.adapters import Adapter, Connection, Foreign, LogOptions, LogStream, Offer, Outcome, kinds
 from zun_coe.adapters.fields import Accounting
+from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import BackendError, FieldProblem
 from zun_coe.model import ClusterInfo, Observation, Workload, WorkloadRef
 
@@ -23,7 +24,9 @@ class Unopened(Adapter):
         self._why = why
 
     @classmethod
-    def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
+    def check_registration(
+        cls, cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE
+    ) -> Sequence[FieldProblem]:
         """See `Adapter`. Nothing is registered as such."""
         return []
 

@@ -19,6 +19,7 @@ from zun_coe.api.tailing import Ended, Item, Line
 from zun_coe.errors import BackendError, FieldProblem, Malformed
 from zun_coe.gateway import LogSources
 from zun_coe.model import Instance
+from zun_coe.model.evidence import cut
 from zun_coe.model.value import timestamp
 
 TEXT = "text/plain; charset=utf-8"
@@ -122,8 +123,8 @@ class Writer:
     def failure(self, instance: Instance, error: BackendError) -> bytes:
         """That a container can't be read, in the place of its lines."""
         if self._wanted.form != "text":
-            return self._json({"container": self._name(instance), "error": error.message})
-        return f"[{self._name(instance)} can't be read: {error.message}]\n".encode()
+            return self._json({"container": self._name(instance), "error": cut(error.message)})
+        return f"[{self._name(instance)} can't be read: {cut(error.message)}]\n".encode()
 
     def end(self) -> bytes:
         """What belongs behind the last line."""

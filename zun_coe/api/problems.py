@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from zun_coe import errors
 from zun_coe.api.contract import methods_at
 from zun_coe.api.exchange import exchange_of
+from zun_coe.model.evidence import capped, cut
 
 BASE = "https://zun-coe.dev/problems/"
 """What the types of problems begin with. They are names; nothing need be there."""
@@ -113,9 +114,15 @@ def problem_of(error: errors.ZunCoeError) -> dict[str, Any]:
         return body | {k: v for k, v in error.extra.items() if v is not None}
     slug, title = next(((s, t) for kind, s, t in _WORDS if isinstance(error, kind)), INTERNAL)
     if isinstance(error, errors.BackendError):
-        body = _body(slug, title, status_of(error), error.message) | {"reason": error.reason}
-        return body | ({"evidence": dict(error.evidence)} if error.evidence else {})
+        body = _body(slug, title, status_of(error), cut(error.message)) | {"reason": error.reason}
+        return body | ({"evidence": _evidence(error)} if error.evidence else {})
     return _body(slug, title, status_of(error), _store_words(error))
+
+
+def _evidence(error: errors.BackendError) -> dict[str, Any]:
+    """What a backend said, as far as it is of use: anybody may answer at the address that is called a backend."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(dict(error.evidence), enc_hook=str))
+    return capped(plain)
 
 
 def headers_of(status: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from zun_coe.adapters import Adapter, kinds
+from zun_coe.adapters.reach import Reach
 from zun_coe.errors import Conflict, FieldProblem, Malformed, Unprocessable
 from zun_coe.gateway import limits, rendering, specs
 from zun_coe.gateway.adopting import Adopting
@@ -154,7 +155,9 @@ class Clusters(Resources):
             raise Unprocessable(detail, [FieldProblem("/kind", detail)])
         if body.get("public") and not call.principal.admin:
             raise Unprocessable("Not allowed.", [FieldProblem("/public", "Only admins offer a cluster to everybody.")])
-        problems = limits.of_specification(body) or kind.check_registration(body, admin=call.principal.admin)
+        problems = limits.of_specification(body) or kind.check_registration(
+            body, admin=call.principal.admin, reach=Reach.of(self._tools.settings.allowed_networks)
+        )
         if problems:
             raise Unprocessable("This cluster can't be registered so.", problems)
 

@@ -19,6 +19,7 @@ from zun_coe.adapters import Adapter, Connection, Done, Known, LogOptions, LogSt
 from zun_coe.adapters.expiry import expiry
 from zun_coe.adapters.fields import Accounting
 from zun_coe.adapters.hints import Hints
+from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import Absent, FieldProblem, Unavailable
 from zun_coe.model import ClusterInfo, Observation, Workload, WorkloadRef
 from zun_coe.native import containers, describing, naming, registration, standalone, steps, watching
@@ -67,7 +68,7 @@ class NativeAdapter(Adapter):
         self._pulls = Pulls(self._hints.put, always=connection.always_pull_images)
         self._relapses = Relapses()
         self._ailments = Ailments()
-        self._prober = Prober(self._hints.put)
+        self._prober = Prober(self._hints.put, connection.reach)
         self._survey = Survey(connection, self._hosts, self._prober, self._acting)
         self._observed: dict[str, tuple[Observation, list[Replica]]] = {}
         self._lingering: set[str] = set()
@@ -75,9 +76,11 @@ class NativeAdapter(Adapter):
         self._opened_at = datetime.now(UTC)
 
     @classmethod
-    def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
+    def check_registration(
+        cls, cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE
+    ) -> Sequence[FieldProblem]:
         """See `Adapter.check_registration`."""
-        return registration.problems(cluster, admin=admin)
+        return registration.problems(cluster, admin=admin, reach=reach)
 
     def renew(self, credentials: Mapping[str, Any]) -> bool:
         """See `Adapter.renew`. Not where connections become encrypted, or are no more."""

@@ -8,14 +8,18 @@ is probed more often than that, so that it is seen soon, but only one failure fo
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import httpx
 
+from zun_coe.adapters.reach import ELSEWHERE, Reach
+from zun_coe.errors import Denied
 from zun_coe.model import Health, WorkloadRef
 from zun_coe.native.replicas import Probed
 
@@ -30,7 +34,7 @@ Changed = Callable[[WorkloadRef], None]
 @dataclass(frozen=True)
 class Target:
     """What to probe: a container in this run (`started_at`), at an address and port. `last`: the verdict that stands
-    until there is another."""
+    until there is another. `trusted`: an admin said where its host is, so that it may be anywhere."""
 
     id: str
     host: str
@@ -40,6 +44,7 @@ class Target:
     port: int
     health: Health
     last: Probed = field(default_factory=Probed, compare=False)
+    trusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,8 @@ class Score:
 class Prober:
     """Probes containers in a thread of its own, which is started with the first target. Thread-safe."""
 
-    def __init__(self, changed: Changed) -> None:
-        self._changed = changed
+    def __init__(self, changed: Changed, reach: Reach = ELSEWHERE) -> None:
+        self._changed, self._reach = changed, reach
         self._tasks: dict[str, tuple[Target, asyncio.Task[None]]] = {}
         self._scores: dict[str, Probed] = {}
         self._lock = threading.Lock()
@@ -153,23 +158,42 @@ class Prober:
 
     async def _probe(self, target: Target) -> str | None:
         """None for success, else what was tried and what went wrong."""
-        host = f"[{target.address}]" if ":" in target.address else target.address
-        http, place = target.health.http, f"{host}:{target.port}"
+        http, place = target.health.http, _place(target.address, target.port)
         url = f"http://{place}/{http.path.removeprefix('/')}" if http is not None else ""
         try:
             async with asyncio.timeout(target.health.timeout):
-                said = await (self._get(target, url) if url else self._connect(target))
+                said = await self._ask(target, url)
         except TimeoutError:
             said = f"no answer within {target.health.timeout:g} s"
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, Denied) as error:
             said = str(error) or type(error).__name__
         return said and f"{f'GET {url}' if url else f'TCP connection to {place}'}: {said}"
 
-    async def _get(self, target: Target, url: str) -> str | None:
-        async with self._client.stream("GET", url, timeout=target.health.timeout) as answer:
+    async def _ask(self, target: Target, url: str) -> str | None:
+        """Connect to the addresses that the target has now, one after the other, until one can be reached. Raises
+        `Denied`, `OSError`, `httpx.HTTPError`."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(target.address, target.port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
+        if not target.trusted:
+            for address in addresses:
+                self._reach.check("it", address)
+        for address in addresses[:-1]:
+            with suppress(OSError, httpx.ConnectError):
+                return await (self._get(target, url, address) if url else self._connect(target, address))
+        return await (self._get(target, url, addresses[-1]) if url else self._connect(target, addresses[-1]))
+
+    async def _get(self, target: Target, url: str, address: str) -> str | None:
+        there = httpx.URL(url).copy_with(host=address)
+        headers = {"Host": _place(target.address, target.port)}
+        async with self._client.stream("GET", there, headers=headers, timeout=target.health.timeout) as answer:
             return None if 200 <= answer.status_code < 400 else f"HTTP status {answer.status_code}"
 
-    async def _connect(self, target: Target) -> str | None:
-        _, writer = await asyncio.open_connection(target.address, target.port)
+    async def _connect(self, target: Target, address: str) -> str | None:
+        _, writer = await asyncio.open_connection(address, target.port)
         writer.close()
         return None
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from zun_coe.adapters.endpoints import is_private
 from zun_coe.errors import BackendError
 from zun_coe.model import Host
 from zun_coe.native import naming
@@ -68,6 +69,12 @@ class NativeHost:
     def local(self) -> bool:
         """Whether it is this machine, so that the addresses of its containers can be reached."""
         return self.host.endpoint.startswith("unix://") or is_own_address(urlsplit(self.host.endpoint).hostname or "")
+
+    @property
+    def trusted(self) -> bool:
+        """Whether only an admin can have registered it, so that what is asked for at its address may be anywhere."""
+        endpoint = urlsplit(self.host.endpoint)
+        return endpoint.scheme == "unix" or is_private(endpoint.hostname or "") or is_private(self.host.address or "")
 
     @property
     def publish_on(self) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from zun_coe.adapters.endpoints import is_private
+from zun_coe.adapters.endpoints import FOR_ADMINS
+from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import FieldProblem
 from zun_coe.native.runtimes import RUNTIMES
 
@@ -20,14 +21,14 @@ _CREDENTIALS = ("ca_cert", "client_cert", "client_key")
 _NAME = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 
 
-def problems(cluster: Mapping[str, Any], *, admin: bool) -> list[FieldProblem]:
+def problems(cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE) -> list[FieldProblem]:
     """Everything that is wrong with it, each with its place."""
     found = [FieldProblem(f"/{name}", why) for name, why in _FOREIGN.items() if cluster.get(name) is not None]
     hosts = cluster.get("hosts") or []
     if not hosts:
         found.append(FieldProblem("/hosts", "A native cluster needs at least one host."))
     for index, host in enumerate(hosts):
-        found += [FieldProblem(f"/hosts/{index}/{name}", why) for name, why in _host(host, admin)]
+        found += [FieldProblem(f"/hosts/{index}/{name}", why) for name, why in _host(host, admin, reach)]
     found += [FieldProblem(f"/hosts/{i}/name", "Another host has this name.") for i in _repeated(hosts, "name")]
     found += [
         FieldProblem(f"/hosts/{i}/endpoint", "Another host has this endpoint.") for i in _repeated(hosts, "endpoint")
@@ -35,17 +36,19 @@ def problems(cluster: Mapping[str, Any], *, admin: bool) -> list[FieldProblem]:
     return found + list(_credentials(cluster.get("credentials") or {}, hosts))
 
 
-def _host(host: Mapping[str, Any], admin: bool) -> Iterator[tuple[str, str]]:
+def _host(host: Mapping[str, Any], admin: bool, reach: Reach) -> Iterator[tuple[str, str]]:
     if not _NAME.fullmatch(str(host.get("name", ""))):
         yield "name", "A host's name has letters, digits, dots, dashes and underscores, at most 63."
     runtime = host.get("runtime", "docker")
     if runtime not in RUNTIMES:
         yield "runtime", f"{runtime} is not known; use {' or '.join(sorted(RUNTIMES))}."
-    if why := _endpoint(str(host.get("endpoint", "unix:///var/run/docker.sock")), admin):
+    if why := _endpoint(str(host.get("endpoint", "unix:///var/run/docker.sock")), admin, reach):
         yield "endpoint", why
+    if not admin and not reach.allows(str(host.get("address") or "")):
+        yield "address", FOR_ADMINS
 
 
-def _endpoint(endpoint: str, admin: bool) -> str | None:
+def _endpoint(endpoint: str, admin: bool, reach: Reach) -> str | None:
     try:
         url = urlsplit(endpoint)
         port = url.port
@@ -56,7 +59,7 @@ def _endpoint(endpoint: str, admin: bool) -> str | None:
     plain = not (url.path.strip("/") or url.query or url.fragment or url.username or url.password)
     if url.scheme != "tcp" or not url.hostname or not port or not plain:
         return "Use unix:///path or tcp://address:port."
-    return None if admin or not is_private(url.hostname) else "Loopback and link-local addresses are for admins."
+    return None if admin or reach.allows(url.hostname) else FOR_ADMINS
 
 
 def _repeated(hosts: list[Mapping[str, Any]], field: str) -> list[int]:

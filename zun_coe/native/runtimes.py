@@ -21,5 +21,6 @@ def open_runtime(host: Host, connection: Connection) -> Runtime:
         timeout=connection.timeout,
         pull_timeout=connection.pull_timeout,
         parallelism=connection.parallelism,
+        reach=connection.reach,
     )
     return permitted(runtime, connection.check) if connection.check else runtime

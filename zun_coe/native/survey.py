@@ -158,7 +158,9 @@ class Survey:
                 where = _reached_at(host, replica, port_of(health))
                 if where is not None:
                     last = replica.probed.get(role) or Probed()
-                    targets.append(Target(part.id, host.name, replica.ref, part.started_at, *where, health, last))
+                    targets.append(
+                        Target(part.id, host.name, replica.ref, part.started_at, *where, health, last, host.trusted)
+                    )
         return targets
 
 

@@ -52,6 +52,7 @@ from zun_coe.adapters.kubernetes.sending import Sender
 from zun_coe.adapters.kubernetes.settling import Settled, versioned
 from zun_coe.adapters.kubernetes.sources import SOURCES
 from zun_coe.adapters.kubernetes.takeover import Takeover
+from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import Denied, FieldProblem, Unavailable
 from zun_coe.model import ClusterInfo, Drift, Observation, Workload, WorkloadRef
 
@@ -86,9 +87,11 @@ class KubernetesAdapter(Adapter):
         self._sender = Sender(self._client, self._finder, self._namespaces, self._insisted)
 
     @classmethod
-    def check_registration(cls, cluster: Mapping[str, Any], *, admin: bool) -> Sequence[FieldProblem]:
+    def check_registration(
+        cls, cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE
+    ) -> Sequence[FieldProblem]:
         """See `Adapter.check_registration`."""
-        return registration.check_registration(cluster, admin=admin)
+        return registration.check_registration(cluster, admin=admin, reach=reach)
 
     def renew(self, credentials: Mapping[str, Any]) -> bool:
         """See `Adapter.renew`. What is watched goes on, and is resumed with them. A kubeconfig may lead elsewhere:

@@ -13,8 +13,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from zun_coe.adapters import Connection
-from zun_coe.adapters.endpoints import is_private
+from zun_coe.adapters.endpoints import FOR_ADMINS
 from zun_coe.adapters.kubernetes import kubeconfig
+from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import Denied, FieldProblem
 
 _FOREIGN = {
@@ -51,7 +52,7 @@ def session(connection: Connection) -> Session:
         raise Denied(f"The cluster's registration cannot be used: {error}") from error
 
 
-def check_registration(cluster: Mapping[str, Any], *, admin: bool) -> list[FieldProblem]:
+def check_registration(cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE) -> list[FieldProblem]:
     """Everything that is wrong with it, each with its place. Where `has_credentials` is set and no credentials
     are given, those that are kept stay, and were checked when they came."""
     found = [FieldProblem(f"/{name}", why) for name, why in _FOREIGN.items() if cluster.get(name)]
@@ -60,7 +61,7 @@ def check_registration(cluster: Mapping[str, Any], *, admin: bool) -> list[Field
     kept = bool(cluster.get("has_credentials")) and not credentials
     if not kept:
         found += _combination(credentials)
-    return found or list(_contents(cluster, credentials, kept=kept, admin=admin))
+    return found or list(_contents(cluster, credentials, kept=kept, admin=admin, reach=reach))
 
 
 def _session(endpoint: str | None, namespace: str | None, credentials: Mapping[str, Any]) -> Session:
@@ -108,7 +109,7 @@ def _combination(credentials: Mapping[str, Any]) -> Iterator[FieldProblem]:
 
 
 def _contents(
-    cluster: Mapping[str, Any], credentials: Mapping[str, Any], *, kept: bool, admin: bool
+    cluster: Mapping[str, Any], credentials: Mapping[str, Any], *, kept: bool, admin: bool, reach: Reach
 ) -> Iterator[FieldProblem]:
     endpoint, text = cluster.get("endpoint"), credentials.get("kubeconfig")
     where = dict.fromkeys(_KNOWN, "/credentials/kubeconfig") if text else {n: f"/credentials/{n}" for n in _KNOWN}
@@ -122,14 +123,14 @@ def _contents(
             yield FieldProblem("/endpoint", "A Kubernetes cluster needs its endpoint, as https://address:port.")
         return
     told = _session(endpoint, None, credentials)
-    if why := _endpoint(told.endpoint, admin):
+    if why := _endpoint(told.endpoint, admin, reach):
         yield FieldProblem("/endpoint" if endpoint else where["kubeconfig"], why)
     yield from (FieldProblem(where[name], why) for name, why in _unreadable(told))
     if text and not told.token and not (told.client_cert and told.client_key):
         yield FieldProblem(where["kubeconfig"], "Its user has neither a token nor a client certificate with its key.")
 
 
-def _endpoint(endpoint: str, admin: bool) -> str | None:
+def _endpoint(endpoint: str, admin: bool, reach: Reach) -> str | None:
     try:
         url = urlsplit(endpoint)
         _ = url.port
@@ -137,7 +138,7 @@ def _endpoint(endpoint: str, admin: bool) -> str | None:
         return "The endpoint cannot be read; use https://address:port."
     if url.scheme != "https" or not url.hostname or url.query or url.fragment or url.username or url.password:
         return "Use https://address:port; credentials are never sent unencrypted."
-    return None if admin or not is_private(url.hostname) else "Loopback and link-local addresses are for admins."
+    return None if admin or reach.allows(url.hostname) else FOR_ADMINS
 
 
 def _unreadable(told: Session) -> Iterator[tuple[str, str]]:

@@ -58,14 +58,15 @@ class Route:
         with self._lock:
             if self._transport is None:
                 host, port, options = self._place()
-                self._transport = Transport(host, port, self._connection.parallelism, options)
+                reach, parallelism = self._connection.reach, self._connection.parallelism
+                self._transport = Transport(host, port, parallelism, options, reach.https)
             return self._transport
 
     def connect(self) -> HTTPSConnection:
         """A connection for one call alone, not open yet."""
         with self._lock:
             host, port, options = self._place()
-        return HTTPSConnection(host, port, timeout=self._connection.timeout, **options)
+        return self._connection.reach.https(host, port, timeout=self._connection.timeout, **options)
 
     def headers(self, accept: str) -> dict[str, str]:
         """What every request says."""

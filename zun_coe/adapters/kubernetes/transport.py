@@ -14,6 +14,7 @@ import msgspec
 import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
+from urllib3.connection import HTTPSConnection
 
 from zun_coe.adapters.kubernetes.naming import FIELD_MANAGER
 
@@ -32,10 +33,18 @@ class Pool(urllib3.HTTPSConnectionPool):
 
 class Transport:
     """Calls over connections that are kept. Thread-safe; making one calls nobody. `options`: of urllib3's
-    connections."""
+    connections, which are of the class `connections`."""
 
-    def __init__(self, host: str, port: int, parallelism: int, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        parallelism: int,
+        options: Mapping[str, Any],
+        connections: type[HTTPSConnection] = HTTPSConnection,
+    ) -> None:
         self.pool = Pool(host, port, maxsize=parallelism, retries=False, **options)
+        self.pool.ConnectionCls = connections
         # An empty proxy keeps the package from looking for one in the environment.
         self._api = ApiClient(Configuration(host=f"https://{host}", proxy="", no_proxy="*"))
         self._api.user_agent = FIELD_MANAGER

@@ -22,6 +22,7 @@ from docker.utils import convert_filters, version_gte, version_lt
 from requests.adapters import HTTPAdapter
 
 from zun_coe.adapters import images
+from zun_coe.adapters.reach import Reach
 from zun_coe.adapters.tls import client_context
 from zun_coe.errors import Denied, Unavailable
 from zun_coe.native.docker.failures import translated
@@ -42,13 +43,14 @@ _KEEPALIVE = [
 class _TcpAdapter(HTTPAdapter):
     """Connections with a TLS context of our own: requests takes certificates and keys from files only."""
 
-    def __init__(self, tls: SSLContext | None, parallelism: int) -> None:
-        self._tls = tls
+    def __init__(self, tls: SSLContext | None, parallelism: int, reach: Reach) -> None:
+        self._tls, self._reach = tls, reach
         super().__init__(pool_connections=2, pool_maxsize=parallelism)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         more = {"socket_options": _KEEPALIVE} | ({"ssl_context": self._tls} if self._tls else {})
         super().init_poolmanager(connections, maxsize, block, **more, **options)
+        self.poolmanager.pool_classes_by_scheme = self._reach.pools
 
     def renew(self, tls: SSLContext | None) -> None:
         """Connect like that from now on; connections that are in use stay until they are given back."""
@@ -119,7 +121,9 @@ class EngineClient(APIClient):
     What docker-py has no call for, or none with a deadline, is here: its methods raise docker-py's and
     requests' errors, as docker-py's own do."""
 
-    def __init__(self, endpoint: str, tls: SSLContext | None, timeout: float, parallelism: int, newest: str) -> None:
+    def __init__(
+        self, endpoint: str, tls: SSLContext | None, timeout: float, parallelism: int, newest: str, reach: Reach
+    ) -> None:
         with translated("open"):
             super().__init__(endpoint, OLDEST, timeout, tls is not None, max_pool_size=parallelism)  # type: ignore[arg-type]  # seconds may be a fraction; the stubs say int
         self.trust_env = False
@@ -133,7 +137,7 @@ class EngineClient(APIClient):
             self.mount("http+docker://", self._custom_adapter)
         else:
             for scheme in ("http://", "https://"):
-                self.mount(scheme, _TcpAdapter(tls, parallelism))
+                self.mount(scheme, _TcpAdapter(tls, parallelism, reach))
         self._encrypted = tls is not None
 
     def renew(self, tls: SSLContext | None) -> bool:

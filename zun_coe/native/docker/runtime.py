@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from zun_coe.adapters import LogOptions, LogStream
+from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import Absent, Invalid, Unavailable
 from zun_coe.native.docker import reading, translation
 from zun_coe.native.docker.client import NEWEST, OLDEST, EngineClient, tls_of
@@ -42,6 +43,7 @@ class DockerRuntime:
     `client_key`; with any of them the connection is TLS and the engine's certificate is checked.
     `timeout`: seconds for connecting and for each read; `pull_timeout`: for a whole pull. `parallelism`:
     connections that are kept, and containers inspected at once. `newest`: the newest API to speak.
+    `reach`: where connections may be made to.
 
     A signal sent with `kill` that ends the process counts for the engine as a stop on purpose: its restart
     policy leaves the container down. Names given to `networks` must exist; without `networks`, `join` and
@@ -56,12 +58,13 @@ class DockerRuntime:
         pull_timeout: float = 900.0,
         parallelism: int = 8,
         newest: str = NEWEST,
+        reach: Reach = ELSEWHERE,
     ) -> None:
         self._endpoint = endpoint
         tls = tls_of(credentials if endpoint.startswith("tcp:") else {})
-        self._client = EngineClient(endpoint, tls, timeout, _KEPT * parallelism, newest)
+        self._client = EngineClient(endpoint, tls, timeout, _KEPT * parallelism, newest, reach)
         # Streams end by having their connection cut: apart from those that are used again.
-        self._streaming = EngineClient(endpoint, tls, timeout, _STREAMS, newest)
+        self._streaming = EngineClient(endpoint, tls, timeout, _STREAMS, newest, reach)
         self._networks = Networks(self._client)
         self._images = Images(self._client, self._streaming, pull_timeout)
         self._looks = Looks(self._inspect, parallelism, self._images.digest)
