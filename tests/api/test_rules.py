@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -238,6 +239,33 @@ def test_the_same_idempotency_key_gives_the_same_answer(api: httpx.Client) -> No
     assert first.headers["Location"] == second.headers["Location"]
     assert api.post("/v1/apps", json=APP | {"replicas": 2}, headers=key).status_code == 422
     assert len(api.get("/v1/apps").json()["apps"]) == 1
+
+
+@pytest.mark.parametrize(("first", "second"), [("apps", "containers"), ("containers", "apps")])
+def test_an_app_and_a_container_never_have_the_same_name(
+    api: httpx.Client, other: httpx.Client, first: str, second: str
+) -> None:
+    body = APP | {"name": "db"}
+    assert api.post(f"/v1/{first}", json=body).status_code == 202
+    answer = api.post(f"/v1/{second}", json=body)
+    assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (409, "name-taken")
+    assert answer.json()["errors"][0]["pointer"] == "/name"
+    assert first[:-1] in answer.json()["detail"]
+    assert other.post(f"/v1/{second}", json=body).status_code == 202
+    assert api.delete(f"/v1/{first}/db", params={"wait": 20}).status_code == 204
+    assert api.post(f"/v1/{second}", json=body).status_code == 202
+
+
+def test_of_an_app_and_a_container_that_are_created_at_once_one_gets_the_name(
+    api: httpx.Client,
+) -> None:
+    def create(attempt: int) -> int:
+        noun = "apps" if attempt % 2 else "containers"
+        return api.post(f"/v1/{noun}", json=APP | {"name": f"db{attempt // 2}"}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(create, range(24)))
+    assert [sorted(answers[n : n + 2]) for n in range(0, 24, 2)] == [[202, 409]] * 12
 
 
 def test_a_name_is_taken_once(api: httpx.Client, other: httpx.Client) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from zun_coe.config import Settings
 from zun_coe.errors import (
+    FieldProblem,
     KeyExists,
     KeyNotFound,
     NameTaken,
@@ -34,6 +35,7 @@ ATTEMPTS = 3
 """How often a transaction is sent whose outcome stays unknown."""
 AWAY = 5.0
 """Seconds of silence after which the store is not even asked: every thread would wait for its deadline."""
+_NAMESAKES = {"app": ("container",), "container": ("app",)}
 
 
 @dataclass
@@ -56,9 +58,11 @@ class Change:
         self.operations.append(Put(key, encode(value)))
 
     def name(self, noun: str, project: str, name: str, id: str) -> None:
-        """Take a name, which must be free."""
+        """Take a name, which must be free. Apps and containers find each other by their names on the networks of
+        their project, so that a name is one of them at most."""
         key = name_key(noun, project, name)
         self.conditions.append(Missing(key))
+        self.conditions += [Missing(name_key(other, project, name)) for other in _NAMESAKES.get(noun, ())]
         self.operations.append(Put(key, id.encode()))
 
     def refer(self, noun: str, project: str, id: str, revision: int) -> None:
@@ -173,14 +177,20 @@ class Writer:
                 family, *rest = condition.key.split("/")
                 if family == "name" and rest[0] != "volume":  # that of a volume is made by a mount, which looks again
                     noun, _, name = rest
-                    return name_taken(noun, name)
+                    return name_taken(noun, name, change.events[0].subject)
                 return RevisionConflict(f"{family} changed meanwhile")
         return RevisionConflict(str(error))
 
 
-def name_taken(noun: str, name: str) -> NameTaken:
-    """What to tell whoever wants a name that is somebody else's."""
-    return NameTaken(f"Another {noun} of this project is named {name}; choose another name.")
+def name_taken(noun: str, name: str, wanted: str | None = None) -> NameTaken:
+    """What to tell whoever wants a name that is of a `noun` already; `wanted`: for which noun it is wanted."""
+    other = "An" if noun == "app" else "A"
+    detail = f"Another {noun} of this project is named {name}; choose another name."
+    if wanted not in (None, noun):
+        detail = (
+            f"{other} {noun} of this project is named {name}, and others find it by that name; choose another name."
+        )
+    return NameTaken(detail, [FieldProblem("/name", detail)])
 
 
 def _settle(call: Call, operation: str, kept: IdempotentAnswer) -> Settle | None:
