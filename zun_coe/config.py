@@ -9,6 +9,7 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from ipaddress import IPv4Network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -108,6 +109,12 @@ class Settings:
     """How often a cluster is asked to describe itself."""
     host_grace: float = 60.0
     """How long a host may be away before its replicas are placed elsewhere."""
+    network_pool: str = "10.213.0.0/16"
+    """Out of which addresses the networks of projects on hosts get their subnets, of those that neither a network of
+    the host nor a route of the gateway's machine has. Empty: each host's engine chooses."""
+    network_prefix: int = 24
+    """How large each of those subnets is: with 24 bits a project has up to 253 containers on each host, with 26 up to
+    61. Networks that are there keep theirs."""
     lease: float = 10.0
     """The time of an engine's lease on its clusters (5 or more)."""
     backoff: float = 1.0
@@ -165,7 +172,23 @@ def load(
     known = {f.name for f in fields(Settings)}
     values |= _typed({k: v for k, v in named.items() if k in known}, "the environment")
     values |= _typed({k: v for k, v in command_line.items() if v is not None}, "the command line")
-    return Settings(**values)
+    settings = Settings(**values)
+    _check_pool(settings)
+    return settings
+
+
+def _check_pool(settings: Settings) -> None:
+    """Subnets have at least 8 addresses: those of the network, of the host and for broadcasts are no container's."""
+    if not settings.network_pool:
+        return
+    try:
+        pool = IPv4Network(settings.network_pool)
+    except ValueError as error:
+        told = f"network_pool is an IPv4 network such as 10.213.0.0/16, and {settings.network_pool!r} is none: {error}"
+        raise ConfigError(told) from error
+    if not pool.prefixlen <= settings.network_prefix <= 29:
+        told = f"network_prefix is {pool.prefixlen} (the whole network_pool) to 29, not {settings.network_prefix}"
+        raise ConfigError(told)
 
 
 def _from_file(file: Path) -> dict[str, Any]:

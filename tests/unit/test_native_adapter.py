@@ -599,6 +599,47 @@ class TestCallsThatFail:
             driver.adapter.remove_volume("v", "vid", "p1")
 
 
+class TestNetworks:
+    def test_a_network_that_an_update_took_out_is_released(self, lab: Lab, driver: Driver) -> None:
+        host = lab.hosts["a"]
+        first = app(Template(image=IMAGE, args=("sleep", "9"), networks=("front",)))
+        driver.settle(first)
+        assert len(host.made_networks) == 2
+        driver.settle(newer(first, networks=()))
+        driver.adapter.observe(None)
+        driver.adapter.tidy()
+        assert len(host.made_networks) == 1
+
+    def test_nobody_is_asked_where_nothing_has_left_a_network(self, lab: Lab, driver: Driver) -> None:
+        driver.settle(app(replicas=2))
+        for _ in range(3):
+            driver.adapter.observe(None)
+            driver.adapter.tidy()
+        assert lab.hosts["a"].calls["networks"] == 1
+
+    def test_what_was_left_behind_by_a_former_process_is_released(self, lab: Lab) -> None:
+        lab.open().settle(app())
+        lab.hosts["a"].containers.clear()
+        driver = lab.open()
+        driver.adapter.observe(None)
+        driver.adapter.tidy()
+        assert not lab.hosts["a"].made_networks
+
+    def test_a_network_that_something_is_being_created_on_stays(self, lab: Lab, driver: Driver) -> None:
+        host, released = lab.hosts["a"], []
+        driver.adapter.observe(None)
+
+        def tidy(name: str) -> None:
+            if name == "ensure_network":
+                driver.adapter.tidy()
+                released.append(set(host.made_networks))
+
+        host.after_call = tidy
+        driver.settle(app())
+        assert all(released)
+        assert host.calls["ensure_network"] == 1
+
+
 class TestClocks:
     @pytest.mark.parametrize("seconds", [-7200, -3, 3, 7200])
     @pytest.mark.parametrize("workload", [app(), container()], ids=["app", "container"])

@@ -126,6 +126,8 @@ class Connection:
     always_pull_images: bool = False
     pod_security: str = ""
     reach: Reach = ELSEWHERE
+    network_pool: str = ""
+    network_prefix: int = 24
     owned: bool = True
     elsewhere: str | None = None
 
@@ -161,6 +163,8 @@ class Connection:
             always_pull_images=settings.always_pull_images,
             pod_security=settings.pod_security,
             reach=Reach.of(settings.allowed_networks),
+            network_pool=settings.network_pool,
+            network_prefix=settings.network_prefix,
             owned=owned,
             elsewhere=cluster.machine if cluster.local and settings.here not in (None, cluster.machine) else None,
         )
@@ -235,6 +239,10 @@ class Adapter(ABC):
     @abstractmethod
     def remove_volume(self, name: str, id: str, project: str) -> None:
         """Delete a volume with its content. No-op where absent; `Unavailable` while something uses it."""
+
+    def tidy(self) -> None:  # noqa: B027  # most kinds leave nothing behind
+        """Remove what was made for workloads together and nothing uses any more, such as networks. Called after
+        each look at everything; in few calls, and in none where nothing changed. This default does nothing."""
 
     def watch(self, stop: StopEvent) -> Iterator[WorkloadRef | None]:
         """Hints that something of ours may have changed (None: anything), until `stop` is set. Never the

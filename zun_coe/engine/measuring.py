@@ -55,6 +55,10 @@ class MeasuredAdapter:
         """Delete a volume."""
         self._call("remove_volume", lambda: self._adapter.remove_volume(name, id, project))
 
+    def tidy(self) -> None:
+        """Remove what nothing uses any more."""
+        self._call("tidy", self._adapter.tidy)
+
     def watch(self, stop: StopEvent) -> Iterator[WorkloadRef | None]:
         """Hints; each time they are asked for is counted."""
         self._metrics.watches.labels(self._cluster).inc()

@@ -303,6 +303,14 @@ class ClusterRunner:
         for key, observation in seen.items():
             if key not in keys:
                 self._stray(key, observation)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        self._tenure.check()
+        try:
+            self._adapter.tidy()
+        except BackendError as error:  # what is left behind is in nobody's way
+            log.info("not tidied", cluster=self.cluster.name, error=str(error))
 
     def _wanted(self) -> dict[Key, Records]:
         keys = {}

@@ -48,15 +48,16 @@ class Acting:
         Idempotent. Raises `Absent` with ImageNotFound, or what the runtime refused."""
         made = containers.specs(workload, template, hash_, slot)
         specs = {role: self._completed(spec, host) for role, spec in made.items()}
-        self._prepare(host, workload, template)
-        try:
-            return self._create_all(host, template, specs)
-        except Absent as error:
-            if error.reason == "ImageNotFound":
-                raise
-            host.forget_networks(containers.networks(workload, template))
+        names, labels = containers.networks(workload, template), naming.of_owner(workload.ref)
+        with host.networks.using(names, labels):
             self._prepare(host, workload, template)
-            return self._create_all(host, template, specs)
+            try:
+                return self._create_all(host, template, specs)
+            except Absent as error:
+                if error.reason == "ImageNotFound":
+                    raise
+                host.networks.ensure(names, labels, anew=True)
+                return self._create_all(host, template, specs)
 
     def mend(self, host: NativeHost, workload: Workload, replica: Replica) -> Wait | None:
         """Bring a replica to run again: make what is missing of it, start what ended. Idempotent."""
@@ -79,13 +80,12 @@ class Acting:
 
     def _reconnect(self, host: NativeHost, workload: Workload, parts: Sequence[Found]) -> None:
         """Put containers back on the networks that they were taken off, which may be gone by now."""
-        ref = workload.ref
+        labels = naming.of_owner(workload.ref)
         for part in parts:
-            ours = [name for name in part.detached if naming.is_network(name, ref.installation)]
-            host.forget_networks(ours)
-            for name in ours:
-                host.ensure_network(name, naming.of_project(ref.installation, ref.cluster, ref.project))
-            host.runtime.reconnect(part.id, containers.aliases(workload))
+            ours = [name for name in part.detached if naming.is_network(name, workload.ref.installation)]
+            with host.networks.using(ours, labels):
+                host.networks.ensure(ours, labels, anew=True)
+                host.runtime.reconnect(part.id, containers.aliases(workload))
 
     def remove(self, host: NativeHost, replica: Replica) -> Wait | None:
         """Stop a replica within its grace, in the background, and remove it. Idempotent."""
@@ -161,10 +161,7 @@ class Acting:
 
     def _prepare(self, host: NativeHost, workload: Workload, template: Template) -> None:
         """What a replica's containers need to be there before them."""
-        ref = workload.ref
-        labels = naming.of_project(ref.installation, ref.cluster, ref.project)
-        for name in containers.networks(workload, template):
-            host.ensure_network(name, labels)
+        labels = naming.of_owner(workload.ref)
         for native, name in containers.volumes(workload, template).items():
             told = labels | {naming.VOLUME: name, naming.ID: workload.volumes[name]}
             host.runtime.ensure_volume(native, told, None, None)
@@ -206,11 +203,10 @@ class Acting:
             ours = [name for name in part.networks if naming.is_network(name, ref.installation)]
             if not ours:
                 raise
-            host.forget_networks(ours)
-            for name in ours:
-                host.ensure_network(name, naming.of_project(ref.installation, ref.cluster, ref.project))
-            host.runtime.rejoin(part.id)
-            call()
+            with host.networks.using(ours, naming.of_owner(ref)):
+                host.networks.ensure(ours, naming.of_owner(ref), anew=True)
+                host.runtime.rejoin(part.id)
+                call()
 
     def _started(self, host: NativeHost, template: Template | None, id: str, *, fresh: bool) -> None:
         """Start it. A new one whose port is taken by something else is removed, to be placed elsewhere."""

@@ -164,6 +164,11 @@ class NativeAdapter(Adapter):
         if away:
             raise Unavailable(f"The host {away[0]} is away and may have the volume {name}.", "VolumeUnavailable")
 
+    def tidy(self) -> None:
+        """See `Adapter.tidy`: networks that nothing uses any more."""
+        labels = naming.ours(self.connection.installation, self.connection.cluster)
+        self._survey.ask(lambda host: host.tidy(labels) if host.surveyed else None)
+
     def watch(self, stop: StopEvent) -> Iterator[WorkloadRef | None]:
         """See `Adapter.watch`: events of all hosts, ends of pulls and stops, changes of health."""
         labels = naming.ours(self.connection.installation, self.connection.cluster)
@@ -301,12 +306,10 @@ class NativeAdapter(Adapter):
     def _tidy(self, ref: WorkloadRef) -> bool:
         """Remove the networks of its project that nothing uses any more. Whether none is left that only
         something of the engine's own can be using."""
-        labels = naming.of_project(ref.installation, ref.cluster, ref.project)
+        labels = naming.of_owner(ref)
 
         def call(host: NativeHost) -> bool:
-            names = host.runtime.networks(labels)
-            host.forget_networks(names)
-            left = [name for name in names if not host.runtime.remove_network(name)]
+            left = host.networks.release(host.runtime.networks(labels))
             return not left or any(c.state not in ("removing", "dead") for c in host.find(labels, exact=False))
 
         return all(self._survey.ask(call).values())

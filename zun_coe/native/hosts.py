@@ -20,6 +20,7 @@ from zun_coe.adapters.endpoints import is_private
 from zun_coe.errors import BackendError
 from zun_coe.model import Host
 from zun_coe.native import naming
+from zun_coe.native.networks import ProjectNetworks
 from zun_coe.native.placement import Claim, HostView, Ports
 from zun_coe.native.reachability import Reachability, tells_of_host
 from zun_coe.native.replicas import ended_like, steadied
@@ -54,7 +55,8 @@ class NativeHost:
         self.ahead = timedelta()
         self.volumes: frozenset[str] | None = None
         self.surveyed = False
-        self._networks: set[str] = set()
+        self.networks = ProjectNetworks(runtime)
+        self._tidied: frozenset[str] | None = None
         self._made_volumes: frozenset[str] = frozenset()
         self._seen: dict[str, Found] = {}
         self._ended: dict[str, Found] = {}
@@ -189,11 +191,15 @@ class NativeHost:
             volumes=self.volumes,
         )
 
-    def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
-        """A network of that name is on the host; the runtime is asked once."""
-        if name not in self._networks:
-            self.runtime.ensure_network(name, labels)
-            self._networks.add(name)
+    def tidy(self, labels: Mapping[str, str]) -> None:
+        """Remove the networks with these labels that nothing uses. Calls nobody where nothing has left a network
+        since the last time."""
+        with self._lock:
+            used = frozenset(name for found in self._seen.values() for name in found.networks)
+        if used == self._tidied:
+            return
+        left = self.networks.release(name for name in self.runtime.networks(labels) if name not in used)
+        self._tidied = used if not left else None
 
     def saw_volumes(self, names: Iterable[str]) -> None:
         """These are the volumes that it has, besides those made while it was being asked."""
@@ -207,10 +213,6 @@ class NativeHost:
             self._made_volumes |= {name}
             if self.volumes is not None:
                 self.volumes |= {name}
-
-    def forget_networks(self, names: Iterable[str]) -> None:
-        """These may be gone: make sure of them again when they are needed."""
-        self._networks.difference_update(names)
 
     def close(self) -> None:
         """Let go of threads and connections; calls under way end at their deadline. Idempotent."""

@@ -60,6 +60,11 @@ def of_project(installation: str, cluster: str, project: str) -> dict[str, str]:
     return ours(installation, cluster) | {PROJECT: project}
 
 
+def of_owner(ref: WorkloadRef) -> dict[str, str]:
+    """The labels of what is of the project that a workload is of."""
+    return of_project(ref.installation, ref.cluster, ref.project)
+
+
 def of_workload(ref: WorkloadRef) -> dict[str, str]:
     """The labels that every container of one workload has."""
     owner = of_project(ref.installation, ref.cluster, ref.project)

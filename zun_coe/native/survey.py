@@ -78,6 +78,7 @@ class Survey:
         found = self.ask(lambda host: host.find(labels, exact=exact), decides=True)
         for name, containers in found.items():
             self._hosts[name].saw(containers, labels)
+            self._hosts[name].surveyed |= naming.ID not in labels
         now, probed = datetime.now(UTC), self._prober.results()
         replicas: list[Replica] = []
         for name, host in self._hosts.items():

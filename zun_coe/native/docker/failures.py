@@ -50,7 +50,8 @@ _RULES = _rules(
     (r"volume is in use|volume .* is being used", Unavailable, "VolumeUnavailable"),
     (r"error while mounting volume|failed to mount local volume", Unavailable, "VolumeUnavailable"),
     (
-        r"non-overlapping IPv4 address pool|address pools have been fully|no available IPv4",
+        r"non-overlapping IPv4 address pool|address pools have been fully|no available IPv4|pool overlaps"
+        r"|networks have overlapping",
         Unavailable,
         "QuotaExceeded",
     ),

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
 from typing import Any
 
-from docker.types import IPAMConfig
+from docker.types import IPAMConfig, IPAMPool
 
 from zun_coe.errors import BackendError, Unavailable
 from zun_coe.native.docker.client import EngineClient
 from zun_coe.native.docker.failures import ignoring_absent, translated
 from zun_coe.native.docker.reading import require_labels
 from zun_coe.native.docker.translation import labelled
+from zun_coe.native.subnets import AddressPool, routes, understood
 
 
 class Networks:
-    """Bridge networks by name. Thread-safe."""
+    """Bridge networks by name, with subnets out of a pool where there is one. `beside`: addresses that no network
+    may have, such as the engine's own. Thread-safe."""
 
-    def __init__(self, client: EngineClient) -> None:
-        self._client = client
+    def __init__(self, client: EngineClient, pool: AddressPool | None = None, beside: Sequence[str] = ()) -> None:
+        self._client, self._pool, self._beside = client, pool, understood(beside)
         self._lock = threading.Lock()
 
     def ensure(self, name: str, labels: Mapping[str, str]) -> None:
@@ -76,17 +79,31 @@ class Networks:
         return sorted(named, key=lambda n: (str(n.get("Created")), str(n["Id"])))
 
     def _create(self, name: str, labels: Mapping[str, str]) -> None:
+        """Out of the pool, the first subnet that the engine takes: it may know of others that are in use."""
+        if self._pool is None:
+            return self._create_with(name, labels, IPAMConfig())
+        for subnet in self._pool.free(self._used()):
+            try:
+                return self._create_with(name, labels, IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet))]))
+            except Unavailable as error:
+                if error.reason != "QuotaExceeded":
+                    raise
+        raise _exhausted(self._pool)
+
+    def _used(self) -> list[IPv4Network]:
+        """What no network may overlap with: those of the engine, and whatever this machine has a route to, since it
+        is the host itself or has to be reached from there."""
+        with translated("networks"):
+            listed = self._client.ready().networks()
+            configs = [c for network in listed for c in (network.get("IPAM") or {}).get("Config") or ()]
+        return [*understood(str(c.get("Subnet")) for c in configs), *routes(), *self._beside]
+
+    def _create_with(self, name: str, labels: Mapping[str, str], addresses: IPAMConfig) -> None:
         client = self._client.ready()
         try:
             with translated("network"):
                 client.create_network(
-                    name,
-                    "bridge",
-                    {},
-                    IPAMConfig(),
-                    check_duplicate=True,
-                    labels=dict(labels),
-                    attachable=False,
+                    name, "bridge", {}, addresses, check_duplicate=True, labels=dict(labels), attachable=False
                 )
         except Unavailable as error:
             if error.evidence.get("status") != 409:
@@ -102,3 +119,11 @@ class Networks:
                 return False
             raise
         return True
+
+
+def _exhausted(pool: AddressPool) -> Unavailable:
+    message = (
+        f"All {pool.size} subnets of {pool.network} are in use on the host, so that no network can be created there;"
+        " delete what is not needed, or have the operator enlarge network_pool."
+    )
+    return Unavailable(message, "QuotaExceeded", {"call": "network", "pool": str(pool.network), "prefix": pool.prefix})

@@ -25,6 +25,7 @@ from zun_coe.native.docker.recall import glance
 from zun_coe.native.docker.streams import DockerLog, Stream, closing, log_params, objects, tail_start, until_dropped
 from zun_coe.native.naming import reserved
 from zun_coe.native.runtime import ContainerSpec, Found, FoundVolume, RuntimeInfo
+from zun_coe.native.subnets import AddressPool
 
 # The changes of a container that matter; without them every exec of a health check would be one.
 _EVENTS = ["create", "start", "die", "stop", "kill", "pause", "unpause", "destroy", "oom", "rename", "restart"]
@@ -42,8 +43,9 @@ class DockerRuntime:
     `endpoint`: unix:///path or tcp://address:port. `credentials`: PEM texts `ca_cert`, `client_cert`,
     `client_key`; with any of them the connection is TLS and the engine's certificate is checked.
     `timeout`: seconds for connecting and for each read; `pull_timeout`: for a whole pull. `parallelism`:
-    connections that are kept, and containers inspected at once. `newest`: the newest API to speak.
-    `reach`: where connections may be made to.
+    connections that are kept, and containers inspected at once. `newest`: the newest API to speak. `reach`: where
+    connections may be made to. `pool`: where the subnets of networks come from, None where the engine chooses;
+    `beside`: addresses that none of them has.
 
     A signal sent with `kill` that ends the process counts for the engine as a stop on purpose: its restart
     policy leaves the container down. Names given to `networks` must exist; without `networks`, `join` and
@@ -59,13 +61,15 @@ class DockerRuntime:
         parallelism: int = 8,
         newest: str = NEWEST,
         reach: Reach = ELSEWHERE,
+        pool: AddressPool | None = None,
+        beside: Sequence[str] = (),
     ) -> None:
         self._endpoint = endpoint
         tls = tls_of(credentials if endpoint.startswith("tcp:") else {})
         self._client = EngineClient(endpoint, tls, timeout, _KEPT * parallelism, newest, reach)
         # Streams end by having their connection cut: apart from those that are used again.
         self._streaming = EngineClient(endpoint, tls, timeout, _STREAMS, newest, reach)
-        self._networks = Networks(self._client)
+        self._networks = Networks(self._client, pool, beside)
         self._images = Images(self._client, self._streaming, pull_timeout)
         self._looks = Looks(self._inspect, parallelism, self._images.digest)
         self._host_cpus: int | None = None
