@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 
@@ -178,9 +178,8 @@ class Clusters(Resources):
         own = self._views.named("cluster", call.principal.project, ref)
         if own is not None:
             return own
-        with self._views.lock:
-            public = [c for c in self._views.ordered("cluster", None) if c.intent.public and ref == c.intent.name]
-        return public[0] if public else super()._find(call, ref)
+        public, _ = self._views.page("cluster", (PUBLIC,), Query(limit=1, filters={"name": ref}))
+        return cast(Resource, public[0]) if public else super()._find(call, ref)
 
     def _body(self, call: Call, found: Found) -> bytes:
         """Only its own project and operators see how a cluster is reached and what its machines are."""

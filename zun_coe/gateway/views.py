@@ -151,16 +151,18 @@ class Views:
         return self._suffixes.get(cluster) or rendering.suffix_of(NEVER_SEEN)
 
     def body(self, found: Resource | Replica) -> bytes:
-        """The whole JSON of a resource, as it is now."""
-        if isinstance(found, Replica):
-            return rendering.finish(self._replica(found), self.suffix(found.app.intent.cluster))
-        if found.noun == "volume":
-            return self._volume(found)
-        if not found.json:
-            found.json[:] = [self._rendered(found)]
-        if found.noun in ("app", "container"):
-            return rendering.finish(found.json[0], self.suffix(found.intent.cluster))
-        return found.json[0]
+        """The whole JSON of a resource, as it is now. The lock is held for each by itself, so that the watch is not
+        held up by a page of a thousand."""
+        with self.lock:
+            if isinstance(found, Replica):
+                return rendering.finish(self._replica(found), self.suffix(found.app.intent.cluster))
+            if found.noun == "volume":
+                return self._volume(found)
+            if not found.json:
+                found.json[:] = [self._rendered(found)]
+            if found.noun in ("app", "container"):
+                return rendering.finish(found.json[0], self.suffix(found.intent.cluster))
+            return found.json[0]
 
     def running(self, app: str, status: Status) -> Revision | None:
         """The revision that most of an app's replicas run; None where there are none, or no record tells."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
@@ -18,7 +19,8 @@ from zun_coe.errors import (
     Unsupported,
 )
 from zun_coe.gateway import changes, limits, rendering, specs
-from zun_coe.gateway.calls import Answer, Call, Settle, check_preconditions, etag
+from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions, etag
+from zun_coe.gateway.listing import PUBLIC
 from zun_coe.gateway.resources import Listing, Once, Resources, adapter_of
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, replaced
@@ -245,10 +247,9 @@ class Workloads(Resources):
         return self._ready(own[0])
 
     def _clusters(self, call: Call) -> Sequence[Resource]:
-        with self._views.lock:
-            all_clusters = [cast(Resource, c) for c in self._views.ordered("cluster", None)]
         project = call.principal.project
-        usable = [c for c in all_clusters if c.intent.public or c.intent.project == project]
+        found, _ = self._views.page("cluster", (project, PUBLIC), Query(limit=sys.maxsize - 1))
+        usable = [cast(Resource, cluster) for cluster in found]
         return sorted(usable, key=lambda c: c.intent.project != project)
 
     def _ready(self, cluster: Resource) -> Resource:
