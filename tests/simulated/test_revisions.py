@@ -13,7 +13,7 @@ from tests.contract.adapter import FAILING, rollout
 from tests.contract.world import CLUSTER, World, call, shown
 from tests.simulated import Outside, SimulatedCluster
 from tests.simulated.fixtures import endpoint_of
-from zun_coe.errors import Conflict, Invalid, Unprocessable, Unsupported
+from zun_coe.errors import Conflict, Invalid, NotFound, Unprocessable, Unsupported
 from zun_coe.gateway import Query
 from zun_coe.model import OperationSupport, Support
 from zun_coe.store import Delete
@@ -163,6 +163,19 @@ def test_replicas_are_shown_with_the_revision_that_they_run(world: World, outsid
     assert found == [(1, "web:1", "1"), (1, "web:1", "1"), (2, "web:2", "2")]
     app = world.show("app", "web")
     assert (app["image"], app["status"]["image"], app["status"]["replicas"]["updated"]) == ("web:2", "web:1", 1)
+
+
+def test_output_of_sidecars_is_had_from_replicas_that_have_them(world: World) -> None:
+    world.create(
+        "app", body(sidecars=[{"name": "log", "image": "log:1", "command": ["sh", "-c", "echo hi; sleep 99"]}])
+    )
+    world.settled("app", "web", "Running")
+    world.patch("app", "web", {"sidecars": [], "update": {"paused": True}})
+    world.until(lambda: rollout(world).get("state") == "paused", "it is not paused")
+    sources = world.process.gateway.log_sources(call(), "app", "web", "log")
+    assert len(sources.instances()) == 1
+    with pytest.raises(NotFound):
+        world.process.gateway.log_sources(call(), "app", "web", "other")
 
 
 def test_after_going_back_nothing_is_shown_to_run_what_was_abandoned(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from zun_coe.model import (
     Intent,
     Loss,
     Observation,
+    Revision,
     Rollout,
     Sidecar,
     Status,
@@ -24,9 +26,12 @@ from zun_coe.model import (
     Update,
     assemble,
     derive_status,
+    plain,
     ref_of,
     revision_of,
+    revision_with,
     wanted_hash,
+    whole,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -232,6 +237,27 @@ def test_failed_rollout_heeds_what_is_changed_of_its_deadline_or_its_end(update:
 def test_refused_rollout_heeds_what_is_changed_of_its_end() -> None:
     failed = judge(intent(), BOTH_OLD, BEGUN, NOW, REFUSED)
     assert state_of(judge(intent(update=Update(on_failure="rollback")), BOTH_OLD, failed, later(1))) == "rolled_back"
+
+
+def test_records_of_former_versions_are_whole_with_what_the_intent_has() -> None:
+    """What is kept since was of the intent alone."""
+    record = revision_of(intent())
+    old = {k: v for k, v in plain(record).items() if k not in ("volumes", "accept_loss", "lost", "restarts", "digests")}
+    read = msgspec.convert(old, Revision)
+    wanted = intent(volumes={"data": "one"}, accept_loss=("/gpu",), lost=(Loss(pointer="/gpu", detail=""),))
+    found = whole(read, wanted)
+    assert (found.volumes, found.accept_loss, found.lost) == (wanted.volumes, wanted.accept_loss, wanted.lost)
+    assert found.template == record.template
+
+
+def test_revision_of_a_replica_is_found_by_its_hash() -> None:
+    first, second = (replace(revision_of(intent()), number=n, hash=h) for n, h in ((1, OLD), (2, NEW)))
+    restarted = replace(second, restarts=("again",))
+    back = replace(first, number=3)  # a rollback has the hash of what it goes back to
+    assert revision_with(OLD, REACHED, [first, second, back]) == first
+    assert revision_with(OLD, replace(REACHED, revision=3), [first, second, back]) == back
+    assert revision_with("again", REACHED, [first, restarted]) == restarted
+    assert revision_with("unknown", REACHED, [first, second]) is None
 
 
 def test_each_revision_brings_its_own_volumes_and_losses() -> None:

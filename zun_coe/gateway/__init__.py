@@ -110,14 +110,23 @@ class Gateway:
             raise StoreUnavailable(f"The state store was last heard of {age:.0f} seconds ago.")
         return Answer(200, rendering.encode({"status": "ready"}))
 
+    def _containers(self, found: Resource | Replica) -> list[str]:
+        """The names of the containers of a replica, or of all of an app's, whichever revisions they are made from."""
+        replicas = [found] if isinstance(found, Replica) else self.views.replicas(found)
+        records = {record.number: record for each in replicas if (record := self.views.made_from(each))}
+        templates = [record.template for record in records.values()]
+        if not templates or not isinstance(found, Replica):
+            templates.append((found.app if isinstance(found, Replica) else found).intent.template)
+        return list(dict.fromkeys(["main", *(s.name for template in templates for s in template.sidecars)]))
+
     def log_sources(self, call: Call, noun: str, ref: str, container: str | None = None) -> LogSources:
         """Where the output of an app or a container comes from. Raises `Conflict` where nothing of it
         was ever made, `NotFound` for a sidecar that it doesn't have."""
         found = self.apps._find(call, ref) if noun == "app" else self.containers.find_any(call, ref)
         resource = found.app if isinstance(found, Replica) else found
-        sidecars = [s.name for s in resource.intent.template.sidecars]
-        if container is not None and container not in ("main", *sidecars):
-            raise NotFound(f"There is no container {container} in it; there are {', '.join(['main', *sidecars])}.")
+        names = self._containers(found)
+        if container is not None and container not in names:
+            raise NotFound(f"There is no container {container} in it; there are {', '.join(names)}.")
         adapter = self.backends.adapter(resource.intent.cluster)
         if not isinstance(adapter, Logs):
             raise Conflict("Logs can't be had from this cluster.")

@@ -164,6 +164,10 @@ class Views:
                 return rendering.finish(found.json[0], self.suffix(found.intent.cluster))
             return found.json[0]
 
+    def made_from(self, found: Replica) -> Revision | None:
+        """The revision that a replica is made from; None where no record tells."""
+        return self._revision(found.app.id, found.app.status, found.instance.hash)
+
     def running(self, app: str, status: Status) -> Revision | None:
         """The revision that most of an app's replicas run; None where there are none, or no record tells."""
         hash_ = running_hash(status)
@@ -289,8 +293,7 @@ class Views:
         native = found.instance.native_id
         if native not in kept:
             name = self.cluster_name(app.intent.cluster)
-            made_from = self._revision(app.id, app.status, found.instance.hash)
-            content = rendering.replica(app.intent, app.status, found.instance, name, made_from)
+            content = rendering.replica(app.intent, app.status, found.instance, name, self.made_from(found))
             kept[native] = rendering.as_bytes(content)
         return kept[native]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 from zun_coe.adapters import Again, Done, Outcome, Wait
 from zun_coe.adapters.images import is_login_for
@@ -88,15 +89,20 @@ class Step:
 
     def _result(self, action: Action, future: Future[Result]) -> Result:
         """What came of an action. That a replica of another template can't be brought back refuses nothing."""
+        wanted = self._workload.standalone or self._made_by(action) == self._workload.hash
         try:
-            return future.result()
+            result = future.result()
         except Invalid as error:
-            hash_ = action.hash if isinstance(action, Create) else action.instance.hash
-            if hash_ == self._workload.hash or self._workload.standalone:
-                return error
-            return Wait(RETRY, error.reason, error.message, error.evidence)
+            return error if wanted else Wait(RETRY, error.reason, error.message, error.evidence)
         except BackendError as error:
             return error
+        return replace(result, refused=False) if isinstance(result, Wait) and not wanted else result
+
+    def _made_by(self, action: Action) -> str:
+        """The hash of the template that an action is to bring to run: where it makes room, of what comes."""
+        if isinstance(action, Create):
+            return action.hash
+        return self._workload.hash if isinstance(action, Remove) and action.update else action.instance.hash
 
     def _submit(self, action: Action) -> Future[Result]:
         return self._host(action).submit(self._workload.ref.project, lambda: self._carry_out(action))
