@@ -30,6 +30,8 @@ class CrowdedAdapter(SimulatedAdapter):
     """A simulated cluster on which others run things."""
 
     others: ClassVar[dict[tuple[str, str], Template | Exception]] = {}
+    meanwhile: ClassVar[list[Callable[[], None]]] = []
+    """What happens, once each, while somebody asks what an app would be."""
 
     def foreign(self) -> Sequence[Foreign]:
         """See `adapters.Adopts`."""
@@ -42,6 +44,8 @@ class CrowdedAdapter(SimulatedAdapter):
 
     def offer(self, namespace: str, name: str) -> Offer:
         """See `adapters.Adopts`."""
+        if self.meanwhile:
+            self.meanwhile.pop()()
         found = self.others.get((namespace, name), Absent(f"There is no {name}."))
         if isinstance(found, Exception):
             raise found
@@ -131,6 +135,24 @@ def test_an_app_takes_it_over(api: httpx.Client) -> None:
     assert again.json()["adopted"] == {"namespace": "shop", "name": "web"}
     taken = api.post("/v1/apps/adopt", json=body() | {"name": "b"})
     assert (taken.status_code, taken.json()["errors"][0]["pointer"]) == (422, "/adopt")
+    assert api.delete("/v1/apps/web", params={"wait": 20}).status_code == 204
+
+
+@pytest.mark.usefixtures("others")
+def test_two_that_take_it_over_at_once(api: httpx.Client, service: Service, project: str) -> None:
+    """One of them does, and the other one is refused, although both were told that it is free."""
+
+    def quicker() -> None:
+        with service.client(project) as another:
+            assert another.post("/v1/apps/adopt", json=body() | {"name": "quicker"}).status_code == 202
+
+    CrowdedAdapter.meanwhile.append(quicker)
+    slower = api.post("/v1/apps/adopt", json=body() | {"name": "slower"})
+    assert slower.status_code == 422, slower.text
+    assert "takes it over already" in slower.text
+    assert [app["name"] for app in api.get("/v1/apps").json()["apps"]] == ["quicker"]
+    assert api.delete("/v1/apps/quicker", params={"wait": 20}).status_code == 204
+    assert api.post("/v1/apps/adopt", json=body(), params={"wait": 20}).status_code == 200, "it can be had again"
     assert api.delete("/v1/apps/web", params={"wait": 20}).status_code == 204
 
 

@@ -112,7 +112,8 @@ def _use(http: httpx.Client, process: Process) -> list[str]:
 
 def _failed(process: Process) -> bool:
     assert process.engine is not None
-    return any(runner.queue._failures for runner in process.engine.runners())
+    queues = [runner.queue for runner in process.engine.runners()]
+    return any(backoff.failures for queue in queues for backoff in queue._backoffs.values())
 
 
 def _rendered(process: Process) -> str:

@@ -29,7 +29,7 @@ def test_no_secret_is_told(said: dict[str, bytes]) -> None:
 
 
 def test_it_was_looked_for_where_something_is(said: dict[str, bytes]) -> None:
-    assert b"reconcile failed" in said["stderr"]
+    assert b"step failed" in said["stderr"]
     assert b"RuntimeError" in said["stderr"]
     assert b"SecretCreated" in said["answers"]
     assert b"has_credentials" in said["answers"]

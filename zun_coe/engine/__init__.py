@@ -239,15 +239,21 @@ class Engine:
     def _heard(self, revision: int, updates: Sequence[Update]) -> None:
         """What the cache calls: intents make keys due, clusters and services wake the engine."""
         for update in updates:
-            family, _, rest = update.key.partition("/")
-            if family == "intent":
-                self._route(rest.split("/"), update)
-            elif family in ("owner", "service"):
-                self._wake.set()
-            elif family == "status":
-                self._route_volumes(rest.split("/")[0], update)
-            elif family == "secret" and update.after is not None:
-                self._route_users(cast(Secret, update.after.value), update.after.revision)
+            try:
+                self._heard_one(update)
+            except Exception:  # one record's fault keeps nobody from hearing of the others
+                log.exception("change not heeded", key=update.key)
+
+    def _heard_one(self, update: Update) -> None:
+        family, _, rest = update.key.partition("/")
+        if family == "intent":
+            self._route(rest.split("/"), update)
+        elif family in ("owner", "service"):
+            self._wake.set()
+        elif family == "status":
+            self._route_volumes(rest.split("/")[0], update)
+        elif family == "secret" and update.after is not None:
+            self._route_users(cast(Secret, update.after.value), update.after.revision)
 
     def _route(self, parts: Sequence[str], update: Update) -> None:
         noun, project, id = parts

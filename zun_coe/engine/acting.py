@@ -20,6 +20,7 @@ from zun_coe.model.parts import Part, divide
 from zun_coe.store import MAX_OPERATIONS, At, Condition, Delete, Missing, Operation, Present, Put, Store
 from zun_coe.store.cache import Cache, Entry
 from zun_coe.store.records import (
+    adopted_key,
     encode,
     event_key,
     intent_key,
@@ -127,6 +128,8 @@ class Ledger:
         more = [*extra, *(Conditional(Delete(e.key)) for e in (*revisions, *parts))]
         gone = [intent_key(*key), status_key(*key), name_key(key.noun, key.project, record.name)]
         gone += [e.key for e in [self._cache.get(use_key(key.noun, key.id))] if e]
+        if adopted := getattr(record, "adopted", None):
+            gone.append(adopted_key(record.cluster, adopted.namespace, adopted.name))
         operations: list[Operation] = [Delete(k) for k in gone]
         if tombstone is not None:
             operations.append(Put(tombstone_key(self._cluster, key.noun, key.id), encode(tombstone)))

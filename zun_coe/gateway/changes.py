@@ -86,3 +86,16 @@ def unsupported(
 def _identity(problem: FieldProblem, spec: Spec, at: At) -> tuple[str, str, bytes]:
     value = msgspec.json.encode(at(spec, problem.pointer), order="sorted")
     return pattern_of(problem.pointer), problem.detail, value
+
+
+def difference(old: Intent, new: Intent) -> str:
+    """What changed, by name, for the event that tells of it."""
+    outside = ("labels", "desired_state", "replicas", "update", "placement")
+    names = [f for f in outside if getattr(old, f) != getattr(new, f)]
+    fields = type(old.template).__struct_encode_fields__
+    names += [
+        out
+        for name, out in zip(old.template.__struct_fields__, fields, strict=True)
+        if getattr(old.template, name) != getattr(new.template, name)
+    ]
+    return f"Changed: {', '.join(names)}." if names else "Changed."

@@ -12,6 +12,7 @@ from itertools import chain, islice
 from threading import RLock
 from typing import Any, cast
 
+import structlog
 from sortedcontainers import SortedKeyList
 
 from zun_coe.gateway import rendering
@@ -41,6 +42,8 @@ from zun_coe.store.cache import Entry, Update
 from zun_coe.store.records import floor_of
 
 __all__ = ["NEVER_SEEN", "Found", "Replica", "Resource", "StoredEvent", "Views", "phase_of"]
+
+log = structlog.get_logger()
 
 NEVER_SEEN = ClusterStatus()
 NOT_YET = Status()
@@ -91,7 +94,10 @@ class Views:
             self._take_events(events)
             others = updates if not events else [u for u in updates if not u.key.startswith("event/")]
             for update in sorted(others, key=lambda u: not u.key.startswith("intent/cluster/")):
-                self._take(update)
+                try:
+                    self._take(update)
+                except Exception:  # one record's fault keeps nobody from seeing the others
+                    log.exception("record not shown", key=update.key)
 
     def get(self, noun: str, id: str) -> Resource | None:
         """A resource by its id."""

@@ -44,7 +44,7 @@ from zun_coe.model import (
 )
 from zun_coe.model.spec import larger, storage_of
 from zun_coe.store import Put
-from zun_coe.store.records import encode, intent_key, new_id, revision_key, utc_now
+from zun_coe.store.records import adopted_key, encode, intent_key, new_id, revision_key, utc_now
 
 RESTARTS = 10
 """Of how many restarts of one revision it is known which replicas are theirs."""
@@ -117,6 +117,8 @@ class Workloads(Resources):
         intent = self._checked(call, intent, wanted, cluster, change)
         change.put(self._key(intent), intent)
         change.name(self.noun, intent.project, intent.name, intent.id)
+        if adopted is not None:
+            change.take(adopted_key(cluster.id, adopted.namespace, adopted.name), intent.id)
         change.refer("cluster", cluster.intent.project, cluster.id, cluster.revision)
         self._keep_revision(intent, change)
         change.tell(self._created(call, intent))
@@ -167,7 +169,7 @@ class Workloads(Resources):
         elif (intent.volumes, intent.accept_loss, intent.lost) != (old.volumes, old.accept_loss, old.lost):
             self._revise(intent, change)
         change.put(self._key(old), intent, found.revision)
-        change.tell(self._event(call, f"{self.noun.title()}Updated", intent, _difference(old, intent)))
+        change.tell(self._event(call, f"{self.noun.title()}Updated", intent, changes.difference(old, intent)))
         self._tools.writer.commit(change)
         return self._accepted(old.id)
 
@@ -393,16 +395,3 @@ class Workloads(Resources):
 
 def _adapter(cluster: Resource) -> type[Adapter]:
     return adapter_of(cluster.intent)
-
-
-def _difference(old: Intent, new: Intent) -> str:
-    """What changed, by name, for the event that tells of it."""
-    outside = ("labels", "desired_state", "replicas", "update", "placement")
-    names = [f for f in outside if getattr(old, f) != getattr(new, f)]
-    fields = type(old.template).__struct_encode_fields__
-    names += [
-        out
-        for name, out in zip(old.template.__struct_fields__, fields, strict=True)
-        if getattr(old.template, name) != getattr(new.template, name)
-    ]
-    return f"Changed: {', '.join(names)}." if names else "Changed."

@@ -60,9 +60,12 @@ class Change:
     def name(self, noun: str, project: str, name: str, id: str) -> None:
         """Take a name, which must be free. Apps and containers find each other by their names on the networks of
         their project, so that a name is one of them at most."""
-        key = name_key(noun, project, name)
-        self.conditions.append(Missing(key))
+        self.take(name_key(noun, project, name), id)
         self.conditions += [Missing(name_key(other, project, name)) for other in _NAMESAKES.get(noun, ())]
+
+    def take(self, key: str, id: str) -> None:
+        """Take a key that one resource can have, which must be free."""
+        self.conditions.append(Missing(key))
         self.operations.append(Put(key, id.encode()))
 
     def refer(self, noun: str, project: str, id: str, revision: int) -> None:

@@ -11,6 +11,7 @@ event/<project>/<write>/<n>      the event's id is <revision of the store>-<n>
 idem/<project>/<digest of user, operation and key>
 tombstone/<cluster>/<noun>/<id>
 use/<noun>/<id>                  put anew with each reference to it (`store/references.py`)
+adopted/<cluster>/<namespace>/<name>   the id of the app that took it over
 owner/<cluster>                  leased; which engine has the cluster
 service/<id>                     leased"""
 
@@ -108,6 +109,11 @@ def tombstone_key(cluster: str, noun: str, id: str) -> str:
 def use_key(noun: str, id: str) -> str:
     """What changes whenever something begins to refer to a volume, a secret or a cluster."""
     return f"use/{noun}/{id}"
+
+
+def adopted_key(cluster: str, namespace: str, name: str) -> str:
+    """Where the id of the app is that took something of a cluster over."""
+    return f"adopted/{cluster}/{namespace}/{name}"
 
 
 def owner_key(cluster: str) -> str:
