@@ -23,6 +23,7 @@ from zun_coe.gateway import specs
 from zun_coe.gateway.rendering import encode
 from zun_coe.gateway.specs import READ_ONLY
 from zun_coe.model import Health, Host, HttpGet, Intent, Template, Update
+from zun_coe.model.reasons import MEANINGS
 
 DOCUMENT = document()
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
@@ -166,6 +167,11 @@ def test_few_schemas_are_made_up_or_trivial() -> None:
     assert [name for name in SCHEMAS if not uses[name]] == [], "nobody uses them"
     trivial = {name for name, schema in SCHEMAS.items() if set(schema) <= {"title", "type", "description", "example"}}
     assert {name for name in trivial if uses[name] < 2} == set(), "they are better said where they are used"
+
+
+def test_reasons_are_those_that_are_told() -> None:
+    told = SCHEMAS["ReasonText"]["description"].partition(":")[2]
+    assert set(re.findall(r"\w+", told)) == set(MEANINGS)
 
 
 def test_problems_are_of_types_that_are_told() -> None:
