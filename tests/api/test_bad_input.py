@@ -215,7 +215,7 @@ def test_a_wait_that_is_none(api: httpx.Client, wait: str) -> None:
         "/v1/services%0A",
         "/%0A/v1/services",
         "/v1/apps/a%2Fb",
-        "/v1/apps/..",
+        "/v1/apps/%2e%2e",
         "/v1/apps/" + "x" * 255,
         "/v1/apps/none/containers",
         "/v1/apps/none/revisions",
