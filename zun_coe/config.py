@@ -78,6 +78,12 @@ class Settings:
     """Policy: the Pod Security Standard that the gateway's namespaces on Kubernetes enforce: privileged, baseline or
     restricted. Empty: their labels are left to others. With restricted an app that ran before is changed with its next
     rollout."""
+    allow_in_cluster: bool = False
+    """Policy: whether admins may register the Kubernetes that the gateway runs in by `credentials.in_cluster`: with the
+    service account of its own pod, whose token is read anew as it changes."""
+    exec_plugins: str = ""
+    """Policy: the commands that an admin's kubeconfig may name to get credentials (client-go credential plugins),
+    separated by commas, each exactly as the kubeconfig has it. They run as the gateway. Empty: none."""
     max_body: int = 1 << 20
     """The largest request body."""
     max_depth: int = 32
@@ -144,6 +150,11 @@ class Settings:
         """The names in `drop_capabilities`, without CAP_, which engines of all versions take."""
         names = (name.strip().upper().removeprefix("CAP_") for name in self.drop_capabilities.split(","))
         return tuple(name for name in names if name)
+
+    @property
+    def exec_commands(self) -> frozenset[str]:
+        """The commands in `exec_plugins`."""
+        return frozenset(filter(None, (name.strip() for name in self.exec_plugins.split(","))))
 
     @property
     def here(self) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from tests.simulated.cluster import SimulatedCluster
 from zun_coe.adapters import (
+    NOTHING_ALLOWED,
     OPERATIONS,
     Adapter,
     Connection,
@@ -16,6 +17,7 @@ from zun_coe.adapters import (
     LogOptions,
     LogStream,
     Outcome,
+    Policy,
     Wait,
 )
 from zun_coe.adapters.fields import Accounting, Carried, absent, emulated, native
@@ -76,7 +78,12 @@ class SimulatedAdapter(Adapter):
 
     @classmethod
     def check_registration(
-        cls, cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE
+        cls,
+        cluster: Mapping[str, Any],
+        *,
+        admin: bool,
+        reach: Reach = ELSEWHERE,
+        policy: Policy = NOTHING_ALLOWED,
     ) -> Sequence[FieldProblem]:
         """See `Adapter`."""
         endpoint = str(cluster.get("endpoint") or "")

@@ -148,7 +148,7 @@ def test_refused(registration: dict[str, Any], pointer: str, words: str) -> None
         (kubeconfig(user={}), "neither a token nor"),
         (kubeconfig(user={"tokenFile": "/run/token"}), "tokenFile"),
         (kubeconfig(user={"client-certificate": "a.pem", "client-key-data": "eA=="}), "client-certificate-data"),
-        (kubeconfig(user={"exec": {"command": "aws"}}), "the gateway runs none"),
+        (kubeconfig(user={"exec": {"command": "aws"}}), "the gateway does not run for you"),
         (kubeconfig(user={"auth-provider": {"name": "oidc"}}), "auth-provider"),
         (kubeconfig(user={"username": "u", "token": "t"}), "no passwords"),
         (kubeconfig(user={"token": "t", "as": "root"}), "somebody else"),

@@ -100,6 +100,23 @@ NO_HARDENING = Hardening()
 
 
 @dataclass(frozen=True)
+class Policy:
+    """What the operator lets clusters be registered with. `in_cluster`: the service account of the gateway's own pod;
+    `exec_plugins`: the commands that may be run to get credentials."""
+
+    in_cluster: bool = False
+    exec_plugins: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Policy:
+        """That of some settings."""
+        return cls(settings.allow_in_cluster, settings.exec_commands)
+
+
+NOTHING_ALLOWED = Policy()
+
+
+@dataclass(frozen=True)
 class Connection:
     """All that an adapter needs to reach its cluster. `credentials` is plain text here and nowhere else:
     never logged. `timeout`: seconds for one backend call; `pull_timeout` for an image. `check`: to be called
@@ -128,6 +145,7 @@ class Connection:
     reach: Reach = ELSEWHERE
     network_pool: str = ""
     network_prefix: int = 24
+    policy: Policy = NOTHING_ALLOWED
     owned: bool = True
     elsewhere: str | None = None
 
@@ -165,6 +183,7 @@ class Connection:
             reach=Reach.of(settings.allowed_networks),
             network_pool=settings.network_pool,
             network_prefix=settings.network_prefix,
+            policy=Policy.of(settings),
             owned=owned,
             elsewhere=cluster.machine if cluster.local and settings.here not in (None, cluster.machine) else None,
         )
@@ -195,7 +214,12 @@ class Adapter(ABC):
     @classmethod
     @abstractmethod
     def check_registration(
-        cls, cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE
+        cls,
+        cluster: Mapping[str, Any],
+        *,
+        admin: bool,
+        reach: Reach = ELSEWHERE,
+        policy: Policy = NOTHING_ALLOWED,
     ) -> Sequence[FieldProblem]:
         """What is wrong with a request to register such a cluster: fields that this kind needs or
         forbids, addresses that only admins may name. Pure."""

@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any, ClassVar
 
-from zun_coe.adapters import Adapter, Connection, Foreign, LogOptions, LogStream, Offer, Outcome, kinds
+from zun_coe.adapters import (
+    NOTHING_ALLOWED,
+    Adapter,
+    Connection,
+    Foreign,
+    LogOptions,
+    LogStream,
+    Offer,
+    Outcome,
+    Policy,
+    kinds,
+)
 from zun_coe.adapters.fields import Accounting
 from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import BackendError, FieldProblem
@@ -25,7 +36,12 @@ class Unopened(Adapter):
 
     @classmethod
     def check_registration(
-        cls, cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE
+        cls,
+        cluster: Mapping[str, Any],
+        *,
+        admin: bool,
+        reach: Reach = ELSEWHERE,
+        policy: Policy = NOTHING_ALLOWED,
     ) -> Sequence[FieldProblem]:
         """See `Adapter`. Nothing is registered as such."""
         return []

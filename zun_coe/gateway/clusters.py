@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 
 import msgspec
 
-from zun_coe.adapters import Adapter, kinds
+from zun_coe.adapters import Adapter, Policy, kinds
 from zun_coe.adapters.reach import Reach
 from zun_coe.errors import Conflict, FieldProblem, Malformed, Unprocessable
 from zun_coe.gateway import limits, rendering, specs
@@ -156,7 +156,10 @@ class Clusters(Resources):
         if body.get("public") and not call.principal.admin:
             raise Unprocessable("Not allowed.", [FieldProblem("/public", "Only admins offer a cluster to everybody.")])
         problems = limits.of_specification(body) or kind.check_registration(
-            body, admin=call.principal.admin, reach=Reach.of(self._tools.settings.allowed_networks)
+            body,
+            admin=call.principal.admin,
+            reach=Reach.of(self._tools.settings.allowed_networks),
+            policy=Policy.of(self._tools.settings),
         )
         if problems:
             raise Unprocessable("This cluster can't be registered so.", problems)

@@ -15,7 +15,18 @@ from threading import Event as StopEvent
 from threading import Lock
 from typing import Any, ClassVar, TypeVar
 
-from zun_coe.adapters import Adapter, Connection, Done, Known, LogOptions, LogStream, Outcome, Wait
+from zun_coe.adapters import (
+    NOTHING_ALLOWED,
+    Adapter,
+    Connection,
+    Done,
+    Known,
+    LogOptions,
+    LogStream,
+    Outcome,
+    Policy,
+    Wait,
+)
 from zun_coe.adapters.expiry import expiry
 from zun_coe.adapters.fields import Accounting
 from zun_coe.adapters.hints import Hints
@@ -77,7 +88,12 @@ class NativeAdapter(Adapter):
 
     @classmethod
     def check_registration(
-        cls, cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE
+        cls,
+        cluster: Mapping[str, Any],
+        *,
+        admin: bool,
+        reach: Reach = ELSEWHERE,
+        policy: Policy = NOTHING_ALLOWED,
     ) -> Sequence[FieldProblem]:
         """See `Adapter.check_registration`."""
         return registration.problems(cluster, admin=admin, reach=reach)

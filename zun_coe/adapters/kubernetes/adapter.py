@@ -13,7 +13,20 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from zun_coe.adapters import Adapter, Again, Connection, Done, Foreign, LogOptions, LogStream, Offer, Outcome, Wait
+from zun_coe.adapters import (
+    NOTHING_ALLOWED,
+    Adapter,
+    Again,
+    Connection,
+    Done,
+    Foreign,
+    LogOptions,
+    LogStream,
+    Offer,
+    Outcome,
+    Policy,
+    Wait,
+)
 from zun_coe.adapters.contests import Contests
 from zun_coe.adapters.expiry import expiry
 from zun_coe.adapters.fields import Accounting
@@ -88,10 +101,15 @@ class KubernetesAdapter(Adapter):
 
     @classmethod
     def check_registration(
-        cls, cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE
+        cls,
+        cluster: Mapping[str, Any],
+        *,
+        admin: bool,
+        reach: Reach = ELSEWHERE,
+        policy: Policy = NOTHING_ALLOWED,
     ) -> Sequence[FieldProblem]:
         """See `Adapter.check_registration`."""
-        return registration.check_registration(cluster, admin=admin, reach=reach)
+        return registration.check_registration(cluster, admin=admin, reach=reach, policy=policy)
 
     def renew(self, credentials: Mapping[str, Any]) -> bool:
         """See `Adapter.renew`. What is watched goes on, and is resumed with them. A kubeconfig may lead elsewhere:

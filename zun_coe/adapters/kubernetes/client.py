@@ -18,6 +18,7 @@ from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes.failures import Expired, answered, errors
 from zun_coe.adapters.kubernetes.freshness import Freshness
 from zun_coe.adapters.kubernetes.naming import FIELD_MANAGER, selector
+from zun_coe.adapters.kubernetes.plugins import changes
 from zun_coe.adapters.kubernetes.route import Route
 from zun_coe.adapters.kubernetes.streaming import BLOCK, Stream
 from zun_coe.adapters.kubernetes.wire import Page
@@ -54,19 +55,20 @@ class Client:
     def __init__(self, connection: Connection) -> None:
         self.freshness = Freshness()
         self._connection = connection
-        self._route = Route(connection)
+        self._held, self._lock = Route(connection), Lock()
 
     def renew(self, connection: Connection) -> bool:
         """Use other credentials from the next call on; calls and streams that are under way end as they began. False
         where they lead to another server, or cannot be used."""
         route = Route(connection)
         try:
-            if route.server != self._route.server:
+            if changes(connection) or changes(self._connection) or route.server != self._held.server:
                 return False
         except Denied:
             return False
-        # The route before is not closed, for somebody may be about to use it: its connections go with it.
-        self._connection, self._route = connection, route
+        with self._lock:
+            # The route before is not closed, for somebody may be about to use it: its connections go with it.
+            self._connection, self._held = connection, route
         return True
 
     @property
@@ -168,7 +170,15 @@ class Client:
 
     def close(self) -> None:
         """Let go of the connections that nobody uses. Idempotent; a later call opens new ones."""
-        self._route.close()
+        self._held.close()
+
+    @property
+    def _route(self) -> Route:
+        """With the credentials of now. While they are the same, connections are kept."""
+        with self._lock:
+            if self._held.outdated:
+                self._held = self._held.renewed()
+            return self._held
 
     def _pages(self, path: str, type: type[T], params: Mapping[str, Any], accept: str) -> Listing[T]:
         items: list[T] = []
@@ -213,6 +223,8 @@ class Client:
             deadline = time.monotonic() + self.timeout
             response = transport.call(method, route.url(path, params), headers, body, self.timeout)
             told = _whole(call, response, deadline)
+        if response.status == 401:
+            route.doubt()
         if not 200 <= response.status < 300:
             raise answered(call, response.status, told, response.headers)
         if warnings is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,8 @@ _REFUSED_OF_USER = {
     "client-certificate": _PATH.format("client-certificate"),
     "client-key": _PATH.format("client-key"),
     "tokenFile": "is a path, which leads to nothing here; give the content itself, as token",
-    "exec": "names a command, and the gateway runs none; give a token or a client certificate",
+    "exec": "names a command that the gateway does not run for you (the setting exec_plugins names those for admins); "
+    "give a token or a client certificate",
     "auth-provider": "is not to be had; give a token or a client certificate",
     "username": "is of no use: Kubernetes takes no passwords since 1.19; give a token or a client certificate",
     "password": "is of no use: Kubernetes takes no passwords since 1.19; give a token or a client certificate",
@@ -44,14 +45,18 @@ class Entry:
     client_cert: str | None = field(default=None, repr=False)
     client_key: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    plugin: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
-def problems(text: str, context: str | None) -> list[str]:
-    """A sentence for everything that is wrong with it, as far as the context that is used goes."""
+def problems(text: str, context: str | None, plugins: Collection[str] = ()) -> list[str]:
+    """A sentence for everything that is wrong with it, as far as the context that is used goes. `plugins`: the
+    commands that it may name to get credentials."""
     try:
         name, cluster, user = _chosen(text, context)
         found = [*_refused(f"cluster of the context {name}", cluster, _REFUSED_OF_CLUSTER)]
-        found += _refused(f"user of the context {name}", user, _REFUSED_OF_USER)
+        allowed = _is_allowed(user.get("exec"), plugins)
+        rules = {field: why for field, why in _REFUSED_OF_USER.items() if field != "exec" or not allowed}
+        found += _refused(f"user of the context {name}", user, rules)
         if not found:
             entry(text, context)
     except ValueError as error:
@@ -73,6 +78,7 @@ def entry(text: str, context: str | None) -> Entry:
         client_cert=_data(user, "client-certificate-data"),
         client_key=_data(user, "client-key-data"),
         token=_text(user, "token"),
+        plugin=user.get("exec") or None,
     )
 
 
@@ -123,6 +129,10 @@ def _member(file: Mapping[str, Any], kind: str, context: str, found: Mapping[str
     if not name or str(name) not in members:
         raise ValueError(f"The context {context} has no {kind} that is in the file.")
     return members[str(name)]
+
+
+def _is_allowed(plugin: Any, plugins: Collection[str]) -> bool:
+    return isinstance(plugin, dict) and plugin.get("command") in plugins and plugin.get("interactiveMode") != "Always"
 
 
 def _refused(where: str, part: Mapping[str, Any], rules: Mapping[str, str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from zun_coe.adapters import Connection
+from zun_coe.adapters import NOTHING_ALLOWED, Connection, Policy
 from zun_coe.adapters.endpoints import FOR_ADMINS
 from zun_coe.adapters.kubernetes import kubeconfig
 from zun_coe.adapters.reach import ELSEWHERE, Reach
@@ -23,8 +23,10 @@ _FOREIGN = {
     "node_endpoint": "Everything goes through the API server; leave it out.",
 }
 _PAIR = ("client_cert", "client_key")
-_KNOWN = ("ca_cert", *_PAIR, "token", "kubeconfig", "context")
+_KNOWN = ("ca_cert", *_PAIR, "token", "kubeconfig", "context", "in_cluster")
 _WAYS = "client_cert and client_key, token, or kubeconfig"
+# What says all of it, and what may stand beside that.
+_WHOLE = {"kubeconfig": {"context"}, "in_cluster": set[str]()}
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -32,7 +34,8 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 class Session:
     """How a cluster is reached: the endpoint (https, with the path before `/api` where there is one), whose
     certificate is expected there (None: that of the endpoint's host), what it is verified with (None: the system's
-    authorities), and who the gateway is there. Certificates and keys are PEM."""
+    authorities), and who the gateway is there. Certificates and keys are PEM. `plugin`: what tells who it is, as a
+    kubeconfig's `exec` has it. `until`: after that moment of the monotonic clock it is to be asked for anew."""
 
     endpoint: str
     server_name: str | None = None
@@ -41,6 +44,8 @@ class Session:
     client_key: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     namespace: str | None = None
+    plugin: Mapping[str, Any] | None = field(default=None, repr=False)
+    until: float | None = field(default=None, compare=False)
 
 
 def session(connection: Connection) -> Session:
@@ -52,7 +57,9 @@ def session(connection: Connection) -> Session:
         raise Denied(f"The cluster's registration cannot be used: {error}") from error
 
 
-def check_registration(cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE) -> list[FieldProblem]:
+def check_registration(
+    cluster: Mapping[str, Any], *, admin: bool, reach: Reach = ELSEWHERE, policy: Policy = NOTHING_ALLOWED
+) -> list[FieldProblem]:
     """Everything that is wrong with it, each with its place. Where `has_credentials` is set and no credentials
     are given, those that are kept stay, and were checked when they came."""
     found = [FieldProblem(f"/{name}", why) for name, why in _FOREIGN.items() if cluster.get(name)]
@@ -61,7 +68,9 @@ def check_registration(cluster: Mapping[str, Any], *, admin: bool, reach: Reach 
     kept = bool(cluster.get("has_credentials")) and not credentials
     if not kept:
         found += _combination(credentials)
-    return found or list(_contents(cluster, credentials, kept=kept, admin=admin, reach=reach))
+    if credentials.get("in_cluster"):
+        return found or list(_in_cluster(cluster, admin, policy))
+    return found or list(_contents(cluster, credentials, policy, kept=kept, admin=admin, reach=reach))
 
 
 def _session(endpoint: str | None, namespace: str | None, credentials: Mapping[str, Any]) -> Session:
@@ -76,6 +85,7 @@ def _session(endpoint: str | None, namespace: str | None, credentials: Mapping[s
             client_key=told.client_key,
             token=told.token,
             namespace=namespace,
+            plugin=told.plugin,
         )
     given = {name: credentials.get(name) for name in ("ca_cert", *_PAIR)}
     token = str(credentials.get("token") or "").strip() or None
@@ -94,9 +104,9 @@ def _combination(credentials: Mapping[str, Any]) -> Iterator[FieldProblem]:
     for name in credentials:
         if name not in _KNOWN:
             yield FieldProblem(f"/credentials/{name}", f"Kubernetes takes {_WAYS}.")
-    if "kubeconfig" in given:
-        for name in sorted(given - {"kubeconfig", "context"}):
-            yield FieldProblem(f"/credentials/{name}", "A kubeconfig says all of it; leave this out.")
+    if whole := next((name for name in _WHOLE if name in given), None):
+        for name in sorted(given - {whole} - _WHOLE[whole]):
+            yield FieldProblem(f"/credentials/{name}", f"{whole} says all of it; leave this out.")
         return
     if "context" in given:
         yield FieldProblem("/credentials/context", "A context is one of a kubeconfig; leave it out.")
@@ -108,13 +118,27 @@ def _combination(credentials: Mapping[str, Any]) -> Iterator[FieldProblem]:
         yield FieldProblem("/credentials", f"A Kubernetes cluster needs credentials: {_WAYS}.")
 
 
+def _in_cluster(cluster: Mapping[str, Any], admin: bool, policy: Policy) -> Iterator[FieldProblem]:
+    if not admin or not policy.in_cluster:
+        who = "is for admins" if policy.in_cluster else "is not allowed by the operator (the setting allow_in_cluster)"
+        yield FieldProblem("/credentials/in_cluster", f"The gateway's own service account {who}.")
+    if cluster.get("endpoint"):
+        yield FieldProblem("/endpoint", "The gateway's pod knows where its API server is; leave it out.")
+
+
 def _contents(
-    cluster: Mapping[str, Any], credentials: Mapping[str, Any], *, kept: bool, admin: bool, reach: Reach
+    cluster: Mapping[str, Any],
+    credentials: Mapping[str, Any],
+    policy: Policy,
+    *,
+    kept: bool,
+    admin: bool,
+    reach: Reach,
 ) -> Iterator[FieldProblem]:
     endpoint, text = cluster.get("endpoint"), credentials.get("kubeconfig")
     where = dict.fromkeys(_KNOWN, "/credentials/kubeconfig") if text else {n: f"/credentials/{n}" for n in _KNOWN}
     if text:
-        wrong = kubeconfig.problems(text, credentials.get("context"))
+        wrong = kubeconfig.problems(text, credentials.get("context"), policy.exec_plugins if admin else frozenset())
         yield from (FieldProblem("/credentials/kubeconfig", why) for why in wrong)
         if wrong:
             return
@@ -126,7 +150,7 @@ def _contents(
     if why := _endpoint(told.endpoint, admin, reach):
         yield FieldProblem("/endpoint" if endpoint else where["kubeconfig"], why)
     yield from (FieldProblem(where[name], why) for name, why in _unreadable(told))
-    if text and not told.token and not (told.client_cert and told.client_key):
+    if text and not told.plugin and not told.token and not (told.client_cert and told.client_key):
         yield FieldProblem(where["kubeconfig"], "Its user has neither a token nor a client certificate with its key.")
 
 

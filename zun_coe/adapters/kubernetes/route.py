@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from ssl import SSLContext
 from threading import RLock
@@ -16,7 +18,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes.failures import errors
 from zun_coe.adapters.kubernetes.naming import FIELD_MANAGER
-from zun_coe.adapters.kubernetes.registration import Session, session
+from zun_coe.adapters.kubernetes.plugins import current
+from zun_coe.adapters.kubernetes.registration import Session
 from zun_coe.adapters.tls import client_context
 
 if TYPE_CHECKING:
@@ -42,8 +45,27 @@ class Route:
 
     @cached_property
     def session(self) -> Session:
-        """The facts of the registration."""
-        return session(self._connection)
+        """The facts of the registration, as they are when it is first asked for."""
+        return current(self._connection)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether its credentials may be others by now."""
+        until = self.session.until
+        return until is not None and time.monotonic() >= until
+
+    def doubt(self) -> None:
+        """The server does not accept the credentials: those that may change are asked for anew. Idempotent."""
+        if self.session.until is not None or self.session.plugin is not None:
+            self.session = replace(self.session, until=0.0)
+
+    def renewed(self) -> Route:
+        """The same with the credentials of now: this one, where they are as before."""
+        fresh = Route(self._connection)
+        if fresh.session != self.session:
+            return fresh
+        self.session = fresh.session
+        return self
 
     @property
     def server(self) -> tuple[str, str | None]:
