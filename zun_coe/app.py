@@ -102,7 +102,7 @@ def _serve_in_threads(app: FlaskApp, threads: int) -> None:
 def _add_layers(app: FlaskApp, gateway: Gateway, wakeups: Wakeups, metrics: Metrics, settings: Settings) -> None:
     """Behind routing, security and validation, before Flask: first the streams, then `?wait`, then what asks
     clusters."""
-    places = Places(settings.max_streams)
+    places = Places(settings.max_streams, settings.max_streams_per_project)
     follower, logs = Follower(gateway, wakeups), LogServer(gateway, wakeups, places)
     position = MiddlewarePosition.BEFORE_CONTEXT
     streams = partial(Streams, follower=follower, logs=logs, places=places, open_streams=metrics.streams)

@@ -21,7 +21,22 @@ PREFIX = "ZUN_COE_"
 _CHOICES: Mapping[str, tuple[str, ...]] = {"pod_security": ("", "privileged", "baseline", "restricted")}
 # What makes no sense below; everything else that is a number is 0 or more.
 _LEAST: Mapping[str, float] = {
-    **dict.fromkeys(("max_body", "max_depth", "max_streams", "threads", "workers", "parallelism", "revisions"), 1),
+    **dict.fromkeys(
+        (
+            "max_body",
+            "max_depth",
+            "max_streams",
+            "max_streams_per_project",
+            "backend_threads",
+            "backend_threads_per_cluster",
+            "backend_threads_per_project",
+            "threads",
+            "workers",
+            "parallelism",
+            "revisions",
+        ),
+        1,
+    ),
     **dict.fromkeys(("backend_timeout", "pull_timeout", "resync", "describe", "backoff", "max_backoff"), 0.01),
     "lease": 5,
 }
@@ -92,6 +107,8 @@ class Settings:
     """The longest `?wait`."""
     max_streams: int = 2000
     """The most event and log streams that are open at once in this process."""
+    max_streams_per_project: int = 500
+    """How many of them one project may have open."""
     threads: int = 32
     """Threads that serve plain requests."""
     backend_threads: int = 32

@@ -9,7 +9,8 @@ import pytest
 
 from tests.real.waiting import wait_until
 from zun_coe.adapters import LogLine
-from zun_coe.api.tailing import Channel, Line, size_of
+from zun_coe.api.problems import TooManyStreams
+from zun_coe.api.tailing import Channel, Line, Places, size_of
 from zun_coe.api.wakeups import Waiter
 from zun_coe.model import Instance
 
@@ -40,3 +41,18 @@ def test_a_reader_is_held_back_by_bytes(length: int) -> None:
     reader.join(30)
     assert sum(size_of(item) for item in channel.take()) <= 100_000 + size_of(line(length))
     loop.close()
+
+
+def test_a_project_leaves_places_to_others() -> None:
+    places = Places(limit=5, per_project=3)
+    one, two = places.of("one"), places.of("two")
+    one.take(3)
+    with pytest.raises(TooManyStreams):
+        one.take()
+    with pytest.raises(TooManyStreams):
+        two.take(3)
+    two.take(2)
+    assert (one.free, two.free, places.of("three").free) == (0, 0, 0)
+    one.give(3)
+    assert (one.free, two.free) == (3, 1)
+    one.check(3)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from zun_coe.adapters import LogLine, LogOptions
 from zun_coe.api.lines import Wanted, Writer, must_be_readable, written
-from zun_coe.api.tailing import Channel, Ended, Item, Line, Opened, Places, Reader
+from zun_coe.api.tailing import Channel, Ended, Item, Line, Opened, Reader, Share
 from zun_coe.api.wakeups import Waiter, Wakeups, resource
 from zun_coe.gateway import Gateway, LogSources
 from zun_coe.model import Instance
@@ -23,7 +23,7 @@ _OVER = frozenset({"exited", "failed", "removing"})
 class Followed:
     """The output of one app or container, for one client."""
 
-    def __init__(self, gateway: Gateway, wakeups: Wakeups, places: Places, sources: LogSources, wanted: Wanted) -> None:
+    def __init__(self, gateway: Gateway, wakeups: Wakeups, places: Share, sources: LogSources, wanted: Wanted) -> None:
         self._gateway, self._wakeups, self._places = gateway, wakeups, places
         self._sources, self._options, self._single = sources, wanted.options, wanted.noun == "container"
         self._begun = False
@@ -93,7 +93,7 @@ class _Tail:
     """How far one instance was read. A stream that ends is opened anew where it ended, if the instance
     runs (again); lines at that very time that were sent already are left out."""
 
-    def __init__(self, sources: LogSources, options: LogOptions, places: Places) -> None:
+    def __init__(self, sources: LogSources, options: LogOptions, places: Share) -> None:
         self._sources, self._options, self._places = sources, options, places
         self._reader: Reader | None = None
         self._last: datetime | None = None  # when its newest line was written, and how many were then

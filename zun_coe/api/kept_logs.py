@@ -10,7 +10,7 @@ from datetime import datetime
 
 from zun_coe.adapters import LogOptions
 from zun_coe.api.lines import EPOCH, Writer, must_be_readable, written
-from zun_coe.api.tailing import BUFFER, LEAST, Channel, Ended, Item, Line, Places, Reader, size_of
+from zun_coe.api.tailing import BUFFER, LEAST, Channel, Ended, Item, Line, Reader, Share, size_of
 from zun_coe.api.wakeups import Waiter
 from zun_coe.gateway import LogSources
 from zun_coe.model import Instance
@@ -19,7 +19,7 @@ BATCH = 64 * 1024
 """Bytes that go out together where so many are there."""
 
 
-async def kept(sources: LogSources, options: LogOptions, writer: Writer, places: Places) -> AsyncGenerator[bytes, None]:
+async def kept(sources: LogSources, options: LogOptions, writer: Writer, places: Share) -> AsyncGenerator[bytes, None]:
     """The lines. The first chunk is empty; before it `TooManyStreams` or a `BackendError` may be raised."""
     instances = sources.instances()
     places.take(len(instances))

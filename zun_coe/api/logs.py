@@ -26,12 +26,12 @@ class LogServer:
         find, options = self._gateway.log_sources, wanted.options
         loop = asyncio.get_running_loop()
         sources = await loop.run_in_executor(None, find, call, wanted.noun, wanted.ref, options.container)
-        writer = Writer(wanted, sources)
+        writer, places = Writer(wanted, sources), self._places.of(sources.ref.project)
         if options.follow:
-            followed = Followed(self._gateway, self._wakeups, self._places, sources, wanted)
+            followed = Followed(self._gateway, self._wakeups, places, sources, wanted)
             chunks = followed.chunks(writer)
         else:
-            chunks = kept(sources, options, writer, self._places)
+            chunks = kept(sources, options, writer, places)
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk

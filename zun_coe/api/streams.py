@@ -61,11 +61,12 @@ class Streams:
     async def _send_events(self, scope: Scope, receive: Receive, send: Send) -> None:
         params = exchange_of(scope).params
         chunks = self._follower.follow(call_of(scope), query_of(params), *resumed_from(params))
-        self._places.take()
+        places = self._places.of(call_of(scope).principal.project)
+        places.take()
         try:
             await self._send("events", chunks, following.MEDIA_TYPE, scope, receive, send)
         finally:
-            self._places.give()
+            places.give()
 
     async def _send(
         self, kind: str, chunks: Chunks, media_type: str, scope: Scope, receive: Receive, send: Send

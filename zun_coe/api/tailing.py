@@ -5,6 +5,7 @@ client goes: memory is bounded whatever a container writes and however slowly a 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from threading import Condition, Thread
 
@@ -99,29 +100,51 @@ class Channel:
 
 
 class Places:
-    """How many streams may be open at once in this process. For the event loop only."""
+    """How many streams may be open at once in this process, and in each project. For the event loop only."""
 
-    def __init__(self, limit: int) -> None:
-        self._free = self.limit = limit
+    def __init__(self, limit: int, per_project: int) -> None:
+        self._limit, self._per_project = limit, per_project
+        self._taken: Counter[str] = Counter()
+
+    def of(self, project: str) -> Share:
+        """The places of a project."""
+        return Share(self, project)
+
+    def free(self, project: str) -> int:
+        """How many are left for a project."""
+        return min(self._limit - self._taken.total(), self._per_project - self._taken[project])
+
+    def change(self, project: str, number: int) -> None:
+        """So many more (or fewer) of a project are taken."""
+        self._taken[project] += number
+        if not self._taken[project]:
+            del self._taken[project]
+
+
+class Share:
+    """The places of one project. For the event loop only."""
+
+    def __init__(self, places: Places, project: str) -> None:
+        self._places, self._project = places, project
 
     def check(self, number: int) -> None:
         """Raises `TooManyStreams` when there are not so many left."""
-        if number > self._free:
-            raise TooManyStreams("This gateway has as many streams open as it may. Try again later.")
+        if number > self.free:
+            raise TooManyStreams("As many streams are open as may be, of this project or of all. Try again later.")
 
     def take(self, number: int = 1) -> None:
         """Raises `TooManyStreams` when there are not so many left."""
         self.check(number)
-        self._free -= number
+        self._places.change(self._project, number)
 
     @property
     def free(self) -> int:
         """How many are left."""
-        return self._free
+        return self._places.free(self._project)
 
     def give(self, number: int = 1) -> None:
         """Give places back."""
-        self._free += number
+        self._places.change(self._project, -number)
 
 
 class Reader:
