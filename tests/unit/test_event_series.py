@@ -33,6 +33,14 @@ SAME = {
         'failed to create sandbox for "web-7d9f8b6c5d-x2x4q": no network',
         'failed to create sandbox for "web-65b8d4bf7c-qqz9l": no network',
     ),
+    "a sandbox whose name has the ids of the pod and the try": (
+        'sandbox container "4f5a1c9e0b7d" of pod "web-7d9f8b6c5d-x2x4q_zun-blue": dial tcp 10.96.0.1:443: refused',
+        'sandbox container "0d2b6fe81c33" of pod "web-7d9f8b6c5d-qqz9l_zun-blue": dial tcp 10.96.0.1:443: refused',
+    ),
+    "a sandbox whose name is taken": (
+        'failed to reserve sandbox name "web-65b8d4bf7c-x2x4q_blue_0d2b6fe8_7": reserved for "4f5a1c9e0b7d"',
+        'failed to reserve sandbox name "web-65b8d4bf7c-x2x4q_blue_9ae97d36_8": reserved for "0d2b6fe81c33"',
+    ),
     "a pointer": ("panic at 0xc0000b4000", "panic at 0xc0001f2a80"),
     "a count": ("The engine restarted it (3 times so far).", "The engine restarted it (27 times so far)."),
 }

@@ -15,13 +15,13 @@ _FORMS = tuple(
         (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|\s?[+-]\d\d:?\d\d)?(?!\d)", "<time>"),
         (r"\bsha256:[0-9a-f]{8,64}\b", "<id>"),
         (r"\b0x[0-9a-f]+\b", "<id>"),
+        (r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+|/\d+)?(?![\w.]\d)", "<address>"),
         # IPv6 has two colons at least; a port or a length of the prefix may follow
         (r"\[?(?<![\w:])(?=[0-9a-f]*:[0-9a-f]*:)[0-9a-f:]{2,39}(?:%\w+)?(?![\w])\]?(?::\d+|/\d+)?", "<address>"),
-        (r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+|/\d+)?(?![\w.]\d)", "<address>"),
-        (r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}\b", "<id>"),
+        (r"(?<![a-z0-9])(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}(?![a-z0-9])", "<id>"),
         # what Kubernetes generates for names: letters without vowels, and digits
         (r"(?<=-)[bcdfghjklmnpqrstvwxz2-9]{8,10}(?=-)", "<id>"),
-        (r"(?<=-)[bcdfghjklmnpqrstvwxz2-9]{5}(?![\w-])", "<id>"),
+        (r"(?<=-)[bcdfghjklmnpqrstvwxz2-9]{5}(?![a-z0-9-])", "<id>"),
         (r"\b(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d))+\b", "<duration>"),
         (r"\b\d+(?:\.\d+)?\s(?:milli)?(?:seconds?|minutes?|hours?|days?)\b", "<duration>"),
         (r"\d+(?:\.\d+)*", "<number>"),
