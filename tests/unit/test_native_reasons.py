@@ -61,6 +61,20 @@ def test_what_crashes_is_told_the_same_while_it_runs_for_a_moment(
     assert driver.step(workload).instances[0].reason is None
 
 
+def test_the_first_end_is_told_until_it_has_stayed_for_a_moment(host: FakeHost, driver: Driver) -> None:
+    workload = app()
+    (only,) = driver.settle(workload).instances
+    host.change(only.native_id, state="restarting", restarts=1, exit_code=7)
+    (ended,) = driver.step(workload).instances
+    assert told(ended) == ("Error", "It ended with exit code 7, and is started again.")
+    host.change(only.native_id, state="running", started_at=datetime.now(UTC), exit_code=0)
+    (again,) = driver.step(workload).instances
+    assert (again.ready, *told(again)) == (False, *told(ended))
+    host.change(only.native_id, started_at=datetime.now(UTC) - timedelta(seconds=5))
+    (stayed,) = driver.step(workload).instances
+    assert (stayed.ready, stayed.reason) == (True, None)
+
+
 def test_memory_that_runs_out_again_is_told_though_the_engine_did_not_notice(host: FakeHost, driver: Driver) -> None:
     workload = app()
     (only,) = driver.settle(workload).instances

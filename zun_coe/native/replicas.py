@@ -323,6 +323,9 @@ def _wrong(part: Found, probed: Probed | None, ended: Found | None, now: datetim
     if part.state == "running" and _checked(part, probed) == "unhealthy":
         said = probed.output if probed else next((said for said in reversed(part.health_log) if said.strip()), "")
         return _Trouble("HealthCheckFailing", f"Its health check fails: {said.strip()[:500]}", {"output": said[:2000]})
+    if part.state == "restarting" or (part.restarts and _short_lived(part, now, RECOVERY)):
+        how = "" if last.exit_code is None else f" with exit code {last.exit_code}"
+        return _Trouble("Error", f"It ended{how}, and is started again.", told)
     return None
 
 
@@ -340,10 +343,10 @@ def _memory_event(part: Found) -> dict[str, Any]:
     return {"out_of_memory": True} if part.oom_killed else {}
 
 
-def _short_lived(part: Found, now: datetime) -> bool:
+def _short_lived(part: Found, now: datetime, proof: timedelta = STEADY) -> bool:
     if part.state == "restarting":
         return True
-    return part.state == "running" and part.started_at is not None and now - part.started_at < STEADY
+    return part.state == "running" and part.started_at is not None and now - part.started_at < proof
 
 
 def reason_of(error: str) -> str:
