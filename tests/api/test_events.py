@@ -21,6 +21,7 @@ from tests.real.waiting import wait_until
 from tests.simulated import Outside
 from zun_coe.api import following
 from zun_coe.gateway import order_of
+from zun_coe.gateway.keeping import Events
 from zun_coe.store.records import floor_key
 
 STREAM = {"Accept": "text/event-stream"}
@@ -139,6 +140,32 @@ def test_none_is_missed_and_none_comes_twice(api: httpx.Client) -> None:
                     seen.append(last.data["subject_name"])
         writing.result()
     assert seen == names[:-1]
+
+
+def test_who_has_much_to_catch_up_with_takes_turns_with_others(
+    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In small pages, between which the event loop is free; nothing is missed at their ends."""
+    names = [f"s{n}" for n in range(25)]
+    happen(api, *names)
+    first = api.get("/v1/events").json()["events"][0]["id"]
+    taken: list[int] = []
+    original = Events.after
+
+    def after(self: Events, project: Any, filters: Any, last: Any, limit: int) -> Any:
+        page, place = original(self, project, filters, last, limit)
+        taken.append(len(page))
+        return page, place
+
+    monkeypatch.setattr(Events, "after", after)
+    monkeypatch.setattr(following, "PAGE", 5)
+    with stream(api, after=first) as messages:
+        assert take(messages, 24) == names[1:]
+        happen(api, "new")
+        assert take(messages, 1) == ["new"]
+    assert max(taken) == 5
+    with stream(api, after=first, resource="s7") as messages:
+        assert take(messages, 1) == ["s7"]
 
 
 def test_projects_are_apart(service: Service, project: str, api: httpx.Client, other: httpx.Client) -> None:

@@ -10,11 +10,13 @@ import time
 from collections.abc import AsyncGenerator
 
 from zun_coe.api.wakeups import Wakeups, events_of
-from zun_coe.gateway import Call, Gateway, Query, StoredEvent, fits, order_of
+from zun_coe.gateway import Call, Gateway, Query, StoredEvent, order_of
 
 HEARTBEAT = 15.0
 """Seconds in which nothing was sent, whatever happened, after which a comment is. It tells the place as well, so
 that whoever follows few of a project's events does not resume behind one that is no longer kept."""
+PAGE = 100
+"""How many events are taken at once by one who has to catch up."""
 RECENT = 1000
 """How many events are kept as they go out, since many clients follow the same ones."""
 MEDIA_TYPE = "text/event-stream; charset=utf-8"
@@ -34,22 +36,23 @@ class Follower:
         project = self._gateway.events.project(call, query.all_projects)
         last = await self._place(last_id, field) if last_id is not None else self._gateway.events.latest(project)
         with self._wakeups.waiting(events_of(project)) as waiter:
-            pending = self._gateway.events.after(project, last)
+            page, behind = self._gateway.events.after(project, query.filters, last, PAGE)
             yield b": following\n" + _place(last)
             sent = time.monotonic()
             while True:
-                for stored in pending:
-                    last = stored.order
-                    if fits(stored.event, query.filters):
-                        yield self._chunk(stored)
-                        sent = time.monotonic()
+                for stored in page:
+                    yield self._chunk(stored)
+                    sent = time.monotonic()
+                last = behind
                 if self._wakeups.closing:
                     return
                 silence = sent + HEARTBEAT - time.monotonic()
-                if silence <= 0 or not await waiter.wait(silence):
+                if len(page) == PAGE:
+                    await asyncio.sleep(0)  # others have a turn, however much there is to catch up with
+                elif silence <= 0 or not await waiter.wait(silence):
                     yield b": heartbeat\n" + _place(last)
                     sent = time.monotonic()
-                pending = self._gateway.events.after(project, last)
+                page, behind = self._gateway.events.after(project, query.filters, last, PAGE)
 
     async def _place(self, id: str, field: str) -> tuple[int, int]:
         """The place of an event; the store is asked, by a thread, where this process has not seen it."""

@@ -10,7 +10,6 @@ from zun_coe.gateway.adopting import Adopting
 from zun_coe.gateway.apps import Apps
 from zun_coe.gateway.backends import BackendCalls, Backends
 from zun_coe.gateway.calls import PLURALS, Answer, BackendCall, Call, LogSources, Query, Settle, etag
-from zun_coe.gateway.chronicle import fits
 from zun_coe.gateway.clusters import Clusters
 from zun_coe.gateway.containers import Containers
 from zun_coe.gateway.keeping import Events, Secrets, Services, Volumes, order_of
@@ -37,7 +36,6 @@ __all__ = [
     "StoredEvent",
     "Views",
     "etag",
-    "fits",
     "order_of",
 ]
 

@@ -157,11 +157,15 @@ class Events:
             raise Malformed(detail, [FieldProblem(f"/{field}", detail)])
         return order
 
-    def after(self, project: str | None, last: tuple[int, int]) -> Sequence[StoredEvent]:
-        """Every event after a place in the order. Raises `Gone` when some of them are no longer kept."""
+    def after(
+        self, project: str | None, filters: Mapping[str, str], last: tuple[int, int], limit: int
+    ) -> tuple[Sequence[StoredEvent], tuple[int, int]]:
+        """The first events after a place in the order that fit all filters, and the place up to which none was left
+        out. Raises `Gone` when some of them are no longer kept."""
         with self._views.lock:
             self._must_be_kept(project, last)
-            return list(self._views.events(project).irange_key(last, None, inclusive=(False, True)))
+            page = self._views.events_page(project, filters, last, limit)
+            return page, page[-1].order if len(page) == limit else max(last, self.latest(project))
 
     def _must_be_kept(self, project: str | None, last: tuple[int, int]) -> None:
         if last < self._views.floor(project):
