@@ -38,9 +38,14 @@ def assert_back(world: World, as_of: str) -> None:
     assert _moment(status["as_of"]) > _moment(as_of)
 
 
-def events_of_cluster(world: World, told: int) -> list[str]:
-    """The types of the cluster's events, but for the first so many of all events."""
-    return [e["type"] for e in world.events()[told:] if e["subject"] == "cluster"]
+def events_told(world: World) -> frozenset[str]:
+    """The ids of all events so far. One that happens again has another one."""
+    return frozenset(event["id"] for event in world.events())
+
+
+def events_of_cluster(world: World, told: frozenset[str]) -> list[str]:
+    """The types of the cluster's events, but for those that were told before."""
+    return [e["type"] for e in world.events() if e["subject"] == "cluster" and e["id"] not in told]
 
 
 def _moment(text: str) -> datetime:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.contract.away import assert_as_it_was, assert_away, assert_back, events_of_cluster
+from tests.contract.away import assert_as_it_was, assert_away, assert_back, events_of_cluster, events_told
 from tests.contract.world import World
 from tests.faults.proxy import Proxy
 from tests.real.components import short_folder
@@ -66,7 +66,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, proxy: Proxy) -> Iterator[Wo
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_shown_and_done(world: World, proxy: Proxy, way: str) -> None:
-    told = len(world.events())
+    told = events_told(world)
     replicas = world.show("app", "web")["replicas"]
     broken_at = datetime.now(UTC)
     WAYS[way](proxy)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.away import assert_as_it_was, assert_away, assert_back, events_of_cluster
+from tests.contract.away import assert_as_it_was, assert_away, assert_back, events_of_cluster, events_told
 from tests.contract.world import CLUSTER, World, call
 from tests.faults.api_server import cutting, failing, garbling, hanging, sending
 from zun_coe.adapters.kubernetes import naming
@@ -70,7 +70,7 @@ def healed(world: World, proxy: ApiProxy) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_shown_and_done(world: World, api_proxy: ApiProxy, way: str) -> None:
     world.settled("app", "web", "Running")
-    told = len(world.events())
+    told = events_told(world)
     broken_at = datetime.now(UTC)
     broken(world, api_proxy, way)
     as_of = assert_away(world, broken_at, TIMEOUT)["as_of"]
@@ -112,7 +112,7 @@ def test_an_api_server_that_is_away_is_not_asked_by_everybody(world: World, api_
 
 @pytest.mark.parametrize("code", [410, 429, 500])
 def test_watches_that_fail_cost_hints_alone(world: World, api_proxy: ApiProxy, code: int) -> None:
-    told = len(world.events())
+    told = events_told(world)
     api_proxy.on("watch=1", failing(code, Connection="close"))
     api_proxy.cut("watch=1")
     wanted = 3 - world.show("app", "web")["replicas"]

@@ -4,6 +4,7 @@ deletion. Nobody has to read the log to hear that there is something to read."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from tests.contract.world import World, call, shown
 from tests.simulated import SimulatedAdapter, SimulatedCluster
 from tests.simulated.fixtures import endpoint_of
 from zun_coe.errors import Denied, Unavailable
+from zun_coe.gateway import Settle
 from zun_coe.vault import Undecryptable, Vault
 
 APP = {"name": "web", "cluster": "here", "image": "web:1", "stop_timeout": 0}
@@ -82,6 +84,29 @@ def test_an_exception_is_the_reason(
     world.settled("app", "other", "Running")
     broken.undo()
     assert "reason" not in world.settled(noun, "web", "Running")["status"]
+
+
+def test_an_exception_over_what_runs_is_told_beside_that_it_runs(world: World, broken: pytest.MonkeyPatch) -> None:
+    world.create("app", APP)
+    world.settled("app", "web", "Running")
+    failing(broken, "apply", KeyError("labels"))
+    world.patch("app", "web", {"labels": {"tier": "front"}})
+    assert with_reason(world, "app", "Error")["phase"] == "Running"
+    broken.undo()
+    world.until(lambda: "reason" not in world.show("app", "web")["status"], "it is told although it is over")
+
+
+def test_a_change_that_could_not_be_looked_at_has_not_settled(world: World, broken: pytest.MonkeyPatch) -> None:
+    """It runs as it did before the change, which is not what was asked for."""
+    world.create("app", APP)
+    world.settled("app", "web", "Running")
+    failing(broken, "observe", KeyError("nodes"))
+    generation = world.patch("app", "web", {"replicas": 2})["generation"]
+    status = with_reason(world, "app", "Error")
+    assert status["observed_generation"] < generation
+    settle = Settle("app", "default", world.show("app", "web")["id"], generation)
+    assert world.process.gateway.settled(settle) is None
+    assert world.process.gateway.settled(replace(settle, grace=0)) is not None, "with the reason, after the grace"
 
 
 def test_the_diagnosis_says_it(world: World, broken: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ class Explainer:
         after = msgspec.structs.replace(
             before,
             phase="Deleting" if intent.deletion else before.phase,
-            observed_generation=intent.generation,
+            troubled=intent.generation,
             reason=error.reason,
             message=str(error),
             evidence=dict(error.evidence),
@@ -75,5 +75,5 @@ class Explainer:
 
 def _says(status: Status | VolumeStatus) -> tuple[Any, ...]:
     """What makes it worth writing: neither numbers nor ids within a message."""
-    generation = getattr(status, "observed_generation", 0)
+    generation = getattr(status, "troubled", 0)
     return status.phase, generation, status.reason, normalised(status.message or "")

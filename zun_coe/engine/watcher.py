@@ -62,7 +62,8 @@ class ClusterRunner:
         self._tenure, self._stop, self._wake = tenure, tenure.over, StopEvent()
         self._sightings = Sightings()
         self._told: set[str] = set()
-        self._failing: set[Key] = set()
+        self._failing: dict[Key, float] = {}
+        self._seen_at = float("-inf")
         self._reachable, self._described = False, float("-inf")
         self._first_probe = tools.settings.backoff
         self._threads: list[Thread] = []
@@ -152,10 +153,10 @@ class ClusterRunner:
         it was asked who it is: then every key is due again."""
         try:
             if self._keeper.blocked or not self._reachable:
-                self._failing.discard(key)
+                self._failing.pop(key, None)
                 return self._reconciler.forget(key, self._keeper.trouble)
             result = self._reconciler.reconcile(key, self._sightings.take(key))
-            self._failing.discard(key)
+            self._failing.pop(key, None)
             return result
         except (RevisionConflict, KeyNotFound):
             return Result(after=0.0)  # the copy was behind; by now it is not
@@ -176,11 +177,10 @@ class ClusterRunner:
             return self._failed(key, unexpected(error, record))
 
     def _failed(self, key: Key, error: BackendError) -> Result:
-        """Have the key's status say why, once it is its own trouble: a cluster that does not answer tells of that
-        itself, as soon as it was asked."""
-        first = key not in self._failing
-        self._failing.add(key)
-        if error.reason not in _OF_THE_CLUSTER or not first:
+        """Have the key's status say why, once it is surely its own trouble. What a cluster has is told there: it is
+        this key's where all of the cluster could be seen since it began."""
+        began = self._failing.setdefault(key, time.monotonic())
+        if error.reason not in _OF_THE_CLUSTER or self._seen_at > began:
             try:
                 self._reconciler.explain(key, error)
             except StoreError as trouble:
@@ -295,7 +295,7 @@ class ClusterRunner:
         self._keeper.answered()
         if unseen > _UNSEEN and not self._reachable:
             self._reconciler.resumed()
-        self._reachable = True
+        self._reachable, self._seen_at = True, seen_at
         seen = {Key(o.ref.noun, o.ref.project, o.ref.id): o for o in found}
         keys = self._wanted()
         for key in sorted(self._sightings.listed(seen_at, seen, keys)):

@@ -32,7 +32,7 @@ from zun_coe.model.value import timestamp
 
 # The engine's memory inside a status: kept, and nobody's business.
 _HIDDEN = {"settled", "goal", "best", "progressed_at", "restarted", "restarting", "hash", "instances", "write_id"}
-_HIDDEN |= {"reason_since", "parts"}
+_HIDDEN |= {"reason_since", "troubled", "parts"}
 # What other projects see of a public cluster, of its status and of its nodes. The labels are what they place by.
 _PUBLIC = {"id", "project", "name", "kind", "source", "public", "labels", "generation", "created_at", "updated_at"}
 _PUBLIC_STATUS = {"phase", "observed_generation", "reachable", "as_of", "reason", "versions", "nodes"}

@@ -68,6 +68,8 @@ GRACE = 10.0
 
 # What keeps a replica that serves from moving to another host, or from being as it should.
 _HOLDING = frozenset({"Unschedulable", "ImageNotFound", "ImagePullFailed", "PortConflict", "Contested"})
+# The same, and what keeps a change from being carried out that replaces no replica.
+_HOLDING |= {"Error", "PermissionDenied"}
 
 _STATES: dict[str, Phase] = {
     "pending": "Pending",
@@ -113,7 +115,8 @@ class Status(Value, frozen=True, kw_only=True):
     not shown: the generation that was fully ready last, what is worked towards (`goal`) and how near it
     came (`best`, `progressed_at`), the restarts carried out and the one that was last begun (`restarting`), the
     template last reached in full (`hash`, of `revision`), the instances, since when this reason has been
-    given for this generation (`reason_since`), and where many instances are kept (`parts`, of `model.parts`)."""
+    given for this generation (`reason_since`), the generation that working on has failed last (`troubled`; how far
+    it was carried out is not known), and where many instances are kept (`parts`, of `model.parts`)."""
 
     phase: Phase = "Pending"
     observed_generation: int = 0
@@ -136,6 +139,7 @@ class Status(Value, frozen=True, kw_only=True):
     hash: str = ""
     instances: tuple[Instance, ...] = ()
     reason_since: datetime | None = None
+    troubled: int = 0
     parts: tuple[str, ...] = ()
     write_id: str = ""
 
@@ -156,7 +160,8 @@ def derive_status(intent: Intent, observation: Observation | None, previous: Sta
 
 def reasoned(status: Status, previous: Status, now: datetime) -> Status:
     """The status with the moment since which its reason has been given for its generation."""
-    same = (status.reason, status.observed_generation) == (previous.reason, previous.observed_generation)
+    about, before = (max(s.observed_generation, s.troubled) for s in (status, previous))
+    same = (status.reason, about) == (previous.reason, before)
     since = previous.reason_since if same and previous.reason_since else now
     return msgspec.structs.replace(status, reason_since=since if status.reason else None)
 
@@ -204,7 +209,7 @@ def settles_in(intent: Intent, status: Status, now: datetime, grace: float = GRA
     that time does not heal, and when any other has stood for `grace` seconds without progress."""
     if is_settled(intent, status):
         return 0.0
-    if status.observed_generation < intent.generation or not _is_held_up(intent, status):
+    if max(status.observed_generation, status.troubled) < intent.generation or not _is_held_up(intent, status):
         return None
     if status.reason in _DEFINITE:
         return 0.0
