@@ -21,7 +21,8 @@ MEANINGS: Mapping[Reason, str] = {
     "BackendChanged": "Another backend answers at the cluster's address; nothing is done there.",
     "CredentialsExpired": "The gateway's credentials at the cluster have expired. What was known last is shown.",
     "BackendUnreachable": "The cluster, or the node, does not answer. What was known last is shown.",
-    "RolloutStuck": "Nothing came nearer to its end for as long as the deadline of the update.",
+    "RolloutStuck": "Nothing came nearer to its end for as long as the deadline of the update, or the cluster refuses "
+    "the new template for good.",
     "Contested": "Somebody changes it past the gateway each time that it is put right; the tries grow rarer.",
     "Error": "Something that has no name here.",
     "Pulling": "Nothing is wrong: the image is on its way.",
