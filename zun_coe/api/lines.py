@@ -11,10 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
 
 from zun_coe.adapters import LogLine, LogOptions
+from zun_coe.api.negotiating import accepts, preferred
 from zun_coe.api.tailing import Ended, Item, Line
 from zun_coe.errors import BackendError, FieldProblem, Malformed
 from zun_coe.gateway import LogSources
@@ -75,10 +74,9 @@ def wanted_of(noun: str, ref: str, params: Mapping[str, Any], accept: str, now: 
 
 def _form_of(accept: str, *, follow: bool) -> Form:
     """What the client would rather have; text where it says nothing that could be had."""
-    accepted = parse_accept_header(accept, MIMEAccept)
     lasting = [media_type for media_type in _FORMS if not (follow and media_type == JSON)]
-    best = accepted.best_match(lasting)
-    if best is None and follow and accepted.quality(JSON):
+    best = preferred(accept, lasting)
+    if best is None and follow and accepts(accept, JSON):
         detail = f"a list in JSON has an end; to follow accept {NDJSON} or text/plain"
         raise Malformed(f"/follow: {detail}.", [FieldProblem("/follow", detail)])
     return _FORMS[best or "text/plain"]

@@ -14,8 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from swagger_ui_bundle import swagger_ui_path
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
+
+from zun_coe.api.negotiating import preferred
 
 UI = "/v1/ui"
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
@@ -70,5 +70,4 @@ def _page(name: str) -> Response:
 
 def _is_browser(scope: Scope) -> bool:
     """Whether HTML is what the client would rather have. A client that takes anything gets the versions."""
-    accepted = parse_accept_header(Headers(scope=scope).get("accept"), MIMEAccept)
-    return accepted.best_match(["application/json", "text/html"]) == "text/html"
+    return preferred(Headers(scope=scope).get("accept", ""), ["application/json", "text/html"]) == "text/html"

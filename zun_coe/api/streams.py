@@ -19,12 +19,14 @@ from zun_coe.api.delivering import deliver
 from zun_coe.api.exchange import call_of, exchange_of, query_of, resumed_from
 from zun_coe.api.following import Follower
 from zun_coe.api.logs import LogServer
+from zun_coe.api.negotiating import preferred
 from zun_coe.api.tailing import Places
 
 PACKAGE = "zun_coe.api."
 """What connexion puts before the contract's short names of operations."""
 Chunks = AsyncGenerator[bytes, None]
 _LOGS = {"apps.logs": "app", "containers.logs": "container"}
+_STREAM = "text/event-stream"
 
 
 class Streams:
@@ -48,7 +50,7 @@ class Streams:
         exchange.operation = routed.removeprefix(PACKAGE)
         if exchange.operation in _LOGS:
             await self._send_logs(_LOGS[exchange.operation], accept, scope, receive, send)
-        elif exchange.operation == "events.list" and "text/event-stream" in accept:
+        elif exchange.operation == "events.list" and preferred(accept, ["application/json", _STREAM]) == _STREAM:
             await self._send_events(scope, receive, send)
         else:
             await self._app(scope, receive, send)
