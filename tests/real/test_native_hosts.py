@@ -10,7 +10,7 @@ from typing import Any
 import docker
 import pytest
 
-from tests.contract.world import CLUSTER, World, call
+from tests.contract.world import CLUSTER, World, call, shown
 from tests.real.components import Engine
 
 N = 4
@@ -179,6 +179,38 @@ def test_what_an_engine_had_when_it_died_is_neither_lost_nor_doubled(
         if not own_engine.listening:
             own_engine.start()
         world.close()
+
+
+def test_a_deletion_that_waits_for_a_host_says_so_and_once(pair: Pair, second_engine: Engine) -> None:
+    world = pair.world
+    pair.schedule(b=False)
+    pair.create("data", **DATA)
+    pair.create("gone", **{"mounts": [{"path": "/data", "volume": {"name": "kept"}}]})
+    pair.create("one", "container")
+    assert [pair.there(name) for name in ("data", "gone", "one")] == [[("1", "a")]] * 3
+    world.deleted("app", "gone")
+    second_engine.freeze()
+    try:
+        world.until(lambda: not pair.nodes["a"]["reachable"], "nobody noticed")
+        world.delete("app", "data")
+        world.delete("container", "one")
+        world.process.gateway.volumes.delete(call(), "kept")
+        for name, noun in (("data", "app"), ("one", "container")):
+            world.until(lambda n=name, o=noun: pair.status(n, o).get("reason") == "BackendUnreachable", "no word of it")
+            assert pair.status(name, noun)["phase"] == "Deleting"
+            assert "host a" in pair.status(name, noun)["message"]
+        world.until(lambda: kept(world).get("reason") == "VolumeUnavailable", "no word of the volume")
+        assert "host a" in kept(world)["message"]
+        told = [event["type"] for event in world.events() if event["type"].endswith("DeletionBlocked")]
+        assert sorted(told) == ["AppDeletionBlocked", "ContainerDeletionBlocked", "VolumeDeletionBlocked"]
+    finally:
+        second_engine.thaw()
+    gone = {("AppDeleted", "data"), ("ContainerDeleted", "one"), ("VolumeDeleted", "kept")}
+    world.until(lambda: gone <= {(e["type"], e["subject_name"]) for e in world.events()}, "something is left")
+
+
+def kept(world: World) -> Any:
+    return shown(world.process.gateway.volumes.show(call(), "kept"))["status"]
 
 
 def test_a_host_that_is_drained_is_emptied_with_no_moment_below_the_promise(
