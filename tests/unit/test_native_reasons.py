@@ -129,6 +129,14 @@ def test_what_was_wrong_with_a_replica_is_told_until_the_next_one_is_well(host: 
     assert driver.settle(workload).reason is None
 
 
+def test_a_check_that_fails_in_silence(host: FakeHost, driver: Driver) -> None:
+    workload = app(Template(image=IMAGE, health=Health(exec=Exec(command=("false",)))))
+    driver.until(workload, lambda seen: bool(seen.instances))
+    host.change(host.named("-1-").id, health="unhealthy", health_log=("", " "))
+    (silent,) = driver.step(workload).instances
+    assert told(silent) == ("HealthCheckFailing", "Its health check fails.")
+
+
 def test_what_was_wrong_with_another_template_is_not_told(host: FakeHost, driver: Driver) -> None:
     workload = app(Template(image=IMAGE, health=Health(exec=Exec(command=("true",)))))
     driver.until(workload, lambda seen: bool(seen.instances))

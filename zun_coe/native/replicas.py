@@ -322,7 +322,8 @@ def _wrong(part: Found, probed: Probed | None, ended: Found | None, now: datetim
         return _Trouble(reason_of(part.error), part.error, told)
     if part.state == "running" and _checked(part, probed) == "unhealthy":
         said = probed.output if probed else next((said for said in reversed(part.health_log) if said.strip()), "")
-        return _Trouble("HealthCheckFailing", f"Its health check fails: {said.strip()[:500]}", {"output": said[:2000]})
+        words = f"Its health check fails: {said.strip()[:500]}" if said.strip() else "Its health check fails."
+        return _Trouble("HealthCheckFailing", words, {"output": said[:2000]})
     if part.state == "restarting" or (part.restarts and _short_lived(part, now, RECOVERY)):
         how = "" if last.exit_code is None else f" with exit code {last.exit_code}"
         return _Trouble("Error", f"It ended{how}, and is started again.", told)
