@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zun_coe.model import ClusterInfo, ClusterStatus, Instance, Node, Observation, Status, Value, WorkloadRef
-from zun_coe.model.evidence import BYTES, TEXT, capped, capped_observation, cut
+from zun_coe.model import ClusterInfo, ClusterStatus, Endpoint, Instance, Node, Observation, Status, Value, WorkloadRef
+from zun_coe.model.evidence import BYTES, ENDPOINTS, TEXT, capped, capped_endpoints, capped_observation, cut
 from zun_coe.model.parts import RUN, Part, divide, unpacked, whole
 from zun_coe.store.records import decode, encode, part_key, type_of
 
@@ -53,6 +53,19 @@ def test_an_observation_is_capped_in_all_of_its_places() -> None:
     seen = capped_observation(Observation(ref=ref, instances=(instance,), message="m" * 5000, evidence=large))
     assert len(encode(seen)) < 6000
     assert capped_observation(seen) == seen
+
+
+def test_a_port_on_every_node_of_a_large_cluster() -> None:
+    ports = range(1, 65)
+    every = [
+        Endpoint(address=f"10.0.{n // 256}.{n % 256}", port=30000 + p, target=p) for p in ports for n in range(1500)
+    ]
+    kept = capped_endpoints(every)
+    assert len(kept) <= ENDPOINTS
+    assert {endpoint.target for endpoint in kept} == set(ports)
+    assert capped_endpoints(kept) == kept
+    few = every[:ENDPOINTS]
+    assert capped_endpoints([*few, *few]) == tuple(few)
 
 
 def instances(count: int, start: int = 0) -> tuple[Instance, ...]:

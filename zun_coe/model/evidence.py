@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from zun_coe.model.observation import Instance, Observation
+from zun_coe.model.observation import Endpoint, Instance, Observation
 from zun_coe.model.value import timestamp
 
 TEXT = 1000
@@ -19,6 +20,9 @@ DEPTH = 6
 """Objects within objects are kept down to this level."""
 BYTES = 4000
 """The JSON of one piece of evidence is never longer."""
+
+ENDPOINTS = 1000
+"""So many endpoints of one app are kept."""
 
 
 def cut(text: str, most: int = TEXT) -> str:
@@ -41,6 +45,23 @@ def capped(evidence: Mapping[str, Any]) -> dict[str, Any]:
             return {largest: cut(msgspec.json.encode(kept[largest]).decode(), BYTES // 8)}
         del kept[largest], size[largest]
     return kept
+
+
+def capped_endpoints(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """`ENDPOINTS` of them at most, for each port of the container as many: a port that is published on every node of
+    a large cluster is reached at more addresses than anybody needs to know. Their order stays."""
+    every = tuple(dict.fromkeys(endpoints))
+    if len(every) <= ENDPOINTS:
+        return every
+    share = max(1, ENDPOINTS // len({(endpoint.target, endpoint.protocol) for endpoint in every}))
+    taken: Counter[tuple[int, str]] = Counter()
+    kept = []
+    for endpoint in every:
+        target = (endpoint.target, endpoint.protocol)
+        taken[target] += 1
+        if taken[target] <= share:
+            kept.append(endpoint)
+    return tuple(kept)
 
 
 def capped_observation(seen: Observation) -> Observation:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from zun_coe.model.evidence import capped_observation
+from zun_coe.model.evidence import capped_endpoints, capped_observation
 from zun_coe.model.observation import Endpoint, Instance, Observation
 from zun_coe.model.records import Intent
 from zun_coe.model.spec import template_hash
@@ -438,4 +438,4 @@ def _without_instance(intent: Intent, observation: Observation, previous: Status
 
 def _endpoints(observation: Observation) -> tuple[Endpoint, ...]:
     of_instances = (e for i in observation.instances if i.state == "running" for e in i.endpoints)
-    return tuple(dict.fromkeys((*observation.endpoints, *of_instances)))
+    return capped_endpoints((*observation.endpoints, *of_instances))
