@@ -124,6 +124,21 @@ def test_restart_after_a_failed_rollout_restarts_what_is_in_effect(world: World,
     assert "revision 1" in event["message"]
 
 
+def test_restart_after_a_change_that_nobody_acted_on_yet_is_of_what_is_wanted(
+    world: World, simulated: SimulatedCluster
+) -> None:
+    world.create("app", body(update={"on_failure": "rollback"}))
+    world.settled("app", "web", "Running")
+    world.patch("app", "web", REFUSED)
+    gone_back(world)
+    world.restart("api")
+    world.patch("app", "web", {"command": ["sleep", "99"]})
+    answer = shown(world.process.gateway.apps.restart(call(), "web"))
+    assert (answer["command"], answer["revision"]) == (["sleep", "99"], 3)
+    world.restart()
+    world.settled("app", "web", "Running")
+
+
 @pytest.mark.parametrize(("on_failure", "state"), [("rollback", "rolled_back"), ("pause", "failed")])
 def test_what_the_cluster_refuses_ends_the_rollout_at_once(
     world: World, simulated: SimulatedCluster, on_failure: str, state: str

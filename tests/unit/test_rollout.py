@@ -163,7 +163,8 @@ def test_what_the_backend_refuses_for_good_fails_at_once() -> None:
     assert failed is not None
     assert (failed.state, failed.message) == (
         "failed",
-        "The cluster refuses the new template: no such command. Nothing more is replaced.",
+        "The cluster refuses the new template: no such command."
+        " Nothing more is replaced until it changes, or the app is restarted.",
     )
 
 

@@ -187,7 +187,8 @@ def _failed(intent: Intent, status: Status, rollout: Rollout, refusal: Refusal |
         status = msgspec.structs.replace(status, progressed_at=now, goal="", best=0)
         changes = {"state": "rolled_back", "message": message, "cause": cause, "progressed_at": now}
         return _with(status, rollout, reason="RolloutStuck", **changes)
-    message = told if rollout.from_ is None else f"{told} Nothing more is replaced."
+    until = " until it changes, or the app is restarted" if cause == "refused" else ""
+    message = told if rollout.from_ is None else f"{told} Nothing more is replaced{until}."
     return _with(status, rollout, state="failed", reason="RolloutStuck", message=message, cause=cause)
 
 

@@ -14,7 +14,7 @@ from zun_coe.gateway.resources import Once, Tools, page_answer
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, name_taken, replaced
-from zun_coe.model import Intent, Revision, Status, whole
+from zun_coe.model import Intent, Revision, Status, effective_hash, wanted_hash, whole
 from zun_coe.store.records import revision_key
 
 
@@ -72,7 +72,7 @@ class Apps(Workloads):
             self._must_live(found)
             if intent.desired_state != "running":
                 raise Conflict(f"The app {intent.name} is stopped; set desired_state to running to start it.")
-            if found.status.rollout and found.status.rollout.state == "rolled_back":
+            if effective_hash(intent, found.status) != wanted_hash(intent):
                 return self._restart_effective(call, found, once)
             change = Change()
             new = replaced(intent, restarts=intent.restarts + 1, **self._written(call, intent, change))
@@ -133,40 +133,39 @@ class Apps(Workloads):
         return self._create(call, {"name": ref} | dict(body), _not_remembered)
 
     def _restart_effective(self, call: Call, found: Resource, once: Once) -> Answer:
-        """Restart what is in effect after a rollout that failed went back: its revision is restored and restarted."""
+        """Restart what is in effect after a rollout that failed went back: its revision is restored and restarted.
+        Nothing that runs is changed by that, so nothing is refused."""
         intent: Intent = found.intent
-        record = self._revision(intent, found.status.rollout.from_)
+        record = whole(self._revision(intent, found.status.rollout.from_), intent)
+        running = _as_in(intent, record)
         change = Change()
-        new = self._restored(call, found, replaced(intent, restarts=intent.restarts + 1), record, change)
+        restarted = replaced(running, restarts=intent.restarts + 1)
+        new = self._restored(call, found, restarted, change, old=running)
+        self._keep_revision(new, change, restored=record.number)
         message = f"A rolling restart of revision {record.number}, which is in effect, was asked for."
         change.tell(self._event(call, "AppRestarting", new, f"{message} It is revision {new.revision} now."))
         return self._rewrite(call, found, new, change, once)
-
-    def _restored(self, call: Call, found: Resource, intent: Intent, record: Revision, change: Change) -> Intent:
-        """The intent with what belongs to a revision, as a new one, which is part of the change."""
-        record = whole(record, intent)
-        beyond = (p for p in intent.accept_loss if p.strip("/").split("/")[0] not in specs.TEMPLATE_FIELDS)
-        accepted = tuple(dict.fromkeys((*(record.accept_loss or ()), *beyond)))
-        new: Intent = replaced(intent, template=record.template, accept_loss=accepted)
-        wanted = specs.parse("app", specs.as_body(new))
-        new = replaced(new, revision=intent.revision + 1)
-        new = self._checked(call, new, wanted, self._same_place(call, intent, wanted), change, found.intent)
-        new = replaced(new, **self._written(call, intent, change))
-        kept = (
-            record.digests.get((record.hash, *record.restarts)[-1], {}) if new.restarts == found.intent.restarts else {}
-        )
-        self._keep_revision(new, change, restored=record.number, digests=kept)
-        return new
 
     def _restore(self, call: Call, found: Resource, record: Revision, once: Once) -> Answer:
         intent: Intent = found.intent
         check_preconditions(call, intent.generation)
         self._must_live(found)
+        record = whole(record, intent)
         change = Change()
-        new = self._restored(call, found, intent, record, change)
+        new = self._restored(call, found, _as_in(intent, record), change, old=intent)
+        digests = record.digests.get((record.hash, *record.restarts)[-1])
+        self._keep_revision(new, change, restored=record.number, digests=digests)
         message = f"Going back to revision {record.number} was asked for; it is revision {new.revision} now."
         change.tell(self._event(call, "AppRollback", new, message, revision=record.number))
         return self._rewrite(call, found, new, change, once)
+
+    def _restored(self, call: Call, found: Resource, new: Intent, change: Change, *, old: Intent) -> Intent:
+        """The intent that goes back to a former revision, checked against an `old` one, as a new revision."""
+        intent: Intent = found.intent
+        wanted = specs.parse("app", specs.as_body(new))
+        new = replaced(new, revision=intent.revision + 1)
+        new = self._checked(call, new, wanted, self._same_place(call, intent, wanted), change, old)
+        return cast(Intent, replaced(new, **self._written(call, intent, change)))
 
     def _revision(self, intent: Intent, number: int) -> Revision:
         entry = self._tools.cache.get(revision_key(intent.project, intent.id, number))
@@ -176,6 +175,14 @@ class Apps(Workloads):
             detail = f"There is no revision {number}; these are kept: {told}."
             raise Unprocessable(detail, [FieldProblem("/revision", detail)])
         return cast(Revision, entry.value)
+
+
+def _as_in(intent: Intent, record: Revision) -> Intent:
+    """The intent with the template of a revision, and the losses that were accepted with it."""
+    beyond = (p for p in intent.accept_loss if p.strip("/").split("/")[0] not in specs.TEMPLATE_FIELDS)
+    accepted = tuple(dict.fromkeys((*(record.accept_loss or ()), *beyond)))
+    lost = record.lost or ()
+    return cast(Intent, replaced(intent, template=record.template, accept_loss=accepted, lost=lost))
 
 
 def _not_remembered(change: Change, answer: Answer) -> None:

@@ -169,9 +169,9 @@ def reasoned(status: Status, previous: Status, now: datetime) -> Status:
 def effective_hash(intent: Intent, status: Status) -> str:
     """The hash of the template that instances should have now: the intent's own, unless a failed
     rollout went back to the one before."""
-    if status.rollout and status.rollout.state == "rolled_back":
-        return status.hash
-    return wanted_hash(intent)
+    wanted, rollout = wanted_hash(intent), status.rollout
+    back = rollout is not None and rollout.state == "rolled_back" and rollout.hash in ("", wanted)
+    return status.hash if back else wanted
 
 
 def wanted_hash(intent: Intent) -> str:
