@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import docker
+import httpx
 import msgspec
 import pytest
 
@@ -125,6 +126,27 @@ def test_many_replicas_are_created_in_one_step(docker_engine: Engine) -> None:
     finally:
         driver.adapter.close()
         clear(docker_engine)
+
+
+def test_one_port_is_reached_at_several_of_the_host(driver: Driver) -> None:
+    numbers = {free_port(), free_port()}
+    ports = tuple(Port(port=80, publish=number) for number in numbers)
+    seen = driver.settle(container(template(SERVER, ports=ports)))
+    (instance,) = seen.instances
+    assert {(e.port, e.target) for e in instance.endpoints} == {(number, 80) for number in numbers}
+    for number in numbers:
+        answer = httpx.get(f"http://127.0.0.1:{number}/none", timeout=30, trust_env=False)
+        assert answer.status_code == 404
+
+
+def test_signal_for_real_time_use_stops_a_container(driver: Driver) -> None:
+    halting = "trap 'exit 3' 37; while true; do sleep 0.1; done"  # 34 is SIGRTMIN for programs
+    workload = container(template(halting, stop_signal="SIGRTMIN+3", stop_timeout=60))
+    driver.settle(workload)
+    seen = driver.until(
+        changed(workload, desired_state="stopped"), lambda seen: seen.instances[0].state == "exited", 60.0
+    )
+    assert seen.instances[0].exit_code == 3
 
 
 def updated(workload: Workload, **fields: Any) -> Workload:

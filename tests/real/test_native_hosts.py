@@ -213,6 +213,24 @@ def kept(world: World) -> Any:
     return shown(world.process.gateway.volumes.show(call(), "kept"))["status"]
 
 
+def test_a_restart_of_every_replica_that_nobody_saw_is_told(pair: Pair) -> None:
+    """As an engine does when it is restarted itself."""
+    world = pair.world
+    pair.create(replicas=N)
+    world.process.stop()
+    engine = pair.engines["a"]
+    mine = of(engine, "web")
+    assert 0 < len(mine) < N
+    for found in mine:
+        engine.client().api.restart(found["Id"], timeout=0)
+    world.restart()
+    world.until(lambda: len(world.events("InstanceRestarted")) >= len(mine), "nothing is told")
+    told = world.events("InstanceRestarted")
+    assert {e["data"]["host"] for e in told} == {"a"}
+    assert {e["data"]["native_id"] for e in told} == {found["Id"] for found in mine}
+    world.settled("app", "web", "Running")
+
+
 def test_a_host_that_is_drained_is_emptied_with_no_moment_below_the_promise(
     pair: Pair, docker_engine: Engine, second_engine: Engine
 ) -> None:

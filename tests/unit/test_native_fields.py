@@ -91,7 +91,6 @@ def volume(**fields: Any) -> Mount:
         ({"networks": ("host",), "ports": (Port(port=1, publish="auto"),)}, "/ports/0/publish", "leave publish out"),
         ({"ports": (Port(port=80, publish=8080),)}, "/ports/0/publish", "2 replicas need as many hosts"),
         ({"ports": (Port(port=1, publish=9), Port(port=2, publish=9))}, "/ports/1/publish", "once for each protocol"),
-        ({"ports": (Port(port=1), Port(port=1))}, "/ports/0/port", "more than once"),
         ({"ports": (Port(port=1, name="a"), Port(port=2, name="a"))}, "/ports/1/name", "More than one port"),
         (
             {"mounts": (Mount(path="/a", volume=VolumeSource(name="v", size="1Gi")),)},

@@ -153,11 +153,24 @@ def _changes(before: Instance | None, after: Instance) -> Iterator[dict[str, Any
         yield from _moved(after)
     if before and after.restarts > before.restarts:
         yield _told("InstanceRestarted", after, f"The engine restarted it ({after.restarts} times so far).", "warning")
+    elif before and was == after.state == "running" and _runs_anew(before, after):
+        message = "It has ended and was started again, as all do whose engine is restarted."
+        yield _told("InstanceRestarted", after, message, "warning")
     if bool(before and before.ready) != after.ready and after.state == "running":
         word = "ready" if after.ready else "not ready"
         level = "info" if after.ready or before is None else "warning"
         if before is not None or after.ready:
             yield _told("InstanceReady" if after.ready else "InstanceNotReady", after, f"It is {word}.", level)
+
+
+def _runs_anew(before: Instance, after: Instance) -> bool:
+    """Whether a container that nobody has seen ended has done so. Its end counts besides its start: all times of a
+    host are others when its clock is put right."""
+    if after.started_at is None or after.finished_at is None or after.started_at == before.started_at:
+        return False
+    if before.started_at is None or before.finished_at is None:
+        return True
+    return after.started_at - after.finished_at != before.started_at - before.finished_at
 
 
 def _moved(after: Instance) -> Iterator[dict[str, Any]]:

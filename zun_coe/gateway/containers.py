@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal as signals
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from zun_coe.gateway.views import Replica, Resource, phase_of
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import Instance, Intent, Status, Support, ref_of
+from zun_coe.model.signals import is_signal
 
 # For each action: the states (as wanted by the user) in which it can be done, and the state that it asks for.
 _ACTIONS: Mapping[str, tuple[frozenset[str], str]] = {
@@ -96,8 +96,8 @@ class Containers(Workloads):
         return self._rewrite(call, found, new, change, once)
 
     def _kill(self, call: Call, ref: str, signal: str, once: Once) -> Answer:
-        if signal not in signals.Signals.__members__:
-            detail = f"{signal} is no signal; use a name such as SIGTERM or SIGHUP."
+        if not is_signal(signal):
+            detail = f"{signal} is no signal; use a name such as SIGTERM, SIGHUP or SIGRTMIN+3."
             raise Unprocessable(detail, [FieldProblem("/signal", detail)])
         found = self._any(call, ref)
         resource = found.app if isinstance(found, Replica) else found

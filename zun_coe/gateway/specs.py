@@ -159,9 +159,14 @@ def _check_images(template: Template) -> Iterator[FieldProblem]:
 
 
 def _check_ports(template: Template) -> Iterator[FieldProblem]:
+    """One port may be published at several of the host, so that it is there several times then."""
     seen: set[Any] = set()
     for index, port in enumerate(template.ports):
-        keys: list[tuple[str, Any, str]] = [("port", (port.port, port.protocol), f"Port {port.port}/{port.protocol}")]
+        pair = port.port, port.protocol
+        alike = [p.publish for p in template.ports if (p.port, p.protocol) == pair]
+        keys: list[tuple[str, Any, str]] = []
+        if None in alike or alike.count("auto") > 1:
+            keys.append(("port", pair, f"Port {port.port}/{port.protocol}"))
         if port.name:
             keys.append(("name", port.name, f"The name {port.name}"))
         if isinstance(port.publish, int):

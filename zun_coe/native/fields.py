@@ -8,6 +8,7 @@ from typing import Any
 
 from zun_coe.adapters.fields import Accepts, Accounting, Carried, absent, emulated, native
 from zun_coe.model import ClusterInfo, Node, Workload, bytes_of, share_of
+from zun_coe.model.signals import is_signal
 from zun_coe.native.containers import HOST_NETWORK
 
 # The least that Docker takes; with less a container could not even be started.
@@ -61,13 +62,6 @@ def _publish(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
     return None
 
 
-def _port(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
-    protocols = [port.protocol for port in workload.template.ports if port.port == value]
-    if len(protocols) > len(set(protocols)):
-        return f"Port {value} is listed more than once for the same protocol."
-    return None
-
-
 def _name(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
     same = sum(port.name == value for port in workload.template.ports)
     return f"More than one port is named {value}." if same > 1 else None
@@ -84,11 +78,10 @@ def _hostname(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
 
 
 def _stop_signal(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
-    number = int(value) if str(value).isdigit() else None
-    known = signal.Signals.__members__
-    if number in {s.value for s in known.values()} or str(value) in known or f"SIG{value}" in known:
+    numbers = {s.value for s in signal.Signals}
+    if is_signal(str(value)) or (str(value).isdigit() and int(value) in numbers):
         return None
-    return f"{value} is no signal; use a name such as SIGTERM or SIGINT."
+    return f"{value} is no signal; use a name such as SIGTERM, SIGINT or SIGRTMIN+3."
 
 
 def _desired_state(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
@@ -215,7 +208,7 @@ _CONTAINER: dict[str, Carried] = {
     "/hostname": native(accepts=_hostname),
     "/tty": native(),
     "/stdin": native(),
-    "/ports/*/port": native(accepts=_port),
+    "/ports/*/port": native(),
     "/ports/*/protocol": native(),
     "/ports/*/name": emulated("Kept by the gateway; hosts know numbers only.", _name),
     "/ports/*/publish": native(
