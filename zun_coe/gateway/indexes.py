@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Generic, TypeVar
 
 from sortedcontainers import SortedList
@@ -89,8 +89,9 @@ class Index(Generic[Item]):
         walked = _distinct([self._walk(scope, wanted) for scope in wanted.scopes], wanted.descending)
         if not sets:
             return walked
-        ids = set.intersection(*sets)
-        return (place for place in walked if place[1] in ids)
+        if any(one.isdisjoint(other) for one, other in pairwise(sets)):  # it ends at the first that both have
+            return ()
+        return _in_all(walked, sets)
 
     def _walk(self, scope: Scope, wanted: Selection) -> Iterator[Place]:
         order = self._order(scope, wanted.field)
@@ -152,6 +153,22 @@ class Index(Generic[Item]):
                     by_value.pop(value, None)
             for value in new - old if after is not None else ():
                 by_value.setdefault(value, set()).add(self._traits.id(after))  # type: ignore[arg-type]  # as above
+
+
+def _in_all(places: Iterable[Place], sets: Sequence[set[Any]]) -> Iterator[Place]:
+    """Those whose ids are in all sets. These are large, so that it takes less to look on the way than to intersect
+    them."""
+    if len(sets) == 1:
+        (ids,) = sets
+        yield from (place for place in places if place[1] in ids)
+        return
+    for place in places:
+        id = place[1]
+        for ids in sets:
+            if id not in ids:
+                break
+        else:
+            yield place
 
 
 def _distinct(walks: Sequence[Iterator[Place]], descending: bool) -> Iterator[Place]:
