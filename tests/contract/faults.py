@@ -291,5 +291,6 @@ OTHERS: Mapping[str, str] = {
     "exchanged": "BackendChanged",
     "forbidden": "PermissionDenied",
     "contested": "Contested",
+    "expired": "CredentialsExpired",
 }
 """Those, with their reasons."""

@@ -138,7 +138,7 @@ def test_one_namespace_is_enough_and_nothing_is_asked_outside(
     finally:
         world.close()
     asked = {a.path for a in api_proxy.asked[since:] if a.headers.get("Authorization") == f"Bearer {token}"}
-    own = re.compile(rf"/api(s/apps)?/v1/namespaces/{namespace}(/.*)?")
+    own = re.compile(rf"/api(s/(apps|autoscaling))?/v1/namespaces/{namespace}(/.*)?")
     assert {path for path in asked if not own.fullmatch(path) and not ABOUT.fullmatch(path)} <= ASKED_FOR
 
 
