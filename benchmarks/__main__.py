@@ -34,6 +34,7 @@ BENCHMARKS: Mapping[str, str] = {
     "isolation": "benchmarks.isolation",
     "kubernetes": "benchmarks.kubernetes",
     "kubernetes-rest": "benchmarks.kubernetes_resting",
+    "kubernetes-many": "benchmarks.kubernetes_many",
     "kubernetes-calls": "benchmarks.kubernetes_calls",
 }
 """Each benchmark's name, and the module with its `run`."""

@@ -67,6 +67,11 @@ class Plane(ControlPlane):
         binding = {"metadata": {"name": USER}, "roleRef": role, "subjects": users}
         client.RbacAuthorizationV1Api(self.client()).create_cluster_role_binding(binding)
 
+    def served(self, prefix: str) -> int:
+        """How many Services there are whose name begins so: they are what is made last of an app."""
+        listed = client.CoreV1Api(self.client()).list_service_for_all_namespaces(_preload_content=False)
+        return sum(item["metadata"]["name"].startswith(prefix) for item in json.loads(listed.data)["items"])
+
     @property
     def _record(self) -> Path:
         return self.folder / "asked"

@@ -6,7 +6,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -50,6 +50,18 @@ class Direct:
         self._core.delete_namespaced_service(name, NAMESPACE, _preload_content=False)
         self._apps.delete_namespaced_deployment(name, NAMESPACE, propagation_policy="Foreground")
         until(lambda: not self._there(name), PATIENCE, f"{name} is gone", pause=0.2)
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        """Remove all that have these names, one after the other as kubectl does, and wait until they are gone."""
+        for name in names:
+            self._core.delete_namespaced_service(name, NAMESPACE, _preload_content=False)
+            self._apps.delete_namespaced_deployment(name, NAMESPACE, propagation_policy="Background")
+        until(lambda: not self._left(set(names)), PATIENCE, "all are gone", pause=0.2)
+
+    def _left(self, names: set[str]) -> bool:
+        listings = (self._apps.list_namespaced_deployment, self._core.list_namespaced_pod)
+        answers = [json.loads(listing(NAMESPACE, _preload_content=False).data) for listing in listings]
+        return any(item["metadata"]["labels"].get(NAME) in names for answer in answers for item in answer["items"])
 
     def _there(self, name: str) -> bool:
         listed = self._apps.list_namespaced_deployment(NAMESPACE, field_selector=f"metadata.name={name}")

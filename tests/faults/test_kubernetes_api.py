@@ -19,6 +19,7 @@ from tests.real.kubernetes_hints import Heard
 from zun_coe.adapters.kubernetes import happenings, naming
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.finding import Finder
+from zun_coe.adapters.kubernetes.owners import Owners
 from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, Permissions
 from zun_coe.errors import Absent, BackendError, Denied, Fenced, TimedOut, Unavailable
 from zun_coe.model import WorkloadRef
@@ -414,7 +415,7 @@ class TestLooks:
     @pytest.fixture
     def finder(self, server: ApiServer, client: Client) -> Finder:
         server.on("GET", sending({"items": []}))
-        return Finder(client, server.connection())
+        return Finder(client, server.connection(), Owners(client.freshness))
 
     def kinds(self, server: ApiServer) -> list[str]:
         """The collections that were asked for since the last time."""

@@ -19,11 +19,12 @@ from zun_coe.adapters.kubernetes.claiming import TEMPLATE, OwnedPod, claimed, is
 from zun_coe.adapters.kubernetes.converging import key_of, plan, stamped
 from zun_coe.adapters.kubernetes.difference import differences
 from zun_coe.adapters.kubernetes.foreign import examined, objection, of_deployment
+from zun_coe.adapters.kubernetes.freshness import Freshness
 from zun_coe.adapters.kubernetes.managing import given_up, ours, scaled_by
 from zun_coe.adapters.kubernetes.manifest import render
+from zun_coe.adapters.kubernetes.owners import Owners
 from zun_coe.adapters.kubernetes.parts import of_pod
 from zun_coe.adapters.kubernetes.survey import Listed, observation, sorted_out
-from zun_coe.adapters.kubernetes.watching import Owners
 from zun_coe.model import Adopted, Port, Template, Workload, template_hash
 
 CONNECTION = Connection(installation="gw-1", cluster="prod", kind="kubernetes")
@@ -259,7 +260,7 @@ def test_its_main_container_is_the_one_that_it_was() -> None:
 
 
 def test_what_happens_to_its_pods_is_heard_of() -> None:
-    owners, ref = Owners(), taking(somebodys()).ref
+    owners, ref = Owners(Freshness()), taking(somebodys()).ref
     owners.keep(("Deployment", "prod", "shop"), ref)
     told = wire.ObjectReference(kind="Pod", namespace="prod", name=f"shop-{OTHERS}-x7c2d")
     assert owners.of(told) == ref

@@ -60,6 +60,7 @@ from zun_coe.adapters.kubernetes.finding import Finder, Sight
 from zun_coe.adapters.kubernetes.hardening import Level, security
 from zun_coe.adapters.kubernetes.logs import pod_logs
 from zun_coe.adapters.kubernetes.namespaces import Namespaces
+from zun_coe.adapters.kubernetes.owners import Owners
 from zun_coe.adapters.kubernetes.permissions import Permissions
 from zun_coe.adapters.kubernetes.sending import Sender
 from zun_coe.adapters.kubernetes.settling import Settled, versioned
@@ -71,6 +72,8 @@ from zun_coe.model import ClusterInfo, Drift, Observation, Workload, WorkloadRef
 
 POLL = 1.0
 """How soon something that is on its way out is looked for again, in seconds, besides all hints."""
+LONGEST = 15.0
+"""The same, at most, while all changes are told of."""
 SETTLING = 0.25
 """For how many seconds something new is left alone: a cluster takes longer to start anything."""
 EACH, MOST = 0.05, 0.5
@@ -90,14 +93,15 @@ class KubernetesAdapter(Adapter):
         super().__init__(connection)
         self._client = Client(connection)
         self._permissions = Permissions(self._client, connection.namespace, connection.parallelism)
-        self._finder = Finder(self._client, connection)
+        self._owners = Owners(self._client.freshness)
+        self._finder = Finder(self._client, connection, self._owners)
         self._takeover = Takeover(self._client, connection)
         self._hints, self._settled = Hints(), Settled()
         self._seen: dict[str, tuple[Observation, Sight]] = {}
         self._drift: dict[str, tuple[Drift, ...]] = {}
         self._insisted, self._remembered, self._contests = Insisted(self._client), Remembered(), Contests()
         self._namespaces = Namespaces(self._client, connection)
-        self._sender = Sender(self._client, self._finder, self._namespaces, self._insisted)
+        self._sender = Sender(self._client, self._finder, self._namespaces, self._insisted, self._owners)
 
     @classmethod
     def check_registration(
@@ -164,15 +168,18 @@ class KubernetesAdapter(Adapter):
         self._sender.forget(ref.id)
         self._settled.forget(ref.id)
         self._contests.forget(ref.id)
-        self._finder.doubt(ref)
+        if any(kind == "Secret" for kind, _ in sight.live):
+            self._finder.doubt(ref)
         if not left and not sight.found.pods:
             self._drift.pop(ref.id, None)
+            self._owners.forget(ref)
             return Done()
         self._sender.let_go(sight)
         for step in plan([], sight.live).changes:
             if isinstance(step, Erase):
                 self._sender.erase(self._finder.namespace_of(ref), step)
-        return Wait(POLL)
+        self._owners.leave(ref)
+        return Wait(self._goes_in(sight))
 
     def remove_volume(self, name: str, id: str, project: str) -> None:
         """See `Adapter.remove_volume`."""
@@ -183,7 +190,7 @@ class KubernetesAdapter(Adapter):
 
     def watch(self, stop: StopEvent) -> Iterator[WorkloadRef | None]:
         """See `Adapter.watch`."""
-        return watching.hints(self._client, self.connection, stop, self._hints)
+        return watching.hints(self._client, self.connection, stop, self._hints, self._owners)
 
     def render(self, workload: Workload) -> list[dict[str, Any]]:
         """See `Adapter.render`. Secrets are masked; owners are left out, since they are known only later."""
@@ -212,6 +219,13 @@ class KubernetesAdapter(Adapter):
     def close(self) -> None:
         """See `Adapter.close`."""
         self._client.close()
+
+    def _goes_in(self, sight: Sight) -> float:
+        """In how many seconds what goes is to be looked at again, besides all hints: what is told of needs that only
+        where a pod is not gone in its time."""
+        if not all(self._owners.follows(kind) for kind in watching.LABELLED):
+            return POLL
+        return max(POLL, min(survey.leaves_in(sight.found), LONGEST))
 
     def _converge(self, workload: Workload, sight: Sight) -> Outcome:
         """One step from what was seen."""

@@ -17,6 +17,7 @@ from zun_coe.adapters.kubernetes.claiming import OwnedPod, claimed, is_adopted, 
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.converging import Json, Key, key_of
 from zun_coe.adapters.kubernetes.happenings import Happenings, Place, Told
+from zun_coe.adapters.kubernetes.owners import Owners
 from zun_coe.errors import Absent, Denied, TimedOut
 from zun_coe.model import WorkloadRef
 
@@ -45,8 +46,8 @@ class Sight:
 class Finder:
     """Looks. Thread-safe; changes nothing."""
 
-    def __init__(self, client: Client, connection: Connection) -> None:
-        self._client, self._connection = client, connection
+    def __init__(self, client: Client, connection: Connection, owners: Owners) -> None:
+        self._client, self._connection, self._owners = client, connection, owners
         self._nodes: tuple[float, Sequence[wire.Node]] = (float("-inf"), ())
         self._scalers: tuple[float, Sequence[wire.Scaler]] = (float("-inf"), ())
         self._bare: dict[str, float] = {}
@@ -68,13 +69,15 @@ class Finder:
         labels = naming.ours(ref.installation, ref.cluster) | {naming.ID: ref.id}
         # What goes with its owner is listed before it: else it may seem that it alone has been taken away.
         kinds = ("Service", *self._secret(ref), "Deployment" if ref.noun == "app" else "Pod")
-        live = {key_of(object): object for kind in kinds for object in self._newest(kind, namespace, labels)}
+        asked = [kind for kind in kinds if not self._owners.lacks(ref, kind)]
+        live = {key_of(object): object for kind in asked for object in self._newest(kind, namespace, labels)}
         self._note(ref, kinds, live)
         pods = self._pods(ref, namespace, labels, live)
         claims = self.claims(ref) if survey.mounts_claims(_of(live, "Deployment"), pods) else []
         live |= {key_of(claim): claim for claim in claims}
         begun = time.monotonic()
-        told = self._happenings.of(_unwell(pods, claims)[:ASKED_ABOUT])
+        unwell = () if self._owners.leaves(ref) else _unwell(pods, claims)[:ASKED_ABOUT]
+        told = self._happenings.of(unwell)
         listed = survey.Listed(
             deployments=_of(live, "Deployment"),
             pods=pods,
@@ -140,7 +143,7 @@ class Finder:
     ) -> Sequence[wire.Pod]:
         if ref.noun == "container":
             return [msgspec.convert(pod, wire.Pod) for pod in _of(live, "Pod")]
-        found = self._recent("Pod", namespace, wire.Pod, labels)
+        found = () if self._owners.lacks(ref, "Pod") else self._recent("Pod", namespace, wire.Pod, labels)
         adopted = [d for d in _of(live, "Deployment") if is_adopted(d)]
         return [*found, *(pod for d in adopted for pod in self._claimed(namespace, [d], labels_of_pods(d)))]
 
@@ -175,7 +178,10 @@ class Finder:
 
     def _secret(self, ref: WorkloadRef) -> Sequence[str]:
         """The kind, where it is to be listed: that is dear, since nobody watches them."""
+        new = self._owners.is_new(ref)
         with self._lock:
+            if new:
+                self._bare[ref.id] = time.monotonic()
             since = self._bare.get(ref.id, float("-inf"))
         return () if time.monotonic() - since < SECRETS_KEPT else ("Secret",)
 

@@ -5,7 +5,8 @@ Every call is conditional: on the object's uid for what is deleted, on its versi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from threading import BoundedSemaphore
 
 from zun_coe.adapters.kubernetes import managing, naming, paths, survey
 from zun_coe.adapters.kubernetes.client import Client
@@ -13,6 +14,7 @@ from zun_coe.adapters.kubernetes.converging import Erase, Json, Key, Plan, Send,
 from zun_coe.adapters.kubernetes.drifting import Insisted
 from zun_coe.adapters.kubernetes.finding import Finder, Sight
 from zun_coe.adapters.kubernetes.namespaces import Namespaces
+from zun_coe.adapters.kubernetes.owners import Owners
 from zun_coe.errors import Absent, Invalid, Unavailable
 from zun_coe.model import WorkloadRef
 
@@ -20,12 +22,20 @@ REMINDING = 10
 """How often a kubelet is reminded of a pod, in seconds."""
 
 
+SERVICES = 2
+"""So many Services are made or deleted at once: all of them change the one record that a cluster's addresses are in,
+where those that come second have to try again."""
+
+
 class Sender:
     """Changes a cluster. Thread-safe as long as no workload is changed twice at once."""
 
-    def __init__(self, client: Client, finder: Finder, namespaces: Namespaces, insisted: Insisted) -> None:
-        self._client, self._finder, self._insisted = client, finder, insisted
+    def __init__(
+        self, client: Client, finder: Finder, namespaces: Namespaces, insisted: Insisted, owners: Owners
+    ) -> None:
+        self._client, self._finder, self._insisted, self._owners = client, finder, insisted, owners
         self._namespaces = namespaces
+        self._services = BoundedSemaphore(SERVICES)
         self._warnings: dict[str, dict[Key, Sequence[str]]] = {}
 
     def warnings(self, id: str) -> tuple[str, ...]:
@@ -68,14 +78,21 @@ class Sender:
 
     def erase(self, namespace: str, step: Erase) -> None:
         """Have this very object deleted. Idempotent."""
-        self._client.delete(paths.path(step.kind, step.name, namespace), uid=step.uid)
+        with self._one_of_few(step.kind):
+            self._client.delete(paths.path(step.kind, step.name, namespace), uid=step.uid)
+
+    def _one_of_few(self, kind: str) -> AbstractContextManager[object]:
+        return self._services if kind == "Service" else nullcontext()
 
     def _send(self, ref: WorkloadRef, change: Send | Strip, live: Mapping[Key, Json]) -> Json:
         """Have an object as a change says; it as it is then. What has lost our labels is given back as it is: it is
         to be planned for first."""
         object, where = change.object, paths.path_of(change.object)
         known = key_of(object) in live
-        there = None if known else self._finder.there(object)
+        # Nobody else has a name that was made from the id of something that has just been made.
+        own = self._owners.is_new(ref) and ref.id[:8] in object["metadata"]["name"]
+        there = None if known or own else self._finder.there(object)
+        self._owners.send(ref, object["kind"])
         if there is not None and _stripped(object, there):
             return there
         if object["kind"] == "Secret":
@@ -83,7 +100,8 @@ class Sender:
         if isinstance(change, Strip):
             return self._strip(change)
         warnings: list[str] = []
-        answer = self._client.apply(where, object, warnings=warnings)
+        with self._one_of_few(object["kind"]):
+            answer = self._client.apply(where, object, warnings=warnings)
         self._warnings[ref.id] = self._warnings.get(ref.id, {}) | {key_of(object): warnings}
         self._insisted.learn(change, answer, new=not known and there is None)
         return answer

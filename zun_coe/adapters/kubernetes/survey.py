@@ -6,6 +6,7 @@ their way out last: Kubernetes has no slots."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -79,6 +80,13 @@ def forgotten(found: Found) -> list[wire.Pod]:
     """The pods on such nodes that still run though their time to end is over. What is deleted while it starts is not
     ended by kubelets before 1.22 until they look at all of their pods, or until the pod changes."""
     return [pod for pod, late in _leaving(found) if late and _runs(pod)]
+
+
+def leaves_in(found: Found) -> float:
+    """In how many seconds the first pod on its way out is overdue; infinite where there is none."""
+    ends = (pod.metadata.deletion_timestamp for pod in found.pods)
+    left = ((end + OVERDUE - found.at).total_seconds() for end in ends if end is not None)
+    return min(left, default=math.inf)
 
 
 def next_look(ref: WorkloadRef, found: Found) -> float | None:

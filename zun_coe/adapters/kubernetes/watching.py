@@ -17,6 +17,7 @@ from zun_coe.adapters.hints import Hints
 from zun_coe.adapters.kubernetes import naming, paths, wire
 from zun_coe.adapters.kubernetes.client import METADATA, Client
 from zun_coe.adapters.kubernetes.failures import Expired, Status, errors, failure_of
+from zun_coe.adapters.kubernetes.owners import Owners, Place
 from zun_coe.adapters.kubernetes.streaming import Stream
 from zun_coe.errors import BackendError
 from zun_coe.model import WorkloadRef
@@ -24,12 +25,9 @@ from zun_coe.model import WorkloadRef
 LABELLED = ("Deployment", "Pod", "Service", "PersistentVolumeClaim")
 SPAN = 240
 """Seconds after which the server is asked to end a watch, which is then resumed: by credentials that still hold."""
-_SUFFIXES = {"ReplicaSet": 1, "Pod": 2}
 _GLANCE = 0.5
 _FIRST_DELAY, _LAST_DELAY = 0.2, 5.0
 _ONE, _MANY = METADATA.format("PartialObjectMetadata"), METADATA.format("PartialObjectMetadataList")
-
-Place = tuple[str, str, str]
 
 
 class Subject(wire.Wire, frozen=True, kw_only=True):
@@ -47,11 +45,11 @@ class Notice(wire.Wire, frozen=True, kw_only=True):
 
 
 def hints(
-    client: Client, connection: Connection, stop: StopEvent, queue: Hints | None = None
+    client: Client, connection: Connection, stop: StopEvent, queue: Hints | None = None, owners: Owners | None = None
 ) -> Iterator[WorkloadRef | None]:
     """Yield hints until `stop` is set, which is noticed within half a second. One thread and one connection for each
-    kind, which end with the iteration. `queue`: where others put theirs."""
-    queue, owners = queue or Hints(), Owners()
+    kind, which end with the iteration. `queue`: where others put theirs; `owners`: where is kept what there is."""
+    queue, owners = queue or Hints(), owners or Owners(client.freshness)
     kinds = [_Labelled(kind, client, connection, owners, queue) for kind in LABELLED]
     watches: list[_Watch] = [*kinds, _Events("Event", client, connection, owners, queue)]
     for watch in watches:
@@ -62,31 +60,6 @@ def hints(
     finally:
         for watch in watches:
             watch.close()
-
-
-class Owners:
-    """Whose the objects are that events tell of. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._refs: dict[Place, WorkloadRef] = {}
-
-    def keep(self, place: Place, ref: WorkloadRef) -> None:
-        """It is there."""
-        self._refs[place] = ref
-
-    def drop(self, place: Place) -> None:
-        """It is gone."""
-        self._refs.pop(place, None)
-
-    def of(self, object: wire.ObjectReference) -> WorkloadRef | None:
-        """Whose it is, None where it is not known. A replica set has its deployment's name with a suffix, and a pod
-        that of its replica set with another: those of what was taken over have no labels that say more."""
-        kind, name = object.kind, object.name
-        known = self._refs.get((kind, object.namespace, name))
-        if known is None and kind in _SUFFIXES:
-            name = name.rsplit("-", _SUFFIXES[kind])[0]
-            known = self._refs.get(("Deployment", object.namespace, name))
-        return known
 
 
 class _Watch(ABC):
@@ -177,6 +150,7 @@ class _Labelled(_Watch):
         listing = self._client.list(self._path, Subject, labels=self._labels, params=wanted, accept=_MANY)
         for subject in listing.items:
             self._keep(subject.metadata)
+        self._owners.listed(self.kind, {self._place(subject.metadata) for subject in listing.items})
         self._queue.put(None)
         return listing.version
 
@@ -187,6 +161,8 @@ class _Labelled(_Watch):
         ref = self._keep(subject.metadata)
         if gone:
             self._owners.drop(self._place(subject.metadata))
+        if ref is not None and self._owners.only_goes(ref, self.kind, gone=gone):
+            return
         if ref is not None or self.kind == "PersistentVolumeClaim":
             self._queue.put(ref)
 
