@@ -29,12 +29,11 @@ from zun_coe.model import (
     template_hash,
 )
 from zun_coe.model import status as rules
+from zun_coe.model.settling import is_settled, settles_in
 from zun_coe.model.status import (
     available,
     effective_hash,
     is_finished,
-    is_settled,
-    settles_in,
     stays_exited,
     wanted_hash,
     wanted_replicas,
@@ -638,3 +637,11 @@ def test_an_autoscalers_number_is_what_is_wanted_while_it_is_there() -> None:
     assert (after.phase, after.scaled_by, after.message) == ("Running", None, None)
     stopped = replace(of, desired_state="stopped")
     assert wanted_replicas(stopped, seen(**scaled)) == 0
+
+
+@pytest.mark.parametrize("reason", ["CrashLoop", "OutOfMemory", "HealthCheckFailing", "Error"])
+def test_what_is_wrong_with_a_container_is_told_while_it_runs_for_a_moment(reason: str) -> None:
+    ended = derive_status(container(), seen(up(state="restarting", reason=reason)), Status(), NOW)
+    again = derive_status(container(), seen(up(state="running", reason=reason)), ended, NOW + timedelta(seconds=1))
+    assert (ended.phase, again.phase) == ("Restarting", "Running")
+    assert (again.reason, again.reason_since) == (reason, NOW)

@@ -9,7 +9,7 @@ from typing import Any
 from zun_coe.auth import Principal
 from zun_coe.errors import PreconditionFailed
 from zun_coe.model import Instance, Noun, WorkloadRef
-from zun_coe.model.status import GRACE
+from zun_coe.model.settling import GRACE
 
 PLURALS = {
     "app": "apps",

@@ -27,6 +27,7 @@ from zun_coe.model.records import (
     Volume,
     VolumeStatus,
 )
+from zun_coe.model.settling import is_settled, settles_in
 from zun_coe.model.spec import (
     DesiredState,
     Exec,
@@ -55,8 +56,6 @@ from zun_coe.model.status import (
     derive_status,
     effective_hash,
     is_finished,
-    is_settled,
-    settles_in,
     stays_exited,
     wanted_hash,
 )

@@ -59,13 +59,8 @@ Reason = Literal[
 # What explains most comes first: it is shown when the replicas of one app disagree.
 _PRECEDENCE: tuple[str, ...] = Reason.__args__  # type: ignore[attr-defined]  # typing has no public way to list a Literal
 
-# What may be wrong with a container that runs for good.
-_WHILE_IT_RUNS = frozenset({"HealthCheckFailing", "Error"})
-# Time alone heals neither: whoever waits need not wait any longer.
-_DEFINITE = frozenset({"InvalidSpec", "ImageNotFound"})
-GRACE = 10.0
-"""Seconds for which a reason that might go away by itself is waited out, unless somebody asks otherwise."""
-
+# What may be wrong with a container that runs: it can't be reached, or it ends again and again and runs for a moment.
+_WHILE_IT_RUNS = frozenset({"Error", "CrashLoop", "OutOfMemory"})
 # What keeps a replica that serves from moving to another host, or from being as it should.
 _HOLDING = frozenset({"Unschedulable", "ImageNotFound", "ImagePullFailed", "PortConflict", "Contested"})
 # The same, and what keeps a change from being carried out that replaces no replica.
@@ -188,44 +183,6 @@ def wanted_replicas(intent: Intent, observation: Observation) -> int:
         return 0
     left = observation.scaled_by is not None and intent.replicas > 0
     return (observation.desired or intent.replicas) if left else intent.replicas
-
-
-def is_settled(intent: Intent, status: Status) -> bool:
-    """Whether what was asked for has come to an end, good or bad: what `?wait` waits for."""
-    if status.observed_generation < intent.generation or intent.deletion:
-        return False
-    if intent.noun == "app":
-        return status.phase in ("Running", "Stopped", "Degraded", "Failed")
-    if intent.desired_state == "running":
-        if status.phase == "Failed" and not status.instances:  # there is nothing that could be restarted
-            return True
-        return status.phase in ("Running", "Exited", "Failed") and status.restarted >= intent.restarts
-    return status.phase in ("Stopped" if intent.desired_state == "stopped" else "Paused", "Exited", "Failed")
-
-
-def settles_in(intent: Intent, status: Status, now: datetime, grace: float = GRACE) -> float | None:
-    """In how many seconds there is nothing to wait for any more, if nothing changes; 0: now, None: not by the
-    passing of time. Nothing is left to wait for when it has settled, when the reason that it does not run is one
-    that time does not heal, and when any other has stood for `grace` seconds without progress."""
-    if is_settled(intent, status):
-        return 0.0
-    if max(status.observed_generation, status.troubled) < intent.generation or not _is_held_up(intent, status):
-        return None
-    if status.reason in _DEFINITE:
-        return 0.0
-    since = max(filter(None, (status.reason_since, status.progressed_at)), default=now)
-    return max(0.0, grace - (now - since).total_seconds())
-
-
-def _is_held_up(intent: Intent, status: Status) -> bool:
-    """Whether it is to run and the status says why it does not, and not merely why its predecessor did not."""
-    if intent.deletion or intent.desired_state != "running" or status.reason in (None, "Pulling"):
-        return False
-    if intent.noun == "container":
-        return status.restarted >= intent.restarts
-    target = effective_hash(intent, status)
-    blamed = [i for i in status.instances if i.reason == status.reason]
-    return intent.replicas > 0 and (not blamed or any(i.hash in ("", target) for i in blamed))
 
 
 def is_finished(intent: Intent, status: Status) -> bool:
@@ -373,7 +330,8 @@ def _derive_container(intent: Intent, observation: Observation | None, previous:
         return _without_instance(intent, observation, previous)
     owed = previous.restarted < intent.restarts and intent.desired_state != "stopped"
     phase = _container_phase(intent, instance, owed=owed)
-    failing = phase not in ("Running", "Paused", "Stopped") or instance.reason in _WHILE_IT_RUNS
+    failing = phase not in ("Running", "Paused", "Stopped") or instance.reason == "HealthCheckFailing"
+    failing = failing or (phase == "Running" and instance.reason in _WHILE_IT_RUNS)
     failing = failing or observation.reason not in (None, "Pulling")
     told = worst([observation, instance]) if failing else None
     evidence = told.evidence if told else instance.evidence if phase == "Exited" else {}
