@@ -109,7 +109,7 @@ def test_a_file_and_flags_together(run: Run, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("hello")
 def test_a_refusal_is_readable_and_has_an_exit_code(run: Run) -> None:
     taken = run("app", "create", "hello", "--cluster", "here", "--image", "web:1", code=1)
-    assert taken.stderr.startswith("Error: The name is taken: ")
+    assert taken.stderr.startswith("Error: The name is taken\n  /name: Another app of this project")
     bad = run("app", "create", "x", "--image", "web:1", "--replicas", "-1", "--memory", "1m", code=1).stderr
     assert "\n  /memory: " in bad
     assert "\n  /replicas: " in bad
