@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from zun_coe.engine.series import Series
+from tests.clock import Clock
+from zun_coe.engine.series import Recent, Series
 from zun_coe.model import Event
 from zun_coe.store.cache import Cache, Entry
 from zun_coe.store.records import event_key, utc_now
@@ -44,7 +45,7 @@ class Stored:
 
 
 def series(*events: Event, window: float = 600.0) -> Series:
-    return Series(cast(Cache, Stored(*events)), "c", window)
+    return Series(Recent(cast(Cache, Stored(*events)), window), "c")
 
 
 def told(series: Series, event: Event, write: str, room: int = 10) -> tuple[Event, str | None]:
@@ -107,12 +108,28 @@ def test_a_new_process_continues_what_is_stored() -> None:
         assert told(events, replace(unrelated, at=utc_now()), "b")[1] is None
 
 
+def test_what_is_stored_is_looked_through_once_for_all_clusters() -> None:
+    at = utc_now()
+    stored = Stored(
+        *(replace(EVENT, cluster=f"c{n}", at=at) for n in range(100)),
+        replace(EVENT, subject="cluster", subject_id="c1", cluster=None, at=at),
+    )
+    looks: list[str] = []
+    stored.list = lambda prefix, entries=stored.entries: looks.append(prefix) or entries  # type: ignore[method-assign, misc]
+    recent = Recent(cast(Cache, stored), 600.0)
+    for n in range(100):
+        assert told(Series(recent, f"c{n}"), replace(EVENT, cluster=f"c{n}", at=at), "a")[0].count == 2
+    assert looks == ["event/"]
+
+
 def test_after_a_write_whose_end_is_unknown_the_store_is_asked() -> None:
     stored = Stored()
-    events = Series(cast(Cache, stored), "c", 600.0)
+    clock = Clock()
+    events = Series(Recent(cast(Cache, stored), 600.0, clock), "c")
     told(events, replace(EVENT, at=utc_now()), "a")
     stored.entries = Stored(replace(EVENT, at=utc_now(), count=2)).entries
     events.forget()
+    clock.now += 10
     assert told(events, replace(EVENT, at=utc_now()), "b")[0].count == 3
 
 

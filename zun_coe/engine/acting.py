@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, TypeVar, cast
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from zun_coe.config import Settings
 from zun_coe.engine import telling
 from zun_coe.engine.ownership import Ownership
-from zun_coe.engine.series import Series
+from zun_coe.engine.series import Recent, Series
 from zun_coe.errors import KeyExists, OutcomeUnknown, StoreUnavailable
 from zun_coe.metrics import Metrics
 from zun_coe.model import Event, Intent, Secret, Status, Value
@@ -67,6 +68,11 @@ class Tools:
     installation: str
     metrics: Metrics = field(default_factory=Metrics)
 
+    @cached_property
+    def recent(self) -> Recent:
+        """What was told lately."""
+        return Recent(self.cache, self.settings.event_window)
+
 
 class Ledger:
     """Reads from the copy and writes to the store, on behalf of one cluster."""
@@ -74,7 +80,7 @@ class Ledger:
     def __init__(self, tools: Tools, cluster: str) -> None:
         self._tools, self._cluster = tools, cluster
         self._store, self._cache = tools.store, tools.cache
-        self._series = Series(tools.cache, cluster, tools.settings.event_window)
+        self._series = Series(tools.recent, cluster)
 
     def intent(self, key: Key) -> Entry | None:
         """What is wanted, as it is in the copy."""

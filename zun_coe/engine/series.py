@@ -6,8 +6,9 @@ what was at its former place is gone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from threading import Lock
 from typing import Any, NamedTuple, cast
 
@@ -19,6 +20,8 @@ from zun_coe.store.cache import Cache
 from zun_coe.store.records import utc_now
 
 _MANY = 10_000
+# Events that were looked through so many seconds ago at most are not looked through again.
+_FRESH = 5.0
 
 _Same = tuple[Any, ...]
 
@@ -35,12 +38,42 @@ class _Last(NamedTuple):
     event: Event
 
 
+class Recent:
+    """What was told lately, by cluster: looked through once for all the clusters that an engine takes over at about
+    the same time. Thread-safe. `window`: in seconds."""
+
+    def __init__(self, cache: Cache, window: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cache, self.window, self._clock = cache, timedelta(seconds=window), clock
+        self._lock = Lock()
+        self._found: dict[str, list[_Last]] = {}
+        self._until = float("-inf")
+
+    def of(self, cluster: str) -> Sequence[_Last]:
+        """The events about a cluster and what is on it, the oldest first."""
+        with self._lock:
+            if self._clock() > self._until:
+                self._found, self._until = self._look(), self._clock() + _FRESH
+            return self._found.pop(cluster, ())
+
+    def _look(self) -> dict[str, list[_Last]]:
+        found: dict[str, list[_Last]] = {}
+        limit = utc_now() - self.window
+        for entry in self._cache.list("event/"):
+            event = cast(Event, entry.value)
+            if event.at >= limit:
+                about = event.subject_id if event.subject == "cluster" else event.cluster
+                found.setdefault(about or "", []).append(_Last(entry.key, event))
+        for lasts in found.values():
+            lasts.sort(key=lambda last: last.event.at)
+        return found
+
+
 class Series:
     """The events of one cluster that were told within the window. Thread-safe; what one series is about is told by
-    one thread at a time. `window`: in seconds; with 0 every event stays by itself."""
+    one thread at a time. With a window of 0 every event stays by itself."""
 
-    def __init__(self, cache: Cache, cluster: str, window: float) -> None:
-        self._cache, self._cluster, self._window = cache, cluster, timedelta(seconds=window)
+    def __init__(self, recent: Recent, cluster: str) -> None:
+        self._recent, self._cluster, self._window = recent, cluster, recent.window
         self._lock = Lock()
         self._last: dict[_Same, _Last] | None = None
 
@@ -66,7 +99,7 @@ class Series:
             known = self._known()
             known[_same(event)] = _Last(key, event)
             if len(known) > _MANY:
-                self._last = self._recent(known, event.at)
+                self._last = {s: last for s, last in known.items() if event.at - last.event.at <= self._window}
 
     def forget(self) -> None:
         """Nobody knows what is stored: the copy of the store is asked the next time."""
@@ -75,14 +108,8 @@ class Series:
 
     def _known(self) -> dict[_Same, _Last]:
         if self._last is None:
-            stored = ((entry.key, cast(Event, entry.value)) for entry in self._cache.list("event/"))
-            ours = (_Last(key, event) for key, event in stored if self._cluster in (event.cluster, event.subject_id))
-            ordered = sorted(ours, key=lambda last: last.event.at)
-            self._last = self._recent({_same(last.event): last for last in ordered}, utc_now())
+            self._last = {_same(last.event): last for last in self._recent.of(self._cluster)}
         return self._last
-
-    def _recent(self, known: dict[_Same, _Last], now: datetime) -> dict[_Same, _Last]:
-        return {same: last for same, last in known.items() if now - last.event.at <= self._window}
 
 
 def _same(event: Event) -> _Same:
