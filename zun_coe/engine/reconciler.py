@@ -5,7 +5,7 @@ any two lines it is run again with the same outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -15,13 +15,14 @@ import structlog
 
 from zun_coe.adapters import Adapter, Again, Done, Outcome, Wait
 from zun_coe.engine import telling
-from zun_coe.engine.acting import Conditional, Key, Ledger, Tools
+from zun_coe.engine.acting import Key, Ledger, Tools
 from zun_coe.engine.explaining import Explainer, logged_as, unexpected
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.repetition import Repetition
 from zun_coe.engine.revisions import Revisions
 from zun_coe.engine.rollout import Refusal, excused, judge, next_look
 from zun_coe.engine.tenure import Tenure
+from zun_coe.engine.volumes import Volumes
 from zun_coe.errors import BackendError, Invalid, StoreError
 from zun_coe.model import (
     Deletion,
@@ -31,9 +32,6 @@ from zun_coe.model import (
     Status,
     Template,
     Tombstone,
-    Volume,
-    VolumeSource,
-    VolumeStatus,
     Workload,
     assemble,
     derive_status,
@@ -43,10 +41,8 @@ from zun_coe.model import (
     wanted_hash,
 )
 from zun_coe.model.status import reasoned
-from zun_coe.store import At, Put
 from zun_coe.store.cache import Entry
-from zun_coe.store.records import encode, intent_key, utc_now
-from zun_coe.store.references import volume_uses
+from zun_coe.store.records import utc_now
 
 log = structlog.get_logger()
 
@@ -80,6 +76,7 @@ class Reconciler:
         self._tenure = tenure
         self._explainer = Explainer(ledger, clock)
         self._revisions = Revisions(tools, ledger)
+        self._volumes = Volumes(tools, ledger, adapter, tenure, clock)
         self._drift: dict[str, Sequence[Drift]] = {}
         self._warned: dict[str, Sequence[str]] = {}
         self._since: datetime | None = None
@@ -88,7 +85,8 @@ class Reconciler:
         """Work on a key until nothing more can be done now. `seen`: an observation that was just made.
         Raises `BackendError` where the cluster could not be asked, `StoreError`, `Fenced`."""
         if key.noun == "volume":
-            return self._volume(key)
+            self._volumes.reconcile(key)
+            return Result()
         repetition = Repetition()
         for _ in range(_STEPS):
             entry = self._ledger.intent(key)
@@ -248,71 +246,18 @@ class Reconciler:
         if mark.force:
             message = "It was forgotten; what is left of it is removed when its cluster can be reached."
         event = telling.event(intent, key.noun, f"{key.noun.title()}Deleted", message, now)
+        going = self._revisions.volumes(intent, self._status_of(intent)) if mark.volumes else ()
         self._ledger.finalise(
             key,
             entry,
             event,
             tombstone=_tombstone(intent, key.noun, now, mark.keep),
-            extra=self._volume_marks(intent, now) if mark.volumes else [],
+            extra=self._volumes.marks(intent, going, now),
         )
         return Result()
 
-    def _volume_marks(self, intent: Intent, now: datetime) -> list[Conditional]:
-        """The volumes that go with it: those that nothing else mounts, on condition that nothing begins to."""
-        marks: list[Conditional] = []
-        for id in sorted(self._revisions.volumes(intent, self._status_of(intent))):
-            entry = self._tools.cache.get(intent_key("volume", intent.project, id))
-            if entry is None:
-                continue
-            volume = cast(Volume, entry.value)
-            uses = volume_uses(self._tools.cache, volume)
-            if volume.deletion is not None or {user.id for user in uses.users} - {intent.id}:
-                continue
-            deletion = Deletion(at=now, request_id=cast(Deletion, intent.deletion).request_id)
-            marked = msgspec.structs.replace(volume, deletion=deletion, generation=volume.generation + 1)
-            conditions = (At(entry.key, entry.revision), uses.unchanged)
-            marks.append(Conditional(Put(entry.key, encode(marked)), conditions))
-        return marks
-
-    def _users(self, project: str, volume: str) -> set[str]:
-        entries = [e for noun in ("app", "container") for e in self._tools.cache.list(f"intent/{noun}/{project}/")]
-        return {cast(Intent, e.value).id for e in entries if volume in cast(Intent, e.value).volumes.values()}
-
     def _status_of(self, intent: Intent) -> Status:
         return self._ledger.status(Key(intent.noun, intent.project, intent.id), Status())[0]
-
-    def _volume(self, key: Key) -> Result:
-        """A volume is made by what mounts it, and goes when it is marked."""
-        entry = self._ledger.intent(key)
-        if entry is None:
-            return Result()
-        volume = cast(Volume, entry.value)
-        if volume.deletion is None:
-            return self._volume_status(key)
-        if not volume.deletion.force:
-            self._tenure.check()
-            self._adapter.remove_volume(volume.name, volume.id, volume.project)
-        now = self._clock()
-        event = telling.event(volume, "volume", "VolumeDeleted", "It is gone.", now)
-        self._ledger.finalise(key, entry, event, tombstone=None)
-        return Result()
-
-    def _volume_status(self, key: Key) -> Result:
-        before, expected = self._ledger.status(key, VolumeStatus())
-        hosts = {
-            i.host
-            for id in self._users(key.project, key.id)
-            for noun in ("app", "container")
-            if (entry := self._tools.cache.get(f"status/{noun}/{key.project}/{id}"))
-            for i in cast(Status, entry.value).instances
-        }
-        after = msgspec.structs.replace(before, reason=None, message=None)
-        if hosts:
-            host = next(iter(hosts)) if len(hosts) == 1 else None
-            after = msgspec.structs.replace(after, phase="Ready", host=host)
-        if after != before:
-            self._ledger.write_status(key, after, expected)
-        return Result()
 
     def _workload(self, intent: Intent, status: Status) -> Workload:
         effective, previous = self._revisions.of(intent, status)
@@ -328,14 +273,7 @@ class Reconciler:
             secrets=secrets,
             image_auth=login,
         )
-        return msgspec.structs.replace(workload, storage=dict(self._storage(intent.project, workload.volumes)))
-
-    def _storage(self, project: str, volumes: Mapping[str, str]) -> Iterator[tuple[str, VolumeSource]]:
-        """What the records of the volumes say of their size and class."""
-        for name, id in volumes.items():
-            if (entry := self._tools.cache.get(intent_key("volume", project, id))) is not None:
-                volume = cast(Volume, entry.value)
-                yield name, VolumeSource(name=name, size=volume.size, class_=volume.class_)
+        return msgspec.structs.replace(workload, storage=dict(self._volumes.storage(intent.project, workload.volumes)))
 
     def _lacking(self, intent: Intent) -> Refusal | None:
         """What keeps the wanted template from being asked for at all: secrets that are not there."""
