@@ -217,6 +217,16 @@ def test_clusters(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Ready" in run(*line, "--label", "zone=x", "--wait=20").stdout
     run("cluster", "update", "second", "--label", "zone-")
     assert json.loads(run("cluster", "show", "second", "-o", "json").stdout)["labels"] == {}
+    assert "nothing to accept" in run("cluster", "accept-identity", "second", code=1).stderr
+    second.identity = "another"
+    run("cluster", "update", "second", "--label", "zone=y")
+
+    def changed() -> bool:
+        status = json.loads(run("cluster", "show", "second", "-o", "json").stdout)["status"]
+        return status.get("reason") == "BackendChanged"
+
+    wait_until(changed, 20, "it is another one")
+    assert "Ready" in run("cluster", "accept-identity", "second", "--wait=20").stdout
     run("cluster", "delete", "second", "--wait")
     assert run("cluster", "list", "-o", "name").stdout == "cluster/here\n"
     assert re.search(r"^/replicas +native +all +-$", run("cluster", "capabilities", "here").stdout, re.M)

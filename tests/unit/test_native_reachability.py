@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,7 @@ from tests.clock import Clock
 from tests.contract.world import CLUSTER, World, call, shown
 from tests.native.fake import HOSTS, FakeHost, FakeRuntime
 from zun_coe.engine.cluster import ClusterKeeper
-from zun_coe.errors import BackendError, Denied, TimedOut, Unavailable
-from zun_coe.model import ClusterInfo, ClusterStatus
+from zun_coe.errors import BackendError, Conflict, Denied, PreconditionFailed, TimedOut, Unavailable
 from zun_coe.native import runtimes
 from zun_coe.native.reachability import Reachability, tells_of_host
 
@@ -149,15 +149,66 @@ def test_a_host_that_was_away_before_has_been_silent_since_then() -> None:
     assert known.since == now
 
 
-def test_another_engine_behind_an_address_is_noticed_when_the_connection_is_lost(
+def test_a_host_that_was_installed_anew_is_blocked_alone_until_it_is_accepted(
     world: World, hosts: dict[str, FakeHost]
 ) -> None:
+    body = {"cluster": CLUSTER, "image": "busybox:local", "command": ["sleep", "1000"], "stop_timeout": 0}
+    world.create("app", body | {"name": "web", "replicas": 2})
+    world.settled("app", "web", "Running")
     hosts["b"].away = True
     world.until(lambda: not reachable(world)["b"], "it is shown to be away")
     hosts["b"].identity = "another"
+    hosts["b"].containers.clear()
     hosts["b"].away = False
-    world.until(lambda: world.cluster()["status"].get("reason") == "BackendChanged", "it is another one")
-    assert world.cluster()["status"]["phase"] == "Failed"
+    world.until(lambda: node(world, "b").get("reason") == "BackendChanged", "it is another one")
+    assert "another" in node(world, "b")["message"]
+    assert not node(world, "b")["reachable"]
+    status = world.cluster()["status"]
+    assert (status["phase"], status.get("reason")) == ("Ready", None)
+    world.create("app", body | {"name": "later", "replicas": 2})
+    world.settled("app", "later", "Running")
+    assert not hosts["b"].containers
+    phases = sorted((r["host"], r["status"]["phase"]) for r in world.replicas("web"))
+    assert phases == [("a", "Running"), ("b", "Unknown")]
+    assert [e["subject_name"] for e in world.events("BackendChanged")] == [CLUSTER]
+
+    clusters, generation = world.process.gateway.clusters, world.cluster()["generation"]
+    with pytest.raises(PreconditionFailed):
+        clusters.accept_identity(call(if_match=f'"{generation + 1}"'), CLUSTER)
+    with pytest.raises(Conflict, match="nothing to accept"):
+        clusters.accept_identity(call(), CLUSTER, "a")
+    assert shown(clusters.accept_identity(call(), CLUSTER, "b"))["generation"] == generation + 1
+    world.until(lambda: reachable(world) == {"a": True, "b": True}, "it is not accepted")
+    world.settled("app", "web", "Running")
+    assert hosts["b"].containers
+    assert len(world.events("IdentityAccepted")) == 1
+    with pytest.raises(Conflict, match="nothing to accept"):
+        clusters.accept_identity(call(), CLUSTER)
+    world.restart()
+    world.settled("app", "web", "Running")
+    assert reachable(world) == {"a": True, "b": True}
+
+
+def test_a_cluster_that_is_another_one_as_a_whole_is_accepted_as_a_whole(
+    tmp_path: Path, hosts: dict[str, FakeHost]
+) -> None:
+    listed = [{"name": "a", "runtime": "fake", "endpoint": "unix:///a"}]
+    world = World(tmp_path, {"kind": "native", "hosts": listed}, describe=0.2)
+    try:
+        world.register()
+        hosts["a"].identity = "another"
+        world.until(lambda: world.cluster()["status"].get("reason") == "BackendChanged", "it is another one")
+        assert world.cluster()["status"]["phase"] == "Failed"
+        world.process.gateway.clusters.accept_identity(call(), CLUSTER)
+        world.until(lambda: world.cluster()["status"]["phase"] == "Ready", "it is not accepted")
+        assert len(world.events("BackendChanged")) == 1
+    finally:
+        world.close()
+
+
+def node(world: World, name: str) -> Any:
+    (found,) = [n for n in world.cluster()["status"]["nodes"] if n["name"] == name]
+    return found
 
 
 def test_of_two_clusters_that_find_the_same_engine_at_once_the_older_keeps_it(
@@ -168,8 +219,8 @@ def test_of_two_clusters_that_find_the_same_engine_at_once_the_older_keeps_it(
     HOSTS.update(older=hosts["a"], younger=hosts["a"])
     find = ClusterKeeper._imposter
 
-    def together(keeper: ClusterKeeper, before: ClusterStatus, info: ClusterInfo) -> tuple[str, str] | None:
-        wrong = find(keeper, before, info)
+    def together(keeper: ClusterKeeper, *given: Any) -> tuple[str, str] | None:
+        wrong = find(keeper, *given)
         if id(keeper) not in keepers:  # each has looked for the other before either has written
             keepers.add(id(keeper))
             both.wait(20)

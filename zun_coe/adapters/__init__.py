@@ -242,6 +242,11 @@ class Adapter(ABC):
     def describe(self) -> ClusterInfo:
         """The backend's own identity, versions, nodes and operations. Calls the backend."""
 
+    def distrust(self, hosts: Mapping[str, str]) -> None:  # noqa: B027  # most kinds are one engine
+        """Treat these hosts as unreachable, for the reason that is given for each, and all others as usual: other
+        engines answer there than those that were pinned. `describe` asks them all the same. This default is for
+        kinds whose cluster is blocked as a whole."""
+
     @abstractmethod
     def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
         """What there is of one workload (one observation, without instances where there is nothing), or

@@ -27,6 +27,11 @@ def patch(cluster: str) -> flask.Response:
     return respond(gateway().clusters.patch(call(), cluster, body()))
 
 
+def accept_identity(cluster: str, host: str | None = None) -> flask.Response:
+    """POST /v1/clusters/{cluster}/accept-identity."""
+    return respond(gateway().clusters.accept_identity(call(), cluster, host))
+
+
 def delete(cluster: str, force: bool) -> flask.Response:
     """DELETE /v1/clusters/{cluster}."""
     return respond(gateway().clusters.delete(call(), cluster, force=force))

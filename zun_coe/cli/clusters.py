@@ -10,7 +10,7 @@ import click
 
 from zun_coe.cli import workloads
 from zun_coe.cli.failures import Misuse
-from zun_coe.cli.nouns import CLUSTER, common, page_options, write
+from zun_coe.cli.nouns import CLUSTER, common, finish, page_options, write
 from zun_coe.cli.options import (
     Ordered,
     Verb,
@@ -125,6 +125,21 @@ def drain(session: Session, /, name: str, host: str, wait: float | None) -> None
 def undrain(session: Session, /, name: str, host: str, wait: float | None) -> None:
     """Let a host take new replicas again. What has moved away stays where it is."""
     _schedule(session, name, host, wait, schedulable=True)
+
+
+@cluster.command("accept-identity", cls=Verb)
+@one_name
+@click.option("--host", help="Only the engine of this host.")
+@wait_option
+@output_option
+@click.pass_obj
+def accept_identity(session: Session, name: str, host: str | None, wait: float | None) -> None:
+    """Take the engines that answer now for the cluster's own, although they are others than before.
+
+    What ran on those that were there before is taken for lost and is made again."""
+    params = {"host": host} if host else None
+    answer = session.api.ask("POST", CLUSTER.path(name, "accept-identity"), params=params)
+    finish(session, CLUSTER, answer.json(), wait)
 
 
 @cluster.command("capabilities", cls=Verb)

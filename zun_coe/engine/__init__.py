@@ -262,7 +262,7 @@ class Engine:
             self._wake.set()
             runner = self._runner(id)
             if runner is not None:
-                runner.look()
+                runner.registered()
         elif noun in _CARRIED:
             runner = self._runner(cast(Intent, entry.value).cluster)
             if runner is not None and update.after is not None:

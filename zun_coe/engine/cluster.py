@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Literal, cast
 
@@ -10,9 +11,10 @@ import msgspec
 from zun_coe.adapters import Adapter
 from zun_coe.engine import telling
 from zun_coe.engine.acting import Conditional, Key, Ledger, Tools
+from zun_coe.engine.identity import all_exchanged, exchanged, marked, parts, pinned_now, told
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.errors import BackendError, Unavailable
-from zun_coe.model import Cluster, ClusterInfo, ClusterStatus, CredentialsStatus, Event, Intent
+from zun_coe.model import Cluster, ClusterStatus, CredentialsStatus, Event, Intent
 from zun_coe.model.evidence import capped, cut
 from zun_coe.store import Delete
 from zun_coe.store.cache import Entry
@@ -71,18 +73,23 @@ class ClusterKeeper:
             self.failed(error)
             raise
         before, _ = self._status()
-        wrong = self._imposter(before, info)
+        now, pinned, found = utc_now(), parts(before.identity), parts(info.identity)
+        others = exchanged(pinned, found, self._accepted)
+        wrong = self._imposter(pinned, found, others)
+        messages = {} if wrong else {name: told(name, pinned, id) for name, id in others.items()}
+        self._adapter.distrust(messages)
         status = msgspec.structs.replace(
             before,
             observed_generation=self._generation,
-            info=before.info if wrong else info,
+            info=before.info if wrong else marked(info, messages, now),
             credentials=self._credentials(before),
-            identity=before.identity if wrong else self._pinned(before.identity, info.identity),
+            identity=before.identity if wrong else pinned_now(pinned, found, others, self._hosts),
+            others=others,
         )
         if wrong:
-            status = _reached(status, utc_now(), "Failed", *wrong)
+            status = _reached(status, now, "Failed", *wrong)
         elif not _has_to_prove_itself(before):
-            status = _reached(status, utc_now(), "Ready")
+            status = _reached(status, now, "Ready")
         self._write(status)
 
     def answered(self) -> None:
@@ -182,13 +189,14 @@ class ClusterKeeper:
         warned = known is not None and known.warned and known.expires_at == expires_at
         return CredentialsStatus(expires_at=expires_at, warned=warned or utc_now() >= expires_at - _WARNED_BEFORE)
 
-    def _imposter(self, before: ClusterStatus, info: ClusterInfo) -> tuple[str, str] | None:
-        """What is wrong with the identity found: another than the one pinned, or one that another cluster has. Of
-        two that were registered at the same time, and both found it, the older one keeps it."""
-        pinned, found = parts(before.identity), parts(info.identity)
-        for name, id in found.items():
-            if pinned.get(name, id) != id:
-                return "BackendChanged", f"{name} was {pinned[name]} and is {id} now; nothing is applied."
+    def _imposter(
+        self, pinned: Mapping[str, str], found: Mapping[str, str], others: Mapping[str, str]
+    ) -> tuple[str, str] | None:
+        """What is wrong with the identity found: all of it is another than the one pinned, or one of it is that of
+        another cluster. Of two that were registered at the same time, and both found it, the older one keeps it."""
+        if all_exchanged(pinned, others):
+            name = min(others)
+            return "BackendChanged", f"{name} was {pinned[name]} and is {others[name]} now; nothing is applied."
         for entry in self._tools.cache.list("status/cluster/"):
             if entry.key.endswith(f"/{self._key.id}"):
                 continue
@@ -197,6 +205,16 @@ class ClusterKeeper:
                 return "BackendChanged", f"The engine {taken.pop()} is registered as another cluster already."
         return None
 
+    @property
+    def _accepted(self) -> Mapping[str, str]:
+        record = self.record
+        return record.accepted if record else {}
+
+    @property
+    def _hosts(self) -> set[str]:
+        record = self.record
+        return {host.name for host in record.hosts} if record else set()
+
     def _is_older_than(self, status: Entry) -> bool:
         """Whether this cluster was registered before the one that a status is of."""
         record, other = self.record, self._tools.cache.get(status.key.replace("status/", "intent/", 1))
@@ -204,13 +222,6 @@ class ClusterKeeper:
             return record is not None
         rival = cast(Cluster, other.value)
         return (record.created_at, record.id) < (rival.created_at, rival.id)
-
-    def _pinned(self, pinned: str | None, found: str) -> str:
-        """The identities kept: those found, and of those not found now the ones still registered."""
-        record = self.record
-        hosts = {h.name for h in record.hosts} if record else set()
-        old = {n: i for n, i in parts(pinned).items() if n in hosts}
-        return "\n".join(f"{n}={i}" for n, i in sorted((old | parts(found)).items()))
 
 
 def _has_to_prove_itself(status: ClusterStatus) -> bool:
@@ -231,15 +242,23 @@ def _reached(
     )
 
 
-def parts(identity: str | None) -> dict[str, str]:
-    """An identity is one `name=id` for each engine of a cluster, separated by white space, or the one id
-    of a cluster that has one."""
-    pairs = (part.partition("=") for part in (identity or "").split())
-    return {name if id else "cluster": id or name for name, _, id in pairs}
-
-
 def _told(cluster: Cluster, before: ClusterStatus, after: ClusterStatus, now: datetime) -> list[Event]:
-    return [*_turn(cluster, before, after, now), *_warning(cluster, before, after, now)]
+    events = [*_turn(cluster, before, after, now), *_warning(cluster, before, after, now)]
+    return [*events, *_strangers(cluster, before, after, now)]
+
+
+def _strangers(cluster: Cluster, before: ClusterStatus, after: ClusterStatus, now: datetime) -> list[Event]:
+    """That some of its hosts are others, and the rest of it goes on."""
+    if after.reason == "BackendChanged":
+        return []
+    pinned = parts(after.identity)
+    new = {name: id for name, id in after.others.items() if before.others.get(name) != id}
+    return [
+        telling.event(
+            cluster, "cluster", "BackendChanged", told(name, pinned, id), now, level="warning", reason="BackendChanged"
+        )
+        for name, id in sorted(new.items())
+    ]
 
 
 def _warning(cluster: Cluster, before: ClusterStatus, after: ClusterStatus, now: datetime) -> list[Event]:

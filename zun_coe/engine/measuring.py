@@ -38,6 +38,10 @@ class MeasuredAdapter:
         """See `Adapter`, as for the others."""
         return self._call("describe", self._adapter.describe)
 
+    def distrust(self, hosts: Mapping[str, str]) -> None:
+        """See `Adapter`. Calls no backend."""
+        self._adapter.distrust(hosts)
+
     def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
         """One workload, or all of them."""
         name = "observe" if ref else "observe_all"

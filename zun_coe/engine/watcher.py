@@ -109,6 +109,11 @@ class ClusterRunner:
         """Look at the whole cluster soon."""
         self._wake.set()
 
+    def registered(self) -> None:
+        """Ask it soon who it is, and look at all of it: its registration was changed."""
+        self._described = float("-inf")
+        self.look()
+
     def _until_the_last(self, job: Callable[[], None]) -> None:
         """The last thread to end closes the adapter, so that nobody's call is cut off."""
         try:

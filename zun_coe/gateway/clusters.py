@@ -12,7 +12,7 @@ from zun_coe.adapters.reach import Reach
 from zun_coe.errors import Conflict, FieldProblem, Malformed, Unprocessable
 from zun_coe.gateway import limits, rendering, specs
 from zun_coe.gateway.adopting import Adopting
-from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions
+from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions, etag
 from zun_coe.gateway.entries import Found
 from zun_coe.gateway.listing import PUBLIC
 from zun_coe.gateway.resources import Once, Resources, Tools, adapter_of
@@ -50,6 +50,14 @@ class Clusters(Resources):
         """Forget a cluster that carries nothing; with `force` forget what it carries too."""
         call.principal.must_write()
         return self._attempt(call, lambda: self._mark(call, self._own(call, ref), force))
+
+    def accept_identity(self, call: Call, ref: str, host: str | None = None) -> Answer:
+        """Take the engines that answer now for the cluster's own: of one host, or all that are others than before."""
+        call.principal.must_write()
+        operation = f"cluster.accept-identity/{ref}"
+        return self._once(
+            call, operation, {"host": host}, lambda once: self._accept(call, self._own(call, ref), host, once)
+        )
 
     def capabilities(self, call: Call, ref: str) -> Answer:
         """How this very cluster carries each field and each operation, as it was last described."""
@@ -127,6 +135,32 @@ class Clusters(Resources):
         change.tell(self._event(call, "ClusterUpdated", new, "Its registration was changed."))
         self._tools.writer.commit(change)
         return self._accepted(old.id)
+
+    def _accept(self, call: Call, found: Resource, host: str | None, once: Once) -> Answer:
+        old: Cluster = found.intent
+        check_preconditions(call, old.generation)
+        self._must_live(found)
+        others = {n: id for n, id in found.status.others.items() if host in (None, n) and old.accepted.get(n) != id}
+        if not others:
+            where = f"the host {host} of {old.name}" if host else old.name
+            raise Conflict(f"No other engine answers for {where} than before, so that there is nothing to accept.")
+        change = Change()
+        new = replaced(
+            old,
+            accepted=old.accepted | others,
+            generation=old.generation + 1,
+            updated_at=utc_now(),
+            write_id=change.write_id,
+        )
+        change.put(intent_key("cluster", old.project, old.id), new, found.revision)
+        told = ", ".join(f"{name} is {id}" for name, id in sorted(others.items()))
+        change.tell(self._event(call, "IdentityAccepted", new, f"Accepted from now on: {told}.", identities=others))
+        preview = rendering.encode(rendering.cluster(new, found.status))
+        headers = {"ETag": etag(new.generation), "Location": f"/v1/clusters/{new.id}"}
+        answer = Answer(202, preview, headers, Settle("cluster", new.project, new.id, new.generation))
+        once(change, answer)
+        self._tools.writer.commit(change)
+        return answer
 
     def _mark(self, call: Call, found: Resource, force: bool) -> Answer:
         old: Cluster = found.intent

@@ -147,13 +147,13 @@ def replica(
 def cluster(record: Cluster, status: ClusterStatus) -> dict[str, Any]:
     """A cluster as its own project and operators see it. Of credentials only whether there are any is shown."""
     body: dict[str, Any] = plain(record)
-    for hidden in ("credentials", "deletion", "request_id", "write_id"):
+    for hidden in ("credentials", "accepted", "deletion", "request_id", "write_id"):
         body.pop(hidden, None)
     body["has_credentials"] = record.credentials is not None
     info = status.info
     phase = "Deleting" if record.deletion else status.phase
     shown = plain(status) | {"phase": phase}
-    for hidden in ("info", "parts", "write_id"):
+    for hidden in ("info", "parts", "others", "write_id"):
         shown.pop(hidden, None)
     if not status.evidence:
         shown.pop("evidence", None)

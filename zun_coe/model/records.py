@@ -99,7 +99,8 @@ class Host(Value, frozen=True, kw_only=True):
 
 class Cluster(Value, frozen=True, kw_only=True):
     """A place to run things. `credentials` is encrypted (`vault`) and never shown; `machine`: where its local
-    sockets are, which is the host name of a machine of the gateway."""
+    sockets are, which is the host name of a machine of the gateway. `accepted`: engines that may be others than they
+    were, by the name of the host (or `cluster`) with the new id."""
 
     id: str
     project: str
@@ -117,6 +118,7 @@ class Cluster(Value, frozen=True, kw_only=True):
     namespace: str | None = None
     credentials: str | None = None
     machine: str | None = None
+    accepted: dict[str, str] = msgspec.field(default_factory=dict)
     deletion: Deletion | None = None
     request_id: str = ""
     write_id: str = ""
@@ -136,7 +138,8 @@ class CredentialsStatus(Value, frozen=True, kw_only=True):
 
 
 class ClusterStatus(Value, frozen=True, kw_only=True):
-    """A cluster as it was last described. `identity` is what was pinned when it was first seen; `as_of`
+    """A cluster as it was last described. `identity` is what was pinned when it was first seen, `others` the ids of
+    engines that answer instead of pinned ones, by host (or `cluster`); `as_of`
     is when it last answered; `credentials` None: they do not expire, or nobody can tell;
     `info` None: never described; `parts`: what many nodes are kept in (`model.parts`)."""
 
@@ -148,6 +151,7 @@ class ClusterStatus(Value, frozen=True, kw_only=True):
     message: str | None = None
     evidence: dict[str, Any] = msgspec.field(default_factory=dict)
     identity: str | None = None
+    others: dict[str, str] = msgspec.field(default_factory=dict)
     info: ClusterInfo | None = None
     credentials: CredentialsStatus | None = None
     parts: tuple[str, ...] = ()

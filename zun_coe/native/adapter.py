@@ -118,10 +118,15 @@ class NativeAdapter(Adapter):
 
     def describe(self) -> ClusterInfo:
         """See `Adapter.describe`. Raises `Invalid` where two hosts are the same engine."""
-        answers = self._survey.ask(lambda host: host.runtime.info(), decides=True)
+        answers = self._survey.ask(lambda host: host.runtime.info(), decides=True, identifies=True)
         for name, info in answers.items():
             self._hosts[name].learn(info)
         return describing.cluster_info(self._hosts.values(), frozenset(answers))
+
+    def distrust(self, hosts: Mapping[str, str]) -> None:
+        """See `Adapter.distrust`. What ran there is unknown, and placed elsewhere after the grace."""
+        for name, host in self._hosts.items():
+            host.reachability.distrust(hosts.get(name))
 
     def observe(self, ref: WorkloadRef | None = None) -> list[Observation]:
         """See `Adapter.observe`. Of a host that is away, what was last seen there comes as "unknown" until

@@ -28,7 +28,7 @@ def cluster_info(hosts: Iterable[NativeHost], answered: frozenset[str]) -> Clust
     return ClusterInfo(
         identity="\n".join(f"{name}={info.identity}" for name, info in sorted(known.items())),
         versions=_versions(list(known.values())),
-        nodes=tuple(_node(host, host.name in answered) for host in hosts),
+        nodes=tuple(_node(host, host.name in answered and host.reachable) for host in hosts),
         operations={name: _weakest([info.operations.get(name) for info in known.values()]) for name in OPERATIONS},
         overrides=_without_limits(known),
     )

@@ -105,14 +105,15 @@ class NativeHost:
         """Run a call for a project in one of the host's threads."""
         return self._pool.submit(project, partial(self.call, call))
 
-    def ask(self, call: Callable[[], T], *, decides: bool = False) -> Future[T]:
+    def ask(self, call: Callable[[], T], *, decides: bool = False, identifies: bool = False) -> Future[T]:
         """The same for a call that changes nothing, and need not wait for those that do."""
-        return self._asking.submit(partial(self.call, call, decides=decides))
+        return self._asking.submit(partial(self.call, call, decides=decides, identifies=identifies))
 
-    def call(self, call: Callable[[], T], *, decides: bool = False) -> T:
+    def call(self, call: Callable[[], T], *, decides: bool = False, identifies: bool = False) -> T:
         """Make a call in this thread. `decides`: it asks who answers or what is there, so that its outcome tells
-        whether the host is reachable. Raises `Unavailable` at once while the host is known to hang."""
-        self.reachability.guard()
+        whether the host is reachable; `identifies`: it asks who answers. Raises `Unavailable` at once while the host
+        is known to hang, or (unless it `identifies`) is distrusted."""
+        self.reachability.guard(identifies=identifies)
         started = time.monotonic()
         try:
             result = call()

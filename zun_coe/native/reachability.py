@@ -37,18 +37,19 @@ class Reachability:
         self._turned, self._clock, self._now = turned, clock, now
         self._since, self._last = now(), clock()
         self._trouble: BackendError | None = None
+        self._distrust: str | None = None
         self._hung_until = 0.0
         self.heard = False
 
     @property
     def reachable(self) -> bool:
         """Whether it answered when it was last asked (and was asked)."""
-        return self.heard and self._trouble is None
+        return self.heard and self._trouble is None and self._distrust is None
 
     @property
     def trouble(self) -> BackendError | None:
-        """Why it did not answer when it was last asked."""
-        return self._trouble
+        """Why it did not answer when it was last asked, or is not to be asked."""
+        return Unavailable(self._distrust, "BackendChanged") if self._distrust is not None else self._trouble
 
     @property
     def since(self) -> datetime | None:
@@ -64,15 +65,26 @@ class Reachability:
         """Seconds since it last answered, also to a former process of the gateway as far as that told."""
         return self._clock() - self._last
 
-    def guard(self) -> None:
-        """Raises `Unavailable` while the host is known to hang."""
+    def distrust(self, why: str | None) -> None:
+        """Another engine answers than it should, so that nothing is asked of it but who it is; None: no more."""
+        was, self._distrust = self._distrust, why
+        if (was is None) != (why is None):
+            self._since = self._now()
+            self._turned()
+
+    def guard(self, *, identifies: bool = False) -> None:
+        """Raises `Unavailable` while the host is known to hang or, unless the call only `identifies` it, is
+        distrusted."""
+        if self._distrust is not None and not identifies:
+            raise Unavailable(self._distrust, "BackendChanged")
         if self._trouble is not None and self._clock() < self._hung_until:
             raise Unavailable(self._trouble.message, self._trouble.reason, self._trouble.evidence)
 
     def answered(self) -> None:
         """It has answered who it is, or what is there."""
         was, self._trouble = self._trouble, None
-        self.heard, self._last = True, self._clock()
+        if self._distrust is None:
+            self.heard, self._last = True, self._clock()
         if was is not None:
             self._turned()
 

@@ -38,10 +38,10 @@ class Survey:
         every = (instance for found in instances.values() for instance in found)
         self._verdicts = {instance.native_id: instance for instance in every if instance.health is not None}
 
-    def ask(self, call: Callable[[NativeHost], T], *, decides: bool = False) -> dict[str, T]:
+    def ask(self, call: Callable[[NativeHost], T], *, decides: bool = False, identifies: bool = False) -> dict[str, T]:
         """What each host answers, by its name, asked all at once; those that fail are left out. Raises the
-        first error when none answers. `decides`: see `NativeHost.call`."""
-        answers, errors = self._ask(call, decides=decides)
+        first error when none answers. `decides`, `identifies`: see `NativeHost.call`."""
+        answers, errors = self._ask(call, decides=decides, identifies=identifies)
         if errors and not answers:
             raise next(iter(errors.values()))
         return answers
@@ -49,23 +49,26 @@ class Survey:
     def tell(self, call: Callable[[NativeHost], T]) -> dict[str, T]:
         """Have each host do something; the answers of those that did. Raises what a host that is reachable has
         refused, since others say nothing of that one."""
-        answers, errors = self._ask(call, decides=False)
+        answers, errors = self._ask(call)
         refused = [error for name, error in errors.items() if self._hosts[name].reachable or not answers]
         if refused:
             raise refused[0]
         return answers
 
-    def _ask(self, call: Callable[[NativeHost], T], *, decides: bool) -> tuple[dict[str, T], dict[str, BackendError]]:
+    def _ask(
+        self, call: Callable[[NativeHost], T], *, decides: bool = False, identifies: bool = False
+    ) -> tuple[dict[str, T], dict[str, BackendError]]:
         """The answers and the failures. A host that is the only one is asked in this thread: to hand that over
         would only take longer."""
         answers: dict[str, T] = {}
         errors: dict[str, BackendError] = {}
         alone = len(self._hosts) == 1
-        futures = {n: h.ask(partial(call, h), decides=decides) for n, h in self._hosts.items() if not alone}
+        how = {"decides": decides, "identifies": identifies}
+        futures = {n: h.ask(partial(call, h), **how) for n, h in self._hosts.items() if not alone}
         for name, host in self._hosts.items():
             try:
                 if alone:
-                    answers[name] = host.call(partial(call, host), decides=decides)
+                    answers[name] = host.call(partial(call, host), **how)
                 else:
                     answers[name] = self._result(name, futures[name])
             except BackendError as error:
