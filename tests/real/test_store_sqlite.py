@@ -405,3 +405,18 @@ def check_watch(store: Store, model: Model) -> None:
         assert state == model.then[batch.revision]
         if batch.revision == model.revision:
             return
+
+
+def test_leases_end_although_looking_for_them_failed_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[int] = []
+    original = SqliteStore._expire
+
+    def expire(self: SqliteStore) -> None:
+        if not failed:
+            failed.append(1)
+            raise ValueError("surprise")
+        original(self)
+
+    monkeypatch.setattr(SqliteStore, "_expire", expire)
+    store.create("a", b"", store.grant(2).id)
+    wait_until(lambda: failed and store.get("a") is None, message="the lease does not end")

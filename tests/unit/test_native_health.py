@@ -189,6 +189,24 @@ def test_a_name_is_asked_for_by_its_name(bench: Bench, web: Any) -> None:
     assert set(web.hosts) == {f"localhost:{web.server_port}"}
 
 
+def test_a_probe_that_nobody_foresaw_fails_and_is_repeated(
+    bench: Bench, web: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    original = Prober._ask
+
+    async def ask(self: Prober, target: Target, url: str) -> str | None:
+        asked.append(1)
+        if len(asked) < 5:
+            raise RuntimeError("surprise")
+        return await original(self, target, url)
+
+    monkeypatch.setattr(Prober, "_ask", ask)
+    bench.watch(bench.target(web.server_port, quick(http=HttpGet(port=80))))
+    bench.until("c1", "unhealthy")
+    bench.until("c1", "healthy")
+
+
 def test_tcp_and_nothing_there(bench: Bench, web: Any) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -336,6 +336,23 @@ def test_thread_starts_without_the_store_and_takes_up_when_it_comes(store: Unrel
     assert store.inner.get(owner_key("c")) is None
 
 
+def test_thread_outlives_what_nobody_foresaw(store: Unreliable, monkeypatch: pytest.MonkeyPatch) -> None:
+    ownership = Ownership(store, "mine", 5.0)
+    turns: list[int] = []
+    original = Ownership.beat
+
+    def beat(self: Ownership) -> float:
+        turns.append(1)
+        if len(turns) == 2:
+            raise ValueError("surprise")
+        return original(self) if len(turns) > 1 else 0.0
+
+    monkeypatch.setattr(Ownership, "beat", beat)
+    ownership.start()
+    wait_until(lambda: ownership.acquire("c"), 10, "the lease did not come")
+    ownership.stop()
+
+
 def service(id: str, role: str, host: str = "h") -> Service:
     return Service(id=id, role=role, host=host, pid=1, version="1", started_at=utc_now(), heartbeat_at=utc_now())
 

@@ -230,8 +230,13 @@ class Ownership:
         while not self._stopping.is_set():
             self._wake.wait(pause)
             self._wake.clear()
-            if not self._stopping.is_set():
+            if self._stopping.is_set():
+                return
+            try:
                 pause = self.beat()
+            except Exception:  # the thread that keeps the lease must live
+                log.exception("lease not renewed", service=self.service_id)
+                pause = self._ttl / 20
 
     def _trusted(self) -> bool:
         return self._lease is not None and self._clock() < self._deadline

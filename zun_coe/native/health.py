@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import httpx
+import structlog
 
 from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import Denied
@@ -29,6 +30,9 @@ _AT_ONCE = 64
 _AT_ONCE_EACH = 32
 
 Changed = Callable[[WorkloadRef], None]
+
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,9 @@ class Prober:
             said = f"no answer within {target.health.timeout:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, Denied) as error:
             said = str(error) or type(error).__name__
+        except Exception as error:  # noqa: BLE001  # else nobody probed it any more, and its last verdict stood for good
+            _log.exception("probe failed", target=target.id)
+            said = type(error).__name__
         return said and f"{f'GET {url}' if url else f'TCP connection to {place}'}: {said}"
 
     async def _ask(self, target: Target, url: str) -> str | None:

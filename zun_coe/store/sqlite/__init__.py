@@ -229,6 +229,9 @@ class SqliteStore(Store):
             except (StoreUnavailable, OutcomeUnknown) as error:
                 _logger.warning("store.housekeeping", error=str(error))
                 self._closed.wait(1.0)
+            except Exception:  # leases would never end any more
+                _logger.exception("store.housekeeping")
+                self._closed.wait(1.0)
             self._tend.wait(min(self._leases.next(), tidy) - time.monotonic())
             self._tend.clear()
 
