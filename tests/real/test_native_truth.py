@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.world import CLUSTER, World, call
+from tests.contract.world import CLUSTER, World, call, shown
 from tests.real.components import Engine, wait_until
+from zun_coe.gateway import Settle
 from zun_coe.native.docker.runtime import DockerRuntime
 
 SERVER = {"command": ["httpd", "-f", "-p", "80", "-h", "/"], "stop_signal": "SIGKILL", "stop_timeout": 0}
@@ -169,6 +170,33 @@ def test_it_is_not_ready_meanwhile(world: World, docker_engine: Engine, monkeypa
     monkeypatch.undo()
     assert world.settled("app", "web", "Running")["status"]["endpoints"]
     world.until(lambda: reason(world, "one") is None, "something is told of the container")
+
+
+@pytest.mark.parametrize("noun", ["app", "container"])
+@pytest.mark.parametrize(
+    ("fields", "reason", "grace"),
+    [
+        ({"image": "nothing:1", "pull": "never"}, "ImageNotFound", 3600),
+        ({"command": ["/nothing"]}, "InvalidSpec", 3600),
+        ({"image": "127.0.0.1:1/nothing:1"}, "ImagePullFailed", 2),
+        ({"command": ["false"]}, "CrashLoop", 2),
+        ({"health": {"http": {"port": 1}, "interval": 0.5, "retries": 2}}, "HealthCheckFailing", 2),
+    ],
+)
+def test_waiting_ends_when_it_is_known_why(world: World, noun: Any, fields: Any, reason: str, grace: float) -> None:
+    """Long before the deadline of ten minutes, and with the reason."""
+    body = SERVER | {"image": Engine.image, "cluster": CLUSTER, "name": "web"} | fields
+    made = world.create(noun, body)
+    settle = Settle(noun, "default", made["id"], made["generation"], grace=grace)
+
+    def known() -> Any:
+        answer = world.process.gateway.settled(settle)
+        told = shown(answer)["status"] if answer is not None else {}
+        return told if told.get("reason") == reason else None
+
+    status = world.until(known, f"nobody is told of {reason}")
+    if grace > 60 and noun == "app":
+        assert status["phase"] == "Failed"
 
 
 def container(engine: Engine, name: str) -> Any:
