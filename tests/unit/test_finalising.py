@@ -13,6 +13,7 @@ from tests.crash.clockwork import Site, hand_turned, quick_folder
 from tests.crash.place import Place
 from tests.crash.scenarios import VOLUME
 from tests.crash.story import begin
+from zun_coe.errors import Invalid
 from zun_coe.model import Revision, Template
 from zun_coe.store import Put
 from zun_coe.store.records import encode, revision_key
@@ -63,4 +64,29 @@ def test_a_volume_that_somebody_begins_to_mount_stays(place: Place, monkeypatch:
     assert views.named("app", "default", "web") is None
     assert len(tries) == 2, "the first decided on what was no longer so"
     assert views.named("volume", "default", "data").intent.deletion is None
+    place.story.wanted.clear()
+
+
+@pytest.mark.parametrize("when", ["apply", "remove"])
+def test_no_error_of_a_backend_is_too_long(place: Place, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """What it says is kept as far as there is room for it, and the key is not stuck over that."""
+    long = "it says the same again and again; " * 100_000
+    place.story.create("app", "web")
+    place.story.settle()
+    adapter = place.runner._adapter._adapter
+
+    def failing(*_: Any) -> Any:
+        raise Invalid(long, "InvalidSpec", {"said": long})
+
+    monkeypatch.setattr(adapter, when, failing)
+    key = place.key("app", "web")
+    if when == "remove":
+        place.story.delete("app", "web")
+    else:
+        place.story.patch("web", image="web:2")
+    place.runner._try(key)
+    status = place.process.gateway.views.named("app", "default", "web").status
+    assert status.reason == "InvalidSpec"
+    assert len(encode(status)) < 20_000
+    monkeypatch.undo()
     place.story.wanted.clear()

@@ -130,8 +130,8 @@ class ClusterKeeper:
                 phase="Failed" if before.phase == "Pending" else before.phase,
                 observed_generation=self._generation,
                 reason=error.reason,
-                message=str(error),
-                evidence=dict(error.evidence),
+                message=cut(str(error)),
+                evidence=capped(error.evidence),
             )
         )
 

@@ -14,6 +14,7 @@ from zun_coe.engine.acting import Key, Ledger
 from zun_coe.errors import BackendError, Unavailable
 from zun_coe.model import Intent, Status, Volume, VolumeStatus
 from zun_coe.model.event_series import normalised
+from zun_coe.model.evidence import capped, cut
 from zun_coe.model.status import reasoned
 from zun_coe.vault import Undecryptable
 
@@ -58,8 +59,8 @@ class Explainer:
             phase="Deleting" if intent.deletion else before.phase,
             troubled=intent.generation,
             reason=error.reason,
-            message=str(error),
-            evidence=dict(error.evidence),
+            message=cut(str(error)),
+            evidence=capped(error.evidence),
         )
         if _says(after) != _says(before):
             events = telling.tell(intent, before, after, now)
@@ -67,7 +68,7 @@ class Explainer:
 
     def _explain_volume(self, key: Key, volume: Volume, error: BackendError) -> None:
         before, expected = self._ledger.status(key, VolumeStatus())
-        after = msgspec.structs.replace(before, reason=error.reason, message=str(error))
+        after = msgspec.structs.replace(before, reason=error.reason, message=cut(str(error)))
         if _says(after) != _says(before):
             event = telling.held_up(volume, error.reason, str(error), self._clock())
             self._ledger.write_status(key, after, expected, [event])

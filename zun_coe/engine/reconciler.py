@@ -6,7 +6,7 @@ any two lines it is run again with the same outcome."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -40,6 +40,7 @@ from zun_coe.model import (
     ref_of,
     wanted_hash,
 )
+from zun_coe.model.evidence import capped, capped_observation, cut
 from zun_coe.model.status import reasoned
 from zun_coe.store.cache import Entry
 from zun_coe.store.records import utc_now
@@ -132,7 +133,7 @@ class Reconciler:
         self._revisions.learn(intent, before, seen)
         self._tell_warnings(intent, seen, now)
         lacking = self._lacking(intent)
-        judged = judge(intent, seen, excused(before, self._since), now, lacking)
+        judged = judge(intent, capped_observation(seen), excused(before, self._since), now, lacking)
         if _lost(before, seen) or judged.restarting != before.restarting:
             # The step that brings it back may take long, and nobody has to wait for that to hear of it. And what
             # there was before a restart is kept before it begins.
@@ -187,7 +188,7 @@ class Reconciler:
             return Done(), None
         self._tenure.check()
         try:
-            return self._adapter.apply(self._workload(intent, status), seen), None
+            return _short(self._adapter.apply(self._workload(intent, status), seen)), None
         except BackendError as error:
             trouble = error
         except StoreError:
@@ -195,7 +196,7 @@ class Reconciler:
         except Exception as error:
             log.exception("step failed", noun=intent.noun, name=intent.name, request_id=logged_as(intent))
             trouble = unexpected(error, intent)
-        return Wait(0.0, trouble.reason, str(trouble), trouble.evidence), trouble
+        return _short(Wait(0.0, trouble.reason, str(trouble), trouble.evidence)), trouble
 
     def _derived(self, intent: Intent, judged: Status, seen: Observation, outcome: Outcome, now: datetime) -> Status:
         if isinstance(outcome, Done):
@@ -216,7 +217,7 @@ class Reconciler:
         seen = seen or self._observe(intent)
         self._tenure.check()
         reference = ref_of(self._tools.installation, intent)
-        outcome = self._adapter.remove(reference, seen)
+        outcome = _short(self._adapter.remove(reference, seen))
         if isinstance(outcome, Done):
             if self._ledger.status(key, Status())[0].instances:
                 self._show_leaving(key, intent, Observation(ref=reference), outcome)
@@ -308,6 +309,14 @@ class Reconciler:
         reference = ref_of(self._tools.installation, intent)
         found = self._adapter.observe(reference)
         return found[0] if found else Observation(ref=reference)
+
+
+def _short(outcome: Outcome) -> Outcome:
+    """The outcome with no more of what the backend said than there is room for."""
+    if not isinstance(outcome, Wait):
+        return outcome
+    message = cut(outcome.message) if outcome.message else outcome.message
+    return replace(outcome, message=message, evidence=capped(outcome.evidence))
 
 
 def _seconds(outcome: Outcome) -> float | None:

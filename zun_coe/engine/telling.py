@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from zun_coe.model import Drift, Event, Instance, Intent, Rollout, Status, plain
-from zun_coe.model.evidence import ITEMS, capped
+from zun_coe.model.evidence import ITEMS, TEXT, capped, cut
 
 # So many fit into one transaction with everything else in it; more are told as one event of each type.
 MOST = 90
@@ -42,7 +42,7 @@ def event(intent: Any, subject: str, type: str, message: str, now: datetime, **f
         subject_id=intent.id,
         subject_name=intent.name,
         at=now,
-        message=message,
+        message=cut(message, 2 * TEXT),
         cluster=getattr(intent, "cluster", None),
         generation=intent.generation,
         request_id=intent.request_id or None,
