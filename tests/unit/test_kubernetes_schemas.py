@@ -4,6 +4,7 @@ tests is older."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -54,10 +55,11 @@ def check(version: str, object: Any) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("security", ["", "default", "restricted"])
 @pytest.mark.parametrize("noun", ["app", "container"])
-def test_every_version_knows_all_that_is_sent(version: str, noun: Any) -> None:
+def test_every_version_knows_all_that_is_sent(version: str, noun: Any, security: Any) -> None:
     live: Any = {}
-    for object in left_to(None, render(workload(TEMPLATE, noun), TARGET), {}):
+    for object in left_to(None, render(workload(TEMPLATE, noun), replace(TARGET, security=security)), {}):
         sent = stamped(owned(object, live))
         check(version, sent)
         live[object["kind"], object["metadata"]["name"]] = sent | {"metadata": sent["metadata"] | {"uid": "u"}}

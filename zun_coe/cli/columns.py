@@ -213,6 +213,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("NODES", nodes),
         Column("PUBLIC", text("public")),
         Column("VERSIONS", versions),
+        Column("EXPIRES", text("status", "credentials", "expires_at"), wide=True),
         AGE,
         ID,
         PROJECT,
