@@ -23,6 +23,7 @@ from zun_coe.errors import Absent, Denied, Invalid, TimedOut
 from zun_coe.model import Placement, Template, Update
 
 KIND = "crowded"
+WARNED = ("Helm manages it (release web).",)
 SINCE = datetime(2026, 1, 2, tzinfo=UTC)
 
 
@@ -38,7 +39,9 @@ class CrowdedAdapter(SimulatedAdapter):
         if error := next((e for e in self.others.values() if isinstance(e, TimedOut)), None):
             raise error
         return [
-            Foreign("Deployment", namespace, name, ("web:1",), 2, 1, SINCE, str(t) if isinstance(t, Invalid) else None)
+            Foreign("Deployment", namespace, name, ("web:1",), 2, 1, SINCE, (str(t),))
+            if isinstance(t, Exception)
+            else Foreign("Deployment", namespace, name, ("web:1",), 2, 1, SINCE, (), self.offer(namespace, name))
             for (namespace, name), t in self.others.items()
         ]
 
@@ -50,7 +53,8 @@ class CrowdedAdapter(SimulatedAdapter):
         if isinstance(found, Exception):
             raise found
         place = f"{namespace}/{name}"
-        return Offer(found, 2, Update(max_surge="25%"), Placement(), {"app": name}, place, {"kept": [1]})
+        warnings = WARNED if name == "charted" else ()
+        return Offer(found, 2, Update(max_surge="25%"), Placement(), {"app": name}, place, {"kept": [1]}, warnings)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,7 @@ def test_what_runs_there_is_listed_a_page_at_a_time(api: httpx.Client) -> None:
         "created_at": "2026-01-02T00:00:00.000000Z",
         "adoptable": False,
         "reason": "It has a volume.",
+        "refused": [{"pointer": "/adopt", "detail": "It has a volume."}],
     }
     rest = api.get(path, params={"marker": page["next"]}).json()
     assert ([w["name"] for w in rest["workloads"]], "next" in rest) == (["web"], False)
@@ -189,6 +194,30 @@ def test_what_cannot_be_taken_over(
     assert (answer.status_code, [e["pointer"] for e in told["errors"]]) == (status, [pointer])
     assert told.get("differences") == (why.evidence.get("differences") if isinstance(why, Invalid) else None)
     assert api.get("/v1/apps").json() == {"apps": []}
+    assert api.post("/v1/apps/adopt", json=body(name), params={"dry_run": True}).json()["errors"] == told["errors"]
+    listed = {w["name"]: w for w in api.get("/v1/clusters/crowd/workloads").json()["workloads"]}
+    if not isinstance(why, Absent | Denied):
+        assert (listed[name]["adoptable"], listed[name]["refused"]) == (False, told["errors"])
+
+
+@pytest.mark.usefixtures("others")
+def test_what_it_would_be_is_shown_without_being_written(api: httpx.Client) -> None:
+    answer = api.post("/v1/apps/adopt", json=body(), params={"dry_run": True})
+    assert (answer.status_code, answer.json()["image"], answer.json()["adopted"]["name"]) == (200, "web:1", "web")
+    assert api.get("/v1/apps").json() == {"apps": []}
+    assert api.get("/v1/events", params={"type": "AppAdopted"}).json()["events"] == []
+
+
+def test_what_something_else_manages_is_taken_over_on_purpose_only(
+    api: httpx.Client, others: dict[tuple[str, str], Any]
+) -> None:
+    others["shop", "charted"] = Template(image="web:1")
+    refused = api.post("/v1/apps/adopt", json=body("charted"))
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/force")
+    assert WARNED[0] in refused.json()["errors"][0]["detail"]
+    forced = api.post("/v1/apps/adopt", json=body("charted") | {"force": True}, params={"wait": 20})
+    assert forced.status_code == 200
+    assert api.delete("/v1/apps/charted", params={"wait": 20}).status_code == 204
 
 
 def test_a_cluster_that_does_not_answer(api: httpx.Client, others: dict[tuple[str, str], Any]) -> None:

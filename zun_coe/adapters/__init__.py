@@ -348,8 +348,8 @@ class DeleteInstance(Protocol):
 @dataclass(frozen=True)
 class Foreign:
     """Something that runs in a cluster and is not this gateway's. `kind` and `namespace` in the cluster's words;
-    `images`: of its containers, in their order; `replicas`: asked for, and `ready` of them. `refused`: why an
-    app cannot take it over, None where one can."""
+    `images`: of its containers, in their order; `replicas`: asked for, and `ready` of them. `refused`: all reasons
+    why no app can take it over, in sentences; `offer`: what it would be where there are none, without `native`."""
 
     kind: str
     namespace: str
@@ -358,12 +358,15 @@ class Foreign:
     replicas: int
     ready: int
     created_at: datetime | None = None
-    refused: str | None = None
+    refused: tuple[str, ...] = ()
+    offer: Offer | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What runs in a cluster, as the app that it could be. `place` and `native`: see `model.Adopted`."""
+    """What runs in a cluster, as the app that it could be. `place` and `native`: see `model.Adopted`. `warnings`: who
+    else manages it and would change it again, in sentences."""
 
     template: Template
     replicas: int
@@ -372,6 +375,7 @@ class Offer:
     labels: Mapping[str, str]
     place: str
     native: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -384,8 +388,9 @@ class Adopts(Protocol):
 
     def offer(self, namespace: str, name: str) -> Offer:
         """What this would be as an app. Calls the backend; changes nothing. Raises `Absent` where it is not
-        there, `Denied` where it may not be seen, and `Invalid` with the reason why no app can take it over; where
-        an app would be otherwise, `differences` of the evidence tells them (of `model.Drift`, wanted by the app)."""
+        there, `Denied` where it may not be seen, and `Invalid` where no app can take it over: `refused` of the evidence
+        has all the reasons, in sentences, and `differences` where an app would be otherwise (of `model.Drift`, wanted
+        by the app, with the `field` in the backend's own notation)."""
 
 
 @cache

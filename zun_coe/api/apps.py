@@ -20,9 +20,9 @@ def create() -> flask.Response:
     return respond(gateway().apps.create(call(), body()))
 
 
-def adopt() -> flask.Response:
+def adopt(dry_run: bool = False) -> flask.Response:
     """POST /v1/apps/adopt."""
-    return respond(gateway().apps.adopt(call(), body(), check("AppCreate").problems))
+    return respond(gateway().apps.adopt(call(), body(), check("AppCreate").problems, dry_run=dry_run))
 
 
 def show(app: str) -> flask.Response:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import flask
 
+from zun_coe.api.contract import check
 from zun_coe.api.exchange import body, call, gateway, query, respond
 
 
@@ -39,7 +42,8 @@ def delete(cluster: str, force: bool) -> flask.Response:
 
 def workloads(cluster: str) -> flask.Response:
     """GET /v1/clusters/{cluster}/workloads. Blocks until the cluster has told."""
-    return respond(gateway().clusters.workloads(call(), cluster, query()))
+    judge = partial(gateway().apps.judge, valid=check("AppCreate").problems)
+    return respond(gateway().clusters.workloads(call(), cluster, query(), judge))
 
 
 def capabilities(cluster: str) -> flask.Response:

@@ -84,18 +84,27 @@ def _name(body: Mapping[str, Any], name: str | None) -> str:
 @click.argument("cluster")
 @click.argument("place", metavar="NAMESPACE/NAME")
 @click.option("--name", help="What to call the app; without it, as it is called there.")
+@click.option("--force", is_flag=True, help="Though something else manages it, as Helm does.")
+@click.option("--dry-run", is_flag=True, help="Only show what the app would be.")
 @wait_option
 @output_option
 @click.pass_obj
-def adopt(session: Session, cluster: str, place: str, name: str | None, wait: float | None) -> None:
+def adopt(
+    session: Session, cluster: str, place: str, name: str | None, force: bool, dry_run: bool, wait: float | None
+) -> None:
     """Take over what runs in a cluster already, without restarting it.
 
     `cluster workloads` tells what can be taken over."""
     namespace, _, native = place.partition("/")
     if not namespace or not native:
         raise Misuse(f"{place} is no NAMESPACE/NAME.")
-    body = {"adopt": {"namespace": namespace, "name": native}, "cluster": cluster}
-    write(session, APP, "POST", "adopt", body=body | ({"name": name} if name else {}), wait=wait)
+    body: dict[str, Any] = {"adopt": {"namespace": namespace, "name": native}, "cluster": cluster}
+    body |= ({"name": name} if name else {}) | ({"force": True} if force else {})
+    if dry_run:
+        answer = session.api.ask("POST", APP.path("adopt"), params={"dry_run": True}, body=body)
+        session.printer.row(APP.name, answer.json())
+        return
+    write(session, APP, "POST", "adopt", body=body, wait=wait)
 
 
 @click.command("scale", cls=Verb)

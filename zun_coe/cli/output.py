@@ -145,7 +145,7 @@ def problem_lines(problem: Mapping[str, Any]) -> list[str]:
 def _difference(told: Mapping[str, Any]) -> str:
     """What is there, and what would be there instead; on one line, however much it is."""
     found, wanted = (json.dumps(told.get(key), ensure_ascii=False) for key in ("found", "wanted"))
-    return f"{told.get('pointer')}: there is {found}, an app would have {wanted}"
+    return f"{told.get('field') or told.get('pointer')}: there is {found}, an app would have {wanted}"
 
 
 def _table(columns: Sequence[Column], resources: Sequence[Resource], now: datetime) -> Table:

@@ -20,34 +20,51 @@ Valid = Callable[[Mapping[str, Any]], Sequence[FieldProblem]]
 """What is wrong with the body of an app, by the contract."""
 
 
+Judge = Callable[[Call, Resource, Mapping[str, Any], Adopted], None]
+"""Raises `Unprocessable` for the body of an app that would take something over and that cannot be."""
+
+
 class Adopting:
     """The use cases of what is not the gateway's yet."""
 
     def __init__(self, tools: Tools, backends: Backends) -> None:
         self._tools, self._backends = tools, backends
 
-    def workloads(self, call: Call, cluster: Resource, query: Query) -> Answer:
-        """A page of what runs there, by namespace and name. Raises `Conflict` where the cluster's kind cannot tell,
-        `BackendError`."""
+    def workloads(self, call: Call, cluster: Resource, query: Query, judge: Judge) -> Answer:
+        """A page of what runs there, by namespace and name. `judge`: what an app would be refused for that took it
+        over. Raises `Conflict` where the cluster's kind cannot tell, `BackendError`."""
         self._must_own(call, cluster)
         adapter = self._backends.adapter(cluster.id)
         if not isinstance(adapter, Adopts):
             raise Conflict("What else runs there can't be had from this cluster.")
         _must_answer(cluster)
-        return backend_answer(call, cluster.id, lambda: self._page(adapter, query))
+        return backend_answer(call, cluster.id, lambda: self._page(call, cluster, adapter, query, judge))
 
-    def _page(self, adapter: Adopts, query: Query) -> Answer:
+    def _page(self, call: Call, cluster: Resource, adapter: Adopts, query: Query, judge: Judge) -> Answer:
         namespace = query.filters.get("namespace")
         found = sorted((f for f in adapter.foreign() if namespace in (None, f.namespace)), key=_marker)
         if query.marker is not None:
             found = [f for f in found if _marker(f) > query.marker]
         page, more = found[: query.limit], len(found) > query.limit
-        shown = [rendering.encode(_shown(f)) for f in page]
+        shown = [rendering.encode(_shown(f, self._problems(call, cluster, f, judge))) for f in page]
         return page_answer("workloads", shown, _marker(page[-1]) if more else None)
 
-    def understood(self, call: Call, cluster: Resource, namespace: str, name: str) -> tuple[dict[str, Any], Adopted]:
-        """The body of an app that would be the same, and what it takes over. Raises `Unprocessable` with the reason
-        where there can be none, `BackendError`."""
+    def _problems(self, call: Call, cluster: Resource, found: Foreign, judge: Judge) -> Sequence[FieldProblem]:
+        """Why no app of the caller's can take it over."""
+        if found.offer is None:
+            return [FieldProblem("/adopt", why) for why in found.refused]
+        try:
+            self._must_be_free(cluster, found.namespace, found.name)
+            judge(call, cluster, _body(found.offer), _adopted(found.namespace, found.name, found.offer))
+        except Unprocessable as error:
+            return error.problems or [FieldProblem("/adopt", str(error))]
+        return ()
+
+    def understood(
+        self, call: Call, cluster: Resource, namespace: str, name: str, *, force: bool
+    ) -> tuple[dict[str, Any], Adopted]:
+        """The body of an app that would be the same, and what it takes over. `force`: though something else manages
+        it. Raises `Unprocessable` with the reasons where there can be none, `BackendError`."""
         self._must_own(call, cluster)
         adapter = self._backends.adapter(cluster.id)
         if not isinstance(adapter, Adopts):
@@ -55,14 +72,12 @@ class Adopting:
         self._must_be_free(cluster, namespace, name)
         _must_answer(cluster)
         offer = _asked(adapter, namespace, name)
-        adopted = Adopted(
-            namespace=namespace,
-            name=name,
-            place=offer.place,
-            hash=template_hash(offer.template),
-            native=dict(offer.native),
-        )
-        return _body(offer), adopted
+        if offer.warnings and not force:
+            advice = "Take it from there first, or set force to true."
+            raise Unprocessable(
+                "Something else manages it.", [FieldProblem("/force", f"{why} {advice}") for why in offer.warnings]
+            )
+        return _body(offer), _adopted(namespace, name, offer)
 
     def _must_own(self, call: Call, cluster: Resource) -> None:
         if cluster.intent.project != call.principal.project:
@@ -74,6 +89,11 @@ class Adopting:
             adopted = getattr(other.intent, "adopted", None)
             if adopted and (adopted.namespace, adopted.name) == (namespace, name):
                 raise _refused("", "An app of this gateway takes it over already.")
+
+
+def _adopted(namespace: str, name: str, offer: Offer) -> Adopted:
+    hash_ = template_hash(offer.template)
+    return Adopted(namespace=namespace, name=name, place=offer.place, hash=hash_, native=dict(offer.native))
 
 
 def _must_answer(cluster: Resource) -> None:
@@ -95,8 +115,9 @@ def _asked(adapter: Adopts, namespace: str, name: str) -> Offer:
             raise
         raise _refused("/namespace", str(error)) from error
     except Invalid as error:
+        problems = [FieldProblem("/adopt", why) for why in error.evidence.get("refused") or [str(error)]]
         differences = error.evidence.get("differences")
-        raise _refused("", str(error), differences=differences) from error
+        raise Unprocessable("It can't be taken over.", problems, differences=differences) from error
 
 
 def _refused(field: str, why: str, **extra: Any) -> Unprocessable:
@@ -113,7 +134,7 @@ def _marker(found: Foreign) -> str:
     return f"{found.namespace}/{found.name}/{found.kind}"
 
 
-def _shown(found: Foreign) -> dict[str, Any]:
+def _shown(found: Foreign, problems: Sequence[FieldProblem]) -> dict[str, Any]:
     shown = {
         "kind": found.kind,
         "namespace": found.namespace,
@@ -122,7 +143,9 @@ def _shown(found: Foreign) -> dict[str, Any]:
         "replicas": found.replicas,
         "ready": found.ready,
         "created_at": found.created_at,
-        "adoptable": found.refused is None,
-        "reason": found.refused,
+        "adoptable": not problems,
+        "reason": " ".join(problem.detail for problem in problems) or None,
+        "refused": [{"pointer": problem.pointer, "detail": problem.detail} for problem in problems] or None,
+        "warnings": list(found.warnings) or None,
     }
     return {name: plain(value) for name, value in shown.items() if value is not None}

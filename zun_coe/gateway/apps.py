@@ -14,7 +14,7 @@ from zun_coe.gateway.resources import Once, Tools, page_answer
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, name_taken, replaced
-from zun_coe.model import Intent, Revision, Status, effective_hash, wanted_hash, whole
+from zun_coe.model import Adopted, Intent, Revision, Status, effective_hash, wanted_hash, whole
 from zun_coe.store.records import revision_key
 
 
@@ -27,13 +27,16 @@ class Apps(Workloads):
         super().__init__(tools)
         self._adopting = adopting
 
-    def adopt(self, call: Call, body: Mapping[str, Any], valid: Valid) -> Answer:
+    def adopt(self, call: Call, body: Mapping[str, Any], valid: Valid, *, dry_run: bool = False) -> Answer:
         """A new one that takes over what runs in a cluster, which is asked for it. `valid`: what the contract says of
-        the whole body that would have created it."""
+        the whole body that would have created it. `dry_run`: only what it would be; nothing is written."""
         call.principal.must_write()
         cluster = self._cluster(call, body.get("cluster"))
 
         def run() -> Answer:
+            if dry_run:
+                intent, _ = self._prepared(call, *self._adoption(call, body, cluster, valid))
+                return Answer(200, self._preview(intent, Status()).body)
             return self._once(call, "app.adopt", body, lambda once: self._adopt(call, body, cluster, once, valid))
 
         return backend_answer(call, cluster.id, run)
@@ -105,17 +108,32 @@ class Apps(Workloads):
         found = self._find(call, ref)
         return Answer(200, rendering.encode(diagnose(found, self._views)))
 
+    def judge(self, call: Call, cluster: Resource, body: Mapping[str, Any], adopted: Adopted, *, valid: Valid) -> None:
+        """Raises `Unprocessable` for what an app that takes something over cannot be, whatever its name is to be."""
+        whole = {**body, "name": "adopted", "cluster": cluster.id}
+        if problems := valid({**body, "name": "adopted"}):
+            raise Unprocessable("An app cannot be as it is.", problems)
+        self._prepared(call, whole, adopted)
+
     def _adopt(self, call: Call, body: Mapping[str, Any], cluster: Resource, once: Once, valid: Valid) -> Answer:
+        whole, adopted = self._adoption(call, body, cluster, valid)
+        return self._create(call, whole, once, adopted)
+
+    def _adoption(
+        self, call: Call, body: Mapping[str, Any], cluster: Resource, valid: Valid
+    ) -> tuple[dict[str, Any], Adopted]:
+        """The whole body of the app that takes something over, and what it takes over."""
         wanted = body["adopt"]
         name = body.get("name", wanted["name"])
         if not specs.is_name(name):
             raise Unprocessable("A name is needed.", [FieldProblem("/name", f"No app can be named {name}; give one.")])
         if self._check_name(call, name) is not None:
             raise name_taken("app", name)
-        told, adopted = self._adopting.understood(call, cluster, wanted["namespace"], wanted["name"])
+        force = body.get("force", False)
+        told, adopted = self._adopting.understood(call, cluster, wanted["namespace"], wanted["name"], force=force)
         if problems := valid(told | {"name": name}):
             raise Unprocessable("An app cannot be as it is.", problems)
-        return self._create(call, told | {"name": name, "cluster": cluster.id}, once, adopted)
+        return told | {"name": name, "cluster": cluster.id}, adopted
 
     def _must_be_changeable(self, old: Intent, new: Intent, status: Status) -> None:
         if new.replicas != old.replicas and status.scaled_by:

@@ -11,7 +11,7 @@ from zun_coe.adapters import Adapter, Policy, kinds
 from zun_coe.adapters.reach import Reach
 from zun_coe.errors import Conflict, FieldProblem, Malformed, Unprocessable
 from zun_coe.gateway import limits, rendering, specs
-from zun_coe.gateway.adopting import Adopting
+from zun_coe.gateway.adopting import Adopting, Judge
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions, etag
 from zun_coe.gateway.entries import Found
 from zun_coe.gateway.listing import PUBLIC
@@ -74,9 +74,9 @@ class Clusters(Resources):
         }
         return Answer(200, rendering.encode(shown))
 
-    def workloads(self, call: Call, ref: str, query: Query) -> Answer:
+    def workloads(self, call: Call, ref: str, query: Query, judge: Judge) -> Answer:
         """What runs there and is not the gateway's, asked of the cluster itself."""
-        return self._adopting.workloads(call, self._find(call, ref), query)
+        return self._adopting.workloads(call, self._find(call, ref), query, judge)
 
     def _create(self, call: Call, body: Mapping[str, Any], once: Once) -> Answer:
         self._check_name(call, body["name"])

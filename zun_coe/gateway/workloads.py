@@ -94,6 +94,14 @@ class Workloads(Resources):
         return self._leaving(intent)
 
     def _create(self, call: Call, body: Mapping[str, Any], once: Once, adopted: Adopted | None = None) -> Answer:
+        intent, change = self._prepared(call, body, adopted)
+        answer = self._preview(intent, Status())
+        once(change, answer)
+        self._tools.writer.commit(change)
+        return answer
+
+    def _prepared(self, call: Call, body: Mapping[str, Any], adopted: Adopted | None) -> tuple[Intent, Change]:
+        """What a body asks for, checked, and the change that would write it down."""
         wanted = specs.parse(cast(Noun, self.noun), body)
         self._check_name(call, wanted.name or "")
         if not wanted.name:
@@ -122,10 +130,7 @@ class Workloads(Resources):
         change.refer("cluster", cluster.intent.project, cluster.id, cluster.revision)
         self._keep_revision(intent, change)
         change.tell(self._created(call, intent))
-        answer = self._preview(intent, Status())
-        once(change, answer)
-        self._tools.writer.commit(change)
-        return answer
+        return intent, change
 
     def _created(self, call: Call, intent: Intent) -> Event:
         if intent.adopted is None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from zun_coe.adapters import Connection, Foreign
+from zun_coe.adapters import Connection, Foreign, Offer
 from zun_coe.adapters.kubernetes import manifest, naming
 from zun_coe.adapters.kubernetes.adoption import lost
 from zun_coe.adapters.kubernetes.claiming import OwnedPod
+from zun_coe.adapters.kubernetes.fieldsets import steps
 from zun_coe.adapters.kubernetes.managing import scaled_by
 from zun_coe.adapters.kubernetes.parsing import Understood, understood
 from zun_coe.errors import Invalid
@@ -23,13 +25,69 @@ SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 """The namespaces of Kubernetes itself."""
 _ONLY = "Only Deployments can be taken over."
 _NOBODY = "00000000-0000-4000-8000-000000000000"
-_SHOWN = 3
 
 
-def objection(deployment: Object, scalers: Sequence[Object], connection: Connection) -> str | None:
-    """Why a Deployment cannot be taken over at all, whatever its pods are; None where nothing speaks against it.
-    `scalers`: the autoscalers of its namespace."""
-    return next(_objections(deployment, scalers, connection), None)
+@dataclass(frozen=True)
+class Judgement:
+    """Whether an app can take a Deployment over. `refused`: all reasons against it, in sentences; `said`: what it says,
+    where that can be understood; `differences`: what an app would have otherwise; `warnings`: who else manages it."""
+
+    refused: tuple[str, ...]
+    said: Understood | None = None
+    differences: tuple[Drift, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def offer(self, deployment: Object, native: Mapping[str, Any]) -> Offer | None:
+        """What it would be, None where no app can take it over."""
+        if self.refused or self.said is None:
+            return None
+        metadata, said = deployment["metadata"], self.said
+        return Offer(
+            template=said.template,
+            replicas=said.replicas,
+            update=said.update,
+            placement=said.placement,
+            labels=said.labels,
+            place=str(naming.Place(metadata.get("namespace", ""), metadata["name"], said.main)),
+            native=native,
+            warnings=self.warnings,
+        )
+
+
+def judged(deployment: Object, scalers: Sequence[Object] | None, connection: Connection) -> Judgement:
+    """The one verdict, for the list of what runs and for taking it over. `scalers`: the autoscalers of its namespace,
+    None where they may not be seen."""
+    refused = list(_objections(deployment, scalers or (), connection))
+    if scalers is None:
+        refused.append("The cluster's credentials may not tell whether an autoscaler decides about its replicas.")
+    warnings = tuple(_managed(deployment))
+    try:
+        said, differences = examined(deployment)
+    except Invalid as error:
+        return Judgement((*refused, str(error)), warnings=warnings)
+    refused += [f"{field_of(d.pointer)}: an app would be otherwise." for d in differences]
+    return Judgement(tuple(refused), said, differences, warnings)
+
+
+def field_of(pointer: str) -> str:
+    """A JSON pointer as Kubernetes names fields: `spec.template.spec.containers[0].image`."""
+    found = ""
+    for step in steps(pointer):
+        plain = step.isidentifier()
+        found += f"[{step}]" if not plain else f".{step}" if found else step
+    return found
+
+
+def _managed(deployment: Object) -> Iterator[str]:
+    """By whose own marks it is known who would change it again."""
+    metadata = deployment["metadata"]
+    labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    if (release := notes.get("meta.helm.sh/release-name")) or labels.get("app.kubernetes.io/managed-by") == "Helm":
+        yield f"Helm manages it{f' (release {release})' if release else ''}, and would change it with the next upgrade."
+    tracked = notes.get("argocd.argoproj.io/tracking-id")
+    if tracked or "argocd.argoproj.io/instance" in labels:
+        name = (tracked or "").partition(":")[0] or labels.get("argocd.argoproj.io/instance", "")
+        yield f"Argo CD manages it (application {name}), and would change it with the next synchronisation."
 
 
 def examined(deployment: Object) -> tuple[Understood, tuple[Drift, ...]]:
@@ -53,24 +111,16 @@ def examined(deployment: Object) -> tuple[Understood, tuple[Drift, ...]]:
     return found, lost(body, deployment)
 
 
-def sentence(differences: Sequence[Drift]) -> str:
-    """What stands in the way, for people."""
-    places = list(dict.fromkeys(d.pointer for d in differences))
-    more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
-    return f"An app would be otherwise at {', '.join(places[:_SHOWN])}{more}."
-
-
 def of_deployment(deployment: Object, scalers: Sequence[Object] | None, connection: Connection) -> Foreign:
     """A Deployment. `scalers`: None where they may not be seen."""
-    refused = objection(deployment, scalers or (), connection)
-    if refused is None and scalers is None:
-        refused = "The cluster's credentials may not tell whether an autoscaler decides about its replicas."
-    return _told("Deployment", deployment, refused or _cannot_be_said(deployment))
+    verdict = judged(deployment, scalers, connection)
+    found = _told("Deployment", deployment, verdict.refused)
+    return replace(found, offer=verdict.offer(deployment, {}), warnings=verdict.warnings)
 
 
 def of_set(kind: str, found: Object) -> Foreign:
     """A StatefulSet or a DaemonSet."""
-    return _told(kind, found, _ONLY)
+    return _told(kind, found, (_ONLY,))
 
 
 def of_pod(pod: OwnedPod) -> Foreign:
@@ -84,7 +134,7 @@ def of_pod(pod: OwnedPod) -> Foreign:
         replicas=1,
         ready=int(ready is not None and ready.status == "True"),
         created_at=pod.metadata.creation_timestamp,
-        refused=_ONLY,
+        refused=(_ONLY,),
     )
 
 
@@ -98,7 +148,7 @@ def labels_of(found: Object) -> Mapping[str, str]:
     return found["metadata"].get("labels") or {}
 
 
-def _told(kind: str, found: Object, refused: str | None) -> Foreign:
+def _told(kind: str, found: Object, refused: tuple[str, ...]) -> Foreign:
     metadata, spec, status = found["metadata"], found["spec"], found.get("status") or {}
     per_node = kind == "DaemonSet"
     created = metadata.get("creationTimestamp")
@@ -112,14 +162,6 @@ def _told(kind: str, found: Object, refused: str | None) -> Foreign:
         created_at=datetime.fromisoformat(created) if created else None,
         refused=refused,
     )
-
-
-def _cannot_be_said(deployment: Object) -> str | None:
-    try:
-        differences = examined(deployment)[1]
-    except Invalid as error:
-        return str(error)
-    return sentence(differences) if differences else None
 
 
 def _objections(deployment: Object, scalers: Sequence[Object], connection: Connection) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from zun_coe.adapters import Connection, Foreign, Offer
@@ -40,20 +41,12 @@ class Takeover:
         """See `adapters.Adopts.offer`."""
         live = self._deployment(namespace, name)
         scalers = self._objects("HorizontalPodAutoscaler", namespace)
-        if (why := foreign.objection(live, scalers, self._connection)) is not None:
-            raise Invalid(why)
-        said, otherwise = foreign.examined(live)
-        if otherwise:
-            raise Invalid(foreign.sentence(otherwise), evidence={"differences": [plain(d) for d in otherwise]})
-        return Offer(
-            template=said.template,
-            replicas=said.replicas,
-            update=said.update,
-            placement=said.placement,
-            labels=said.labels,
-            place=str(naming.Place(namespace, name, said.main)),
-            native=kept(live, self._template_of(live)),
-        )
+        verdict = foreign.judged(live, scalers, self._connection)
+        if (offer := verdict.offer(live, {})) is None:
+            differences = [plain(d) | {"field": foreign.field_of(d.pointer)} for d in verdict.differences]
+            evidence = {"refused": list(verdict.refused), "differences": differences or None}
+            raise Invalid(verdict.refused[0], evidence=evidence)
+        return replace(offer, native=kept(live, self._template_of(live)))
 
     def prepared(self, workload: Workload, wanted: Sequence[Json], live: Mapping[Key, Json]) -> dict[Key, Json]:
         """A Deployment that is not ours yet, ready to be applied: nobody else keeps its fields from changing later.
