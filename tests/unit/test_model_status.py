@@ -645,3 +645,21 @@ def test_what_is_wrong_with_a_container_is_told_while_it_runs_for_a_moment(reaso
     again = derive_status(container(), seen(up(state="running", reason=reason)), ended, NOW + timedelta(seconds=1))
     assert (ended.phase, again.phase) == ("Restarting", "Running")
     assert (again.reason, again.reason_since) == (reason, NOW)
+
+
+@given(
+    st.sampled_from([None, *REASONS]),
+    st.sampled_from(["Pending", "Creating", "Progressing", "Running", "Restarting", "Degraded", "Failed"]),
+    st.floats(0, 100),
+    st.floats(0, 100),
+    st.floats(0, 100),
+)
+def test_more_patience_never_ends_waiting_sooner(reason: Any, phase: Any, age: float, less: float, more: float) -> None:
+    less, more = sorted((less, more))
+    status = held_up(reason, phase=phase, reason_since=NOW - timedelta(seconds=age))
+    for intent in (app(), container()):
+        early, late = (settles_in(intent, status, NOW, grace) for grace in (less, more))
+        assert (early is None) == (late is None)
+        assert early is None or late is None or early <= late
+        if is_settled(intent, status):
+            assert early == late == 0

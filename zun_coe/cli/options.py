@@ -92,7 +92,7 @@ def _option(flag: Flag) -> Callable[[F], F]:
 
 def wait_option(command: F) -> F:
     """`--wait[=SECONDS]`: None where it is not given."""
-    help = f"Wait until it has settled, at most so long (--wait alone: {DEFAULT} s)."
+    help = f"Wait until it has settled, or it is known why not, at most so long (--wait alone: {DEFAULT} s)."
     return click.option("--wait", type=click.FloatRange(min=0), metavar="[=SECONDS]", help=help)(command)
 
 
