@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.contract.world import CLUSTER, World
 from tests.faults.api_server import ApiServer, sending, writes
 from tests.faults.stored import Stored
 from tests.native.workloads import app
@@ -116,8 +117,8 @@ def test_a_namespace_that_is_there_is_given_the_label(tmp_path: Path) -> None:
     server.close()
 
 
-def test_what_the_server_warns_of_is_told(server: Stored) -> None:
-    texts = ['299 - "would violate PodSecurity \\"restricted:latest\\": seccompProfile"', '299 - "deprecated"']
+def warns(server: Stored, texts: list[str]) -> None:
+    """From now on it takes Deployments with these headers."""
     answer = server._answer
 
     def warning(handler: Any) -> None:
@@ -133,6 +134,11 @@ def test_what_the_server_warns_of_is_told(server: Stored) -> None:
         del handler.end_headers
 
     server.on("PATCH .*/deployments/", warning)
+
+
+def test_what_the_server_warns_of_is_told(server: Stored) -> None:
+    texts = ['299 - "would violate PodSecurity \\"restricted:latest\\": seccompProfile"', '299 - "deprecated"']
+    warns(server, texts)
     adapter, wanted = KubernetesAdapter(server.connection()), workload()
     settle(adapter, wanted)
     (seen,) = adapter.observe(wanted.ref)
@@ -141,3 +147,18 @@ def test_what_the_server_warns_of_is_told(server: Stored) -> None:
     template = Template(image="other")
     settle(adapter, msgspec.structs.replace(wanted, template=template, hash=template_hash(template)))
     assert adapter.observe(wanted.ref)[0].warnings == ()
+
+
+def test_what_the_server_warns_of_is_an_event(server: Stored, tmp_path: Path) -> None:
+    warns(server, ['299 - "deprecated in v1.99"'])
+    credentials = {"ca_cert": server.authority.certificate, "token": "abc"}
+    world = World(tmp_path / "world", {"kind": "kubernetes", "endpoint": server.endpoint, "credentials": credentials})
+    try:
+        world.register()
+        world.create("app", {"name": "web", "cluster": CLUSTER, "image": "none"})
+        world.until(lambda: world.events("BackendWarning"), "nobody is told")
+        (event,) = world.events("BackendWarning")
+        assert (event["subject_name"], event["message"]) == ("web", "The cluster warns: deprecated in v1.99")
+        assert event["data"] == {"warnings": ["deprecated in v1.99"]}
+    finally:
+        world.process.stop()
