@@ -30,7 +30,7 @@ ADVICE = {
     "RolloutStuck": "Look at the newest replicas; go back with a rollback, or change the specification.",
     "Contested": "Find out what changes it (the message names it, as far as the cluster records that), and stop that.",
     "Pulling": "The image is being fetched; wait.",
-    "Error": "The message and the evidence are all that the engine said.",
+    "Error": "The message and the evidence tell what is known; of its own failures the gateway has more in its log.",
 }
 EVENTS = 20
 
