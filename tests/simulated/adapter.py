@@ -113,6 +113,8 @@ class SimulatedAdapter(Adapter):
             missing = set(workload.template.env_secrets.values()) - workload.secrets.keys()
             if missing:
                 raise Invalid(f"without the secrets {', '.join(sorted(missing))} it cannot run")
+            if workload.template.image in self._cluster.refused:
+                raise Invalid(f"the image {workload.template.image} is denied by the policy")
             taken = self._cluster.declare(workload)
             if taken is not None:
                 return Wait(0.2, "PortConflict", f"Another workload publishes the port {taken}.", {"port": taken})

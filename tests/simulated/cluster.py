@@ -32,7 +32,8 @@ ONE_NODE = (Node(name="node-1", address="192.0.2.1", cpus=4.0, memory=16 << 30),
 
 class SimulatedCluster:
     """Thread-safe; no call blocks but those that say so. `images` holds those that are special; all others
-    are there at once. `overrides` as in `ClusterInfo`. `clock`: seconds that never go back.
+    are there at once; those `refused` no workload may have. `overrides` as in `ClusterInfo`. `clock`: seconds that
+    never go back.
 
     What a test does behind everybody's back is in `tests.simulated.outside`."""
 
@@ -50,6 +51,7 @@ class SimulatedCluster:
         self.faults = Faults(seed)
         self.pace = pace or Pace()
         self.images: dict[str, Image] = {}
+        self.refused: set[str] = set()
         self.overrides: dict[str, OperationSupport] = {}
         self.volumes: set[tuple[Scope, str]] = set()
         self.changed = Condition()

@@ -153,7 +153,24 @@ def test_what_the_cluster_refuses_ends_the_rollout_at_once(
     assert world.settled("app", "web", "Running")["status"].get("rollout") is None
 
 
-def test_secret_that_is_missing_ends_the_rollout_until_it_is_there(world: World) -> None:
+def test_what_runs_is_kept_as_it_is_wanted_while_another_template_is_refused(
+    world: World, simulated: SimulatedCluster, outside: Outside
+) -> None:
+    world.create("app", body())
+    world.settled("app", "web", "Running")
+    simulated.refused.add("web:2")
+    world.patch("app", "web", {"image": "web:2"})
+    world.until(lambda: rollout(world).get("state") == "failed", "the refusal does not end it")
+    replaced(world, outside)
+    world.patch("app", "web", {"replicas": 3})
+    world.until(lambda: sum(c.ready for c in outside.containers("web")) == 3, "it can't be scaled")
+    assert {r["image"] for r in world.replicas("web")} == {"web:1"}
+    assert world.settled("app", "web", "Degraded")["status"]["rollout"]["state"] == "failed"
+    world.patch("app", "web", {"image": "web:3"})
+    world.settled("app", "web", "Running")
+
+
+def test_secret_that_is_missing_ends_the_rollout_until_it_is_there(world: World, outside: Outside) -> None:
     secrets = world.process.gateway.secrets
     secrets.create(call(), {"name": "db", "data": {"password": "hunter2"}})
     world.create("app", body())
@@ -164,6 +181,7 @@ def test_secret_that_is_missing_ends_the_rollout_until_it_is_there(world: World)
     store.transact([], [Delete(name_key("secret", "default", "db"))])  # as a backup from another time would have it
     world.patch("app", "web", {"update": {"paused": False}})
     world.until(lambda: rollout(world).get("state") == "failed", "it is not told")
+    replaced(world, outside)
     secrets.create(call(), {"name": "db", "data": {"password": "hunter2"}})
     world.settled("app", "web", "Running")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from zun_coe.engine.revisions import expendable
+from zun_coe.engine.revisions import asked_for, expendable
 from zun_coe.engine.rollout import Refusal, excused, judge, next_look
 from zun_coe.engine.telling import MOST, tell
 from zun_coe.model import (
@@ -238,6 +239,24 @@ def test_failed_rollout_heeds_what_is_changed_of_its_deadline_or_its_end(update:
 def test_refused_rollout_heeds_what_is_changed_of_its_end() -> None:
     failed = judge(intent(), BOTH_OLD, BEGUN, NOW, REFUSED)
     assert state_of(judge(intent(update=Update(on_failure="rollback")), BOTH_OLD, failed, later(1))) == "rolled_back"
+
+
+@pytest.mark.parametrize(
+    ("cause", "there", "asked"),
+    [
+        ("refused", [], OLD),
+        ("missing", [], OLD),
+        ("deadline", [], NEW),
+        ("refused", [one(3, NEW, ready=False)], NEW),
+    ],
+)
+def test_what_runs_is_asked_for_while_the_other_one_can_not_be(cause: Any, there: list[Instance], asked: str) -> None:
+    failed = replace(REACHED, rollout=Rollout(from_=1, to=2, state="failed", hash=NEW, cause=cause))
+    found = seen(*BOTH_OLD.instances, *there)
+    assert asked_for(intent(), failed, found) == asked
+    assert asked_for(intent(), failed, replace(found, hash=NEW)) == NEW
+    assert asked_for(intent(template=Template(image="third")), failed, found) not in (OLD, NEW)
+    assert asked_for(intent(), BEGUN, found) == NEW
 
 
 def test_records_of_former_versions_are_whole_with_what_the_intent_has() -> None:

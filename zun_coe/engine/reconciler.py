@@ -19,10 +19,11 @@ from zun_coe.engine.acting import Key, Ledger, Tools
 from zun_coe.engine.explaining import Explainer, logged_as, unexpected
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.engine.repetition import Repetition
-from zun_coe.engine.revisions import Revisions
+from zun_coe.engine.revisions import Revisions, asked_for
 from zun_coe.engine.rollout import Refusal, excused, judge, next_look
 from zun_coe.engine.tenure import Tenure
 from zun_coe.engine.volumes import Volumes
+from zun_coe.engine.workloads import Workloads
 from zun_coe.errors import BackendError, Invalid, StoreError
 from zun_coe.model import (
     Deletion,
@@ -30,15 +31,11 @@ from zun_coe.model import (
     Intent,
     Observation,
     Status,
-    Template,
     Tombstone,
-    Workload,
-    assemble,
     derive_status,
     effective_hash,
     is_finished,
     ref_of,
-    wanted_hash,
 )
 from zun_coe.model.evidence import capped, capped_observation, cut
 from zun_coe.model.status import reasoned
@@ -78,6 +75,7 @@ class Reconciler:
         self._explainer = Explainer(ledger, clock)
         self._revisions = Revisions(tools, ledger)
         self._volumes = Volumes(tools, ledger, adapter, tenure, clock)
+        self._workloads = Workloads(tools, ledger, self._revisions, self._volumes)
         self._drift: dict[str, Sequence[Drift]] = {}
         self._warned: dict[str, Sequence[str]] = {}
         self._since: datetime | None = None
@@ -132,7 +130,7 @@ class Reconciler:
         self._tell_drift(intent, seen, now)
         self._revisions.learn(intent, before, seen)
         self._tell_warnings(intent, seen, now)
-        lacking = self._lacking(intent)
+        lacking = self._workloads.lacking(intent)
         judged = judge(intent, capped_observation(seen), excused(before, self._since), now, lacking)
         if _lost(before, seen) or judged.restarting != before.restarting:
             # The step that brings it back may take long, and nobody has to wait for that to hear of it. And what
@@ -140,9 +138,9 @@ class Reconciler:
             self._write(key, intent, before, expected, self._derived(intent, judged, seen, Again(), now), now)
             before, expected = self._ledger.status(key, Status())
         outcome, trouble = self._apply(intent, judged, seen)
-        if refusal := _refusal(intent, judged, outcome, trouble, lacking):
+        if refusal := _refusal(asked_for(intent, judged, seen), outcome, trouble, lacking):
             rejudged = judge(intent, seen, judged, now, refusal)
-            if effective_hash(intent, rejudged) != refusal.hash:  # it goes back, and at once
+            if effective_hash(intent, rejudged) != effective_hash(intent, judged):  # it goes back, and at once
                 after = self._derived(intent, rejudged, seen, Again(), now)
                 self._write(key, intent, before, expected, after, now)
                 return seen
@@ -188,7 +186,7 @@ class Reconciler:
             return Done(), None
         self._tenure.check()
         try:
-            return _short(self._adapter.apply(self._workload(intent, status), seen)), None
+            return _short(self._adapter.apply(self._workloads.of(intent, status, seen), seen)), None
         except BackendError as error:
             trouble = error
         except StoreError:
@@ -260,51 +258,6 @@ class Reconciler:
     def _status_of(self, intent: Intent) -> Status:
         return self._ledger.status(Key(intent.noun, intent.project, intent.id), Status())[0]
 
-    def _workload(self, intent: Intent, status: Status) -> Workload:
-        effective, previous = self._revisions.of(intent, status)
-        secrets, login = self._secrets(intent, effective.template)
-        if previous is not None:
-            secrets = self._values(intent, previous.template) | secrets
-        workload = assemble(
-            self._tools.installation,
-            intent,
-            status,
-            effective=effective,
-            previous=previous,
-            secrets=secrets,
-            image_auth=login,
-        )
-        return msgspec.structs.replace(workload, storage=dict(self._volumes.storage(intent.project, workload.volumes)))
-
-    def _lacking(self, intent: Intent) -> Refusal | None:
-        """What keeps the wanted template from being asked for at all: secrets that are not there."""
-        missing = self._missing(intent, intent.template) if intent.noun == "app" else []
-        return Refusal(wanted_hash(intent), _not_there(missing), "missing") if missing else None
-
-    def _missing(self, intent: Intent, template: Template) -> list[str]:
-        """What a template names of secrets that are not there."""
-        sources = set(template.env_secrets.values())
-        missing = [s for s in sources if s.partition("/")[2] not in self._ledger.keys_of(intent.project, s)]
-        if template.image_auth and not self._ledger.keys_of(intent.project, template.image_auth):
-            missing.append(template.image_auth)
-        return sorted(missing)
-
-    def _secrets(self, intent: Intent, template: Template) -> tuple[dict[str, str], dict[str, str] | None]:
-        if missing := self._missing(intent, template):
-            raise Invalid(_not_there(missing), "InvalidSpec", {"secrets": missing})
-        login = self._ledger.secret(intent.project, template.image_auth) if template.image_auth else None
-        return self._values(intent, template), login
-
-    def _values(self, intent: Intent, template: Template) -> dict[str, str]:
-        """The values that a template's environment takes from secrets, of those that are there."""
-        values: dict[str, str] = {}
-        for source in template.env_secrets.values():
-            name, _, item = source.partition("/")
-            content = self._ledger.secret(intent.project, name) or {}
-            if item in content:
-                values[source] = content[item]
-        return values
-
     def _observe(self, intent: Intent) -> Observation:
         reference = ref_of(self._tools.installation, intent)
         found = self._adapter.observe(reference)
@@ -323,17 +276,10 @@ def _seconds(outcome: Outcome) -> float | None:
     return outcome.seconds if isinstance(outcome, Wait) else None
 
 
-def _not_there(missing: Sequence[str]) -> str:
-    return f"The secret {', '.join(missing)} is not there any more."
-
-
-def _refusal(
-    intent: Intent, judged: Status, outcome: Outcome, trouble: BackendError | None, lacking: Refusal | None
-) -> Refusal | None:
+def _refusal(asked: str, outcome: Outcome, trouble: BackendError | None, lacking: Refusal | None) -> Refusal | None:
     """What was refused of the template that was asked for, for good, or until what it lacks is there."""
     if not isinstance(trouble, Invalid) and not (isinstance(outcome, Wait) and outcome.refused):
         return None
-    asked = effective_hash(intent, judged)
     return lacking if lacking and lacking.hash == asked else Refusal(asked, cast(Wait, outcome).message or "")
 
 

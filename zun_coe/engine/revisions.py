@@ -10,7 +10,7 @@ import msgspec
 
 from zun_coe.engine.acting import Key, Ledger, Tools
 from zun_coe.errors import Invalid
-from zun_coe.model import Intent, Observation, Revision, Status, revision_of, wanted_hash, whole
+from zun_coe.model import Intent, Observation, Revision, Status, effective_hash, revision_of, wanted_hash, whole
 from zun_coe.model.references import older_revisions
 from zun_coe.store import At, Delete, Operation, Put
 from zun_coe.store.records import encode, revision_key
@@ -25,18 +25,18 @@ class Revisions:
     def __init__(self, tools: Tools, ledger: Ledger) -> None:
         self._tools, self._ledger = tools, ledger
 
-    def of(self, intent: Intent, status: Status) -> tuple[Revision, Revision | None]:
+    def of(self, intent: Intent, status: Status, seen: Observation) -> tuple[Revision, Revision | None]:
         """The revision in effect and the one that it replaces (None: none), each under the hash that its replicas
         carry. Raises `Invalid` where the one to go back to is not kept any more."""
         wanted, rollout = self._wanted(intent), status.rollout
         if rollout is None or rollout.from_ is None:
             return wanted, None
         reached = self._kept(intent, rollout.from_, status.hash)
+        if reached is not None and asked_for(intent, status, seen) == status.hash != wanted.hash:
+            return reached, wanted if rollout.state == "rolled_back" else None
         if rollout.state != "rolled_back":
             return wanted, reached
-        if reached is None:
-            raise Invalid(f"Revision {rollout.from_}, which it went back to, is not kept any more.", "InvalidSpec")
-        return reached, wanted
+        raise Invalid(f"Revision {rollout.from_}, which it went back to, is not kept any more.", "InvalidSpec")
 
     def learn(self, intent: Intent, status: Status, seen: Observation) -> None:
         """Keep what the images of a revision were resolved to when its first replica was made. Raises
@@ -83,6 +83,17 @@ class Revisions:
         if entry is None:
             return None
         return msgspec.structs.replace(whole(cast(Revision, entry.value), intent), hash=hash_)
+
+
+def asked_for(intent: Intent, status: Status, seen: Observation) -> str:
+    """The hash of the revision that is asked for: the one in effect, unless that was refused, or lacks something, and
+    nothing of it is there. Then what runs is still healed and scaled, which the other one would be in the way of. Pure.
+    """
+    effective, rollout = effective_hash(intent, status), status.rollout
+    if rollout is None or rollout.from_ is None or (rollout.state, rollout.hash) != ("failed", effective):
+        return effective
+    there = effective == seen.hash or any(i.hash == effective for i in seen.instances)
+    return effective if there or rollout.cause not in ("refused", "missing") else status.hash
 
 
 def expendable(numbers: list[int], intent: Intent, status: Status, limit: int) -> list[int]:

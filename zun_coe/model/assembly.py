@@ -9,7 +9,7 @@ import msgspec
 
 from zun_coe.model.records import Intent, Loss, Revision
 from zun_coe.model.spec import Placement, Template, Update
-from zun_coe.model.status import Status, wanted_hash
+from zun_coe.model.status import Status, effective_hash, wanted_hash
 from zun_coe.model.value import plain
 from zun_coe.model.workload import Workload, WorkloadRef
 
@@ -81,6 +81,7 @@ def assemble(
     _, update, placement = without(intent.template, intent.update, intent.placement, _pointers(intent.lost))
     rollout = status.rollout
     halted = bool(rollout and rollout.from_ is not None and rollout.state in ("paused", "failed"))
+    halted = halted and effective.hash == effective_hash(intent, status)
     return Workload(
         ref=ref_of(installation, intent),
         template=_carried(effective),
