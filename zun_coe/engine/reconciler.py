@@ -139,7 +139,7 @@ class Reconciler:
             before, expected = self._ledger.status(key, Status())
         outcome, trouble = self._apply(intent, judged, seen)
         if refusal := _refusal(asked_for(intent, judged, seen), outcome, trouble, lacking):
-            rejudged = judge(intent, seen, judged, now, refusal)
+            rejudged = judge(intent, capped_observation(seen), judged, now, refusal)
             if effective_hash(intent, rejudged) != effective_hash(intent, judged):  # it goes back, and at once
                 after = self._derived(intent, rejudged, seen, Again(), now)
                 self._write(key, intent, before, expected, after, now)
