@@ -34,6 +34,7 @@ from zun_coe.model import (
 )
 from zun_coe.native import pause, runtimes
 from zun_coe.native.adapter import NativeAdapter
+from zun_coe.native.health import Prober
 
 IMAGE = "busybox:local"
 
@@ -638,6 +639,17 @@ class TestNetworks:
         driver.settle(app())
         assert all(released)
         assert host.calls["ensure_network"] == 1
+
+
+class TestSuspicion:
+    def test_a_host_to_which_the_way_is_suspected_says_so(
+        self, lab: Lab, driver: Driver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Prober, "suspects", lambda prober: frozenset({"a"}))
+        (node,) = driver.adapter.describe().nodes
+        assert (node.reachable, node.reason) == (True, "BackendUnreachable")
+        assert node.message is not None
+        assert "nothing is replaced" in node.message
 
 
 class TestClocks:

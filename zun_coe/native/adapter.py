@@ -79,7 +79,7 @@ class NativeAdapter(Adapter):
         self._pulls = Pulls(self._hints.put, always=connection.always_pull_images)
         self._relapses = Relapses()
         self._ailments = Ailments()
-        self._prober = Prober(self._hints.put, connection.reach)
+        self._prober = Prober(self._hints.put, connection.reach, self._turned)
         self._survey = Survey(connection, self._hosts, self._prober, self._acting)
         self._observed: dict[str, tuple[Observation, list[Replica]]] = {}
         self._lingering: set[str] = set()
@@ -121,7 +121,7 @@ class NativeAdapter(Adapter):
         answers = self._survey.ask(lambda host: host.runtime.info(), decides=True, identifies=True)
         for name, info in answers.items():
             self._hosts[name].learn(info)
-        return describing.cluster_info(self._hosts.values(), frozenset(answers))
+        return describing.cluster_info(self._hosts.values(), frozenset(answers), self._prober.suspects())
 
     def distrust(self, hosts: Mapping[str, str]) -> None:
         """See `Adapter.distrust`. What ran there is unknown, and placed elsewhere after the grace."""

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from zun_coe.adapters import OPERATIONS
 from zun_coe.errors import Invalid
 from zun_coe.model import ClusterInfo, Node, OperationSupport, Support
@@ -15,7 +17,9 @@ from zun_coe.native.runtime import RuntimeInfo
 _RANK = {Support.NONE: 0, Support.EMULATED: 1, Support.NATIVE: 2}
 
 
-def cluster_info(hosts: Iterable[NativeHost], answered: frozenset[str]) -> ClusterInfo:
+def cluster_info(
+    hosts: Iterable[NativeHost], answered: frozenset[str], suspects: frozenset[str] = frozenset()
+) -> ClusterInfo:
     """The cluster. Its identity is a line `name=identity` for each host that ever answered. Raises `Invalid` where
     two hosts have the same identity, since then everything would be counted twice."""
     hosts = list(hosts)
@@ -28,10 +32,21 @@ def cluster_info(hosts: Iterable[NativeHost], answered: frozenset[str]) -> Clust
     return ClusterInfo(
         identity="\n".join(f"{name}={info.identity}" for name, info in sorted(known.items())),
         versions=_versions(list(known.values())),
-        nodes=tuple(_node(host, host.name in answered and host.reachable) for host in hosts),
+        nodes=tuple(
+            _suspected(node) if node.name in suspects and node.reachable else node
+            for node in (_node(host, host.name in answered and host.reachable) for host in hosts)
+        ),
         operations={name: _weakest([info.operations.get(name) for info in known.values()]) for name in OPERATIONS},
         overrides=_without_limits(known),
     )
+
+
+def _suspected(node: Node) -> Node:
+    message = (
+        "Most health checks of what runs here got no answer at the same time, while its engine answers: the way from"
+        " the gateway to it is suspected, and nothing is replaced until some answer."
+    )
+    return replace(node, reason="BackendUnreachable", message=message)
 
 
 def _without_limits(known: Mapping[str, RuntimeInfo]) -> dict[str, OperationSupport]:
