@@ -82,7 +82,7 @@ def test_what_is_in_a_text_does_not_count(text: str) -> None:
 
 
 @pytest.mark.parametrize(("value", "pointer"), TOO_LARGE)
-@pytest.mark.parametrize("schema", ["App", "AppPatch"])
+@pytest.mark.parametrize("schema", ["AppCreate", "AppPatch"])
 def test_the_cost_of_an_explanation_is_bounded(
     schema: str, value: dict[str, Any], pointer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_text_that_is_too_long_is_not_searched(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(
         explaining.Draft4Validator.VALIDATORS, "pattern", lambda _, __, value, ___: searched.append(value)
     )
-    told = check("App").problems(APP | {"memory": "1" * 100_000 + "!"})
+    told = check("AppCreate").problems(APP | {"memory": "1" * 100_000 + "!"})
     assert [(p.pointer, p.detail) for p in told] == [("/memory", "must have at most 20 characters")]
     assert max(map(len, searched), default=0) < 100
 
@@ -119,13 +119,24 @@ def test_whole_numbers_have_a_longest(digits: int, fits: bool) -> None:
 
 
 def test_a_long_key_is_cut_in_what_is_told_of_it() -> None:
-    (problem,) = check("App").problems(APP | {"k" * 100_000: 1})
+    (problem,) = check("AppCreate").problems(APP | {"k" * 100_000: 1})
     assert problem.pointer == "/" + "k" * 298 + "…"
     assert len(problem.detail) < 1000
 
 
 def test_what_clients_send_has_limits_everywhere() -> None:
-    schemas = {name: check(name).schema for name in ("App", "AppPatch", "ContainerPatch", "Cluster", "ClusterPatch")}
+    schemas = {
+        name: check(name).schema
+        for name in (
+            "AppCreate",
+            "AppPatch",
+            "ContainerCreate",
+            "ContainerPatch",
+            "ClusterCreate",
+            "ClusterPatch",
+            "SecretCreate",
+        )
+    }
     unlimited = [f"{name}{where}" for name, schema in schemas.items() for where in _unlimited(schema, "")]
     assert not unlimited
 
