@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -217,14 +219,18 @@ def test_somebody_may_write_meanwhile(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_same_credentials_under_another_key_are_the_same(tmp_path: Path) -> None:
-    """A cluster is not opened anew for it."""
+    """A cluster is not opened anew for it, and nobody is told of other credentials."""
     process = Process(Settings(store=url_of(tmp_path)), "serve")
     assert process.engine is not None
     vault: Vault = process.vault
     fields = {"id": "c", "project": "p", "name": "c", "kind": "k", "created_at": NOW, "updated_at": NOW}
     one, two, other = (Cluster(credentials=vault.seal({"token": t}), **fields) for t in ("a", "a", "b"))
     assert one.credentials != two.credentials
-    assert process.engine._same(one, two)
-    assert not process.engine._same(one, other)
-    assert not process.engine._same(one, Cluster(**fields))
+    renewed: list[Cluster] = []
+    runner: Any = SimpleNamespace(cluster=one, renew=lambda cluster, credentials: renewed.append(cluster))
+    assert process.engine._goes_on(runner, two)
+    assert not renewed
+    for another in (other, Cluster(**fields)):
+        assert not process.engine._goes_on(runner, another)
+        assert renewed.pop() is another
     process.stop()
