@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -34,7 +34,7 @@ class CrowdedAdapter(SimulatedAdapter):
     meanwhile: ClassVar[list[Callable[[], None]]] = []
     """What happens, once each, while somebody asks what an app would be."""
 
-    def foreign(self) -> Sequence[Foreign]:
+    def foreign(self, known: Collection[str] = ()) -> Sequence[Foreign]:
         """See `adapters.Adopts`."""
         if error := next((e for e in self.others.values() if isinstance(e, TimedOut)), None):
             raise error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -37,7 +37,7 @@ class SluggishAdapter(SimulatedAdapter):
         self.asked.append(call)
         self.answering.wait(60)
 
-    def foreign(self) -> Sequence[Foreign]:
+    def foreign(self, known: Collection[str] = ()) -> Sequence[Foreign]:
         """See `adapters.Adopts`."""
         self._hang("foreign")
         return []

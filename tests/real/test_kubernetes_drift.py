@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY
 
 import pytest
 
-from tests.contract.world import World, call
+from tests.contract.world import World, call, shown
 from tests.faults.api_server import writes
 from zun_coe.adapters.contests import TRIES
 from zun_coe.adapters.kubernetes import naming, podspec
 from zun_coe.adapters.kubernetes.additions import added, manager_of
 from zun_coe.adapters.kubernetes.difference import differences
-from zun_coe.errors import Conflict
+from zun_coe.errors import Conflict, Unprocessable
+from zun_coe.gateway import Query
 
 if TYPE_CHECKING:
     from tests.faults.api_proxy import ApiProxy
@@ -433,3 +435,40 @@ def otherwise(world: World, outside: Outside) -> list[Any]:
     found = [drift for key, there in live.items() for drift in differences(wanted[key], there)]
     found += [d for key, there in live.items() for d in added(wanted[key], there) if manager_of(there, d.pointer)]
     return [drift for drift in found if not drift.pointer.endswith("~1applied")]  # that is known when it is sent
+
+
+def test_what_was_let_go_is_listed_and_can_be_the_same_app_again(
+    world: World, kubernetes_node: Node, outside: Outside
+) -> None:
+    """With its id and its pods: nothing restarts."""
+    fields = {"env_secrets": {}, "ports": [{"port": 80, "publish": "auto", "name": "http"}], "labels": {"team": "a"}}
+    made = world.create("app", body(kubernetes_node, "kept", replicas=1, memory="64Mi", **fields))
+    world.settled("app", "kept", "Running")
+    world.process.gateway.apps.restart(call(), "kept")
+    before = world.settled("app", "kept", "Running")
+    world.until(lambda: len(outside.pods("kept")) == 1, "old pods are left")
+    (pod,) = outside.pods("kept")
+    place = {"namespace": outside.namespace, "name": outside.named("kept")}
+    gateway = world.process.gateway
+    refused = {"adopt": place, "cluster": "here"}
+    with pytest.raises(Unprocessable) as caught:
+        world.adopt(refused)
+    assert "It is the app kept" in caught.value.problems[0].detail
+    gateway.apps.delete(call(), "kept", keep=True)
+    world.until(lambda: gateway.views.named("app", "default", "kept") is None, "it is not let go")
+    query = Query(filters={"namespace": outside.namespace})
+    listed = gateway.clusters.workloads(call(), "here", query, partial(gateway.apps.judge, valid=valid))
+    (found,) = [w for w in shown(listed)["workloads"] if w["name"] == place["name"]]
+    assert (found["left"], found["adoptable"]) == (True, True), found
+    again = world.adopt(refused)
+    assert (again["id"], again["name"]) == (made["id"], "kept")
+    after = world.settled("app", "kept", "Running")
+    same = ("image", "command", "env", "ports", "memory", "labels", "replicas")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    assert [p["metadata"]["uid"] for p in outside.pods("kept")] == [pod["metadata"]["uid"]]
+    assert len([s for s in outside.replica_sets("kept") if s["spec"]["replicas"]]) == 1
+    world.deleted("app", "kept")
+
+
+def valid(body: Any) -> tuple[()]:
+    return ()

@@ -6,7 +6,7 @@ one class of five lines that inherits `tests/contract/adapter.py`."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -349,7 +349,8 @@ class DeleteInstance(Protocol):
 class Foreign:
     """Something that runs in a cluster and is not this gateway's. `kind` and `namespace` in the cluster's words;
     `images`: of its containers, in their order; `replicas`: asked for, and `ready` of them. `refused`: all reasons
-    why no app can take it over, in sentences; `offer`: what it would be where there are none, without `native`."""
+    why no app can take it over, in sentences; `offer`: what it would be where there are none, without `native`.
+    `left`: what it was of this gateway, before it was let go."""
 
     kind: str
     namespace: str
@@ -361,12 +362,14 @@ class Foreign:
     refused: tuple[str, ...] = ()
     offer: Offer | None = None
     warnings: tuple[str, ...] = ()
+    left: WorkloadRef | None = None
 
 
 @dataclass(frozen=True)
 class Offer:
     """What runs in a cluster, as the app that it could be. `place` and `native`: see `model.Adopted`. `warnings`: who
-    else manages it and would change it again, in sentences."""
+    else manages it and would change it again, in sentences. `left`: the app of this gateway that it was until it was
+    let go, and will be again with the same id, after so many `restarts`."""
 
     template: Template
     replicas: int
@@ -376,6 +379,8 @@ class Offer:
     place: str
     native: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    left: WorkloadRef | None = None
+    restarts: int = 0
 
 
 @runtime_checkable
@@ -383,8 +388,9 @@ class Adopts(Protocol):
     """A cluster of which it can be told what else runs there, and where apps can take such things over. An app
     that did is applied, observed and removed as any other; the first `apply` makes it ours and restarts nothing."""
 
-    def foreign(self) -> Sequence[Foreign]:
-        """What runs there and is not ours. Calls the backend; changes nothing."""
+    def foreign(self, known: Collection[str] = ()) -> Sequence[Foreign]:
+        """What runs there and is not ours, or is of none of the ids that are `known`. Calls the backend; changes
+        nothing."""
 
     def offer(self, namespace: str, name: str) -> Offer:
         """What this would be as an app. Calls the backend; changes nothing. Raises `Absent` where it is not

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from typing import Any, ClassVar
 
@@ -78,7 +78,7 @@ class Unopened(Adapter):
         """See `describe`."""
         raise self._why()
 
-    def foreign(self) -> Sequence[Foreign]:
+    def foreign(self, known: Collection[str] = ()) -> Sequence[Foreign]:
         """See `describe`."""
         raise self._why()
 

@@ -14,13 +14,14 @@ from zun_coe.gateway.backends import Backends
 from zun_coe.gateway.calls import Answer, Call, Query, backend_answer
 from zun_coe.gateway.resources import Tools, page_answer
 from zun_coe.gateway.views import Resource
+from zun_coe.gateway.writing import Taken
 from zun_coe.model import Adopted, ClusterStatus, plain, template_hash
 
 Valid = Callable[[Mapping[str, Any]], Sequence[FieldProblem]]
 """What is wrong with the body of an app, by the contract."""
 
 
-Judge = Callable[[Call, Resource, Mapping[str, Any], Adopted], None]
+Judge = Callable[[Call, Resource, Mapping[str, Any], Taken], None]
 """Raises `Unprocessable` for the body of an app that would take something over and that cannot be."""
 
 
@@ -42,7 +43,8 @@ class Adopting:
 
     def _page(self, call: Call, cluster: Resource, adapter: Adopts, query: Query, judge: Judge) -> Answer:
         namespace = query.filters.get("namespace")
-        found = sorted((f for f in adapter.foreign() if namespace in (None, f.namespace)), key=_marker)
+        known = {resource.id for resource in self._tools.views.on_cluster(cluster.id)}
+        found = sorted((f for f in adapter.foreign(known) if namespace in (None, f.namespace)), key=_marker)
         if query.marker is not None:
             found = [f for f in found if _marker(f) > query.marker]
         page, more = found[: query.limit], len(found) > query.limit
@@ -55,14 +57,15 @@ class Adopting:
             return [FieldProblem("/adopt", why) for why in found.refused]
         try:
             self._must_be_free(cluster, found.namespace, found.name)
-            judge(call, cluster, _body(found.offer), _adopted(found.namespace, found.name, found.offer))
+            self._must_be_left(call, found.offer)
+            judge(call, cluster, _body(found.offer), _taken(found.namespace, found.name, found.offer))
         except Unprocessable as error:
             return error.problems or [FieldProblem("/adopt", str(error))]
         return ()
 
     def understood(
         self, call: Call, cluster: Resource, namespace: str, name: str, *, force: bool
-    ) -> tuple[dict[str, Any], Adopted]:
+    ) -> tuple[dict[str, Any], Taken]:
         """The body of an app that would be the same, and what it takes over. `force`: though something else manages
         it. Raises `Unprocessable` with the reasons where there can be none, `BackendError`."""
         self._must_own(call, cluster)
@@ -77,11 +80,21 @@ class Adopting:
             raise Unprocessable(
                 "Something else manages it.", [FieldProblem("/force", f"{why} {advice}") for why in offer.warnings]
             )
-        return _body(offer), _adopted(namespace, name, offer)
+        self._must_be_left(call, offer)
+        return _body(offer), _taken(namespace, name, offer)
 
     def _must_own(self, call: Call, cluster: Resource) -> None:
         if cluster.intent.project != call.principal.project:
             call.principal.must_admin(f"What others run on the cluster {cluster.intent.name}")
+
+    def _must_be_left(self, call: Call, offer: Offer) -> None:
+        """What an app of this gateway has is not to be had again; what one has left is its project's."""
+        if (left := offer.left) is None:
+            return
+        if self._tools.views.get(left.noun, left.id) is not None:
+            raise _refused("", f"It is the app {left.name}.")
+        if left.project != call.principal.project:
+            raise _refused("", f"It was left by the project {left.project}, which can adopt it again.")
 
     def _must_be_free(self, cluster: Resource, namespace: str, name: str) -> None:
         """It is ours only from the engine's first step on, and until then only its record tells."""
@@ -91,9 +104,12 @@ class Adopting:
                 raise _refused("", "An app of this gateway takes it over already.")
 
 
-def _adopted(namespace: str, name: str, offer: Offer) -> Adopted:
+def _taken(namespace: str, name: str, offer: Offer) -> Taken:
+    if offer.left is not None:
+        return Taken(left=offer.left, restarts=offer.restarts)
     hash_ = template_hash(offer.template)
-    return Adopted(namespace=namespace, name=name, place=offer.place, hash=hash_, native=dict(offer.native))
+    adopted = Adopted(namespace=namespace, name=name, place=offer.place, hash=hash_, native=dict(offer.native))
+    return Taken(adopted=adopted)
 
 
 def _must_answer(cluster: Resource) -> None:
@@ -147,5 +163,6 @@ def _shown(found: Foreign, problems: Sequence[FieldProblem]) -> dict[str, Any]:
         "reason": " ".join(problem.detail for problem in problems) or None,
         "refused": [{"pointer": problem.pointer, "detail": problem.detail} for problem in problems] or None,
         "warnings": list(found.warnings) or None,
+        "left": True if found.left else None,
     }
     return {name: plain(value) for name, value in shown.items() if value is not None}

@@ -13,8 +13,8 @@ from zun_coe.gateway.diagnosing import diagnose
 from zun_coe.gateway.resources import Once, Tools, page_answer
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.workloads import Workloads
-from zun_coe.gateway.writing import Change, name_taken, replaced
-from zun_coe.model import Adopted, Intent, Revision, Status, effective_hash, wanted_hash, whole
+from zun_coe.gateway.writing import Change, Taken, name_taken, replaced
+from zun_coe.model import Intent, Revision, Status, effective_hash, wanted_hash, whole
 from zun_coe.store.records import revision_key
 
 
@@ -108,20 +108,20 @@ class Apps(Workloads):
         found = self._find(call, ref)
         return Answer(200, rendering.encode(diagnose(found, self._views)))
 
-    def judge(self, call: Call, cluster: Resource, body: Mapping[str, Any], adopted: Adopted, *, valid: Valid) -> None:
+    def judge(self, call: Call, cluster: Resource, body: Mapping[str, Any], taken: Taken, *, valid: Valid) -> None:
         """Raises `Unprocessable` for what an app that takes something over cannot be, whatever its name is to be."""
         whole = {**body, "name": "adopted", "cluster": cluster.id}
         if problems := valid({**body, "name": "adopted"}):
             raise Unprocessable("An app cannot be as it is.", problems)
-        self._prepared(call, whole, adopted)
+        self._prepared(call, whole, taken)
 
     def _adopt(self, call: Call, body: Mapping[str, Any], cluster: Resource, once: Once, valid: Valid) -> Answer:
-        whole, adopted = self._adoption(call, body, cluster, valid)
-        return self._create(call, whole, once, adopted)
+        whole, taken = self._adoption(call, body, cluster, valid)
+        return self._create(call, whole, once, taken)
 
     def _adoption(
         self, call: Call, body: Mapping[str, Any], cluster: Resource, valid: Valid
-    ) -> tuple[dict[str, Any], Adopted]:
+    ) -> tuple[dict[str, Any], Taken]:
         """The whole body of the app that takes something over, and what it takes over."""
         wanted = body["adopt"]
         name = body.get("name", wanted["name"])
@@ -130,10 +130,20 @@ class Apps(Workloads):
         if self._check_name(call, name) is not None:
             raise name_taken("app", name)
         force = body.get("force", False)
-        told, adopted = self._adopting.understood(call, cluster, wanted["namespace"], wanted["name"], force=force)
+        told, taken = self._adopting.understood(call, cluster, wanted["namespace"], wanted["name"], force=force)
+        if taken.left is not None:
+            name = self._own_name(call, taken.left.name, body.get("name"))
         if problems := valid(told | {"name": name}):
             raise Unprocessable("An app cannot be as it is.", problems)
-        return told | {"name": name, "cluster": cluster.id}, adopted
+        return told | {"name": name, "cluster": cluster.id}, taken
+
+    def _own_name(self, call: Call, own: str, asked: str | None) -> str:
+        """The name of an app that is to be again what it was."""
+        if asked not in (None, own):
+            raise Unprocessable("A name can't change.", [FieldProblem("/name", f"It was the app {own}, and is again.")])
+        if self._check_name(call, own) is not None:
+            raise name_taken("app", own)
+        return own
 
     def _must_be_changeable(self, old: Intent, new: Intent, status: Status) -> None:
         if new.replicas != old.replicas and status.scaled_by:

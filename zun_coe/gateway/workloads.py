@@ -23,9 +23,8 @@ from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditio
 from zun_coe.gateway.listing import PUBLIC
 from zun_coe.gateway.resources import Listing, Once, Resources, adapter_of
 from zun_coe.gateway.views import Resource
-from zun_coe.gateway.writing import Change, replaced
+from zun_coe.gateway.writing import Change, Taken, replaced
 from zun_coe.model import (
-    Adopted,
     Cluster,
     ClusterInfo,
     Deletion,
@@ -93,14 +92,14 @@ class Workloads(Resources):
             self._tools.writer.commit(change)
         return self._leaving(intent)
 
-    def _create(self, call: Call, body: Mapping[str, Any], once: Once, adopted: Adopted | None = None) -> Answer:
-        intent, change = self._prepared(call, body, adopted)
+    def _create(self, call: Call, body: Mapping[str, Any], once: Once, taken: Taken | None = None) -> Answer:
+        intent, change = self._prepared(call, body, taken or Taken())
         answer = self._preview(intent, Status())
         once(change, answer)
         self._tools.writer.commit(change)
         return answer
 
-    def _prepared(self, call: Call, body: Mapping[str, Any], adopted: Adopted | None) -> tuple[Intent, Change]:
+    def _prepared(self, call: Call, body: Mapping[str, Any], taken: Taken) -> tuple[Intent, Change]:
         """What a body asks for, checked, and the change that would write it down."""
         wanted = specs.parse(cast(Noun, self.noun), body)
         self._check_name(call, wanted.name or "")
@@ -110,14 +109,15 @@ class Workloads(Resources):
         now, change = utc_now(), Change()
         intent = Intent(
             noun=cast(Noun, self.noun),
-            id=new_id(),
+            id=taken.left.id if taken.left else new_id(),
             project=call.principal.project,
             name=wanted.name,
             cluster=cluster.id,
             template=wanted.template,
             created_at=now,
             updated_at=now,
-            adopted=adopted,
+            adopted=taken.adopted,
+            restarts=taken.restarts,
             request_id=call.request_id,
             write_id=change.write_id,
             **self._decided(wanted),
@@ -125,7 +125,7 @@ class Workloads(Resources):
         intent = self._checked(call, intent, wanted, cluster, change)
         change.put(self._key(intent), intent)
         change.name(self.noun, intent.project, intent.name, intent.id)
-        if adopted is not None:
+        if (adopted := taken.adopted) is not None:
             change.take(adopted_key(cluster.id, adopted.namespace, adopted.name), intent.id)
         change.refer("cluster", cluster.intent.project, cluster.id, cluster.revision)
         self._keep_revision(intent, change)

@@ -24,7 +24,7 @@ from zun_coe.errors import (
     Unprocessable,
 )
 from zun_coe.gateway.calls import Answer, Call, Settle
-from zun_coe.model import Event, IdempotentAnswer, Value
+from zun_coe.model import Adopted, Event, IdempotentAnswer, Value, WorkloadRef
 from zun_coe.store import At, Condition, Missing, Operation, Put, Store
 from zun_coe.store.cache import Cache
 from zun_coe.store.records import decode, encode, event_key, idem_key, intent_key, name_key, new_id, use_key, utc_now
@@ -36,6 +36,16 @@ ATTEMPTS = 3
 AWAY = 5.0
 """Seconds of silence after which the store is not even asked: every thread would wait for its deadline."""
 _NAMESAKES = {"app": ("container",), "container": ("app",)}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a new app takes over. `adopted`: what others have made; `left`: what it was itself until it was let
+    go, with the restarts that it had."""
+
+    adopted: Adopted | None = None
+    left: WorkloadRef | None = None
+    restarts: int = 0
 
 
 @dataclass

@@ -5,7 +5,7 @@ may be lost at any time and only costs a few calls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from threading import Event as StopEvent
@@ -208,9 +208,9 @@ class KubernetesAdapter(Adapter):
         pod, uid = naming.pod_of(native_id)
         self._client.delete(paths.path("Pod", pod, self._finder.namespace_of(ref)), uid=uid)
 
-    def foreign(self) -> Sequence[Foreign]:
+    def foreign(self, known: Collection[str] = ()) -> Sequence[Foreign]:
         """See `adapters.Adopts`."""
-        return self._takeover.foreign()
+        return self._takeover.foreign(known)
 
     def offer(self, namespace: str, name: str) -> Offer:
         """See `adapters.Adopts`."""

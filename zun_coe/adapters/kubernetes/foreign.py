@@ -11,19 +11,24 @@ import msgspec
 
 from zun_coe.adapters import Connection, Foreign, Offer
 from zun_coe.adapters.kubernetes import manifest, naming
+from zun_coe.adapters.kubernetes.additions import added
 from zun_coe.adapters.kubernetes.adoption import lost
 from zun_coe.adapters.kubernetes.claiming import OwnedPod
+from zun_coe.adapters.kubernetes.difference import differences
 from zun_coe.adapters.kubernetes.fieldsets import steps
+from zun_coe.adapters.kubernetes.hardening import security
 from zun_coe.adapters.kubernetes.managing import scaled_by
 from zun_coe.adapters.kubernetes.parsing import Understood, understood
 from zun_coe.errors import Invalid
-from zun_coe.model import Drift, Workload, WorkloadRef
+from zun_coe.model import Drift, Template, Workload, WorkloadRef, template_hash
 
 Object = Mapping[str, Any]
 
 SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 """The namespaces of Kubernetes itself."""
 _ONLY = "Only Deployments can be taken over."
+_RESTARTS = 1000
+"""So many restarts of an app are tried to find out how often its template was restarted."""
 _NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
@@ -36,6 +41,8 @@ class Judgement:
     said: Understood | None = None
     differences: tuple[Drift, ...] = ()
     warnings: tuple[str, ...] = ()
+    left: WorkloadRef | None = None
+    restarts: int = 0
 
     def offer(self, deployment: Object, native: Mapping[str, Any]) -> Offer | None:
         """What it would be, None where no app can take it over."""
@@ -51,6 +58,8 @@ class Judgement:
             place=str(naming.Place(metadata.get("namespace", ""), metadata["name"], said.main)),
             native=native,
             warnings=self.warnings,
+            left=self.left,
+            restarts=self.restarts,
         )
 
 
@@ -62,11 +71,69 @@ def judged(deployment: Object, scalers: Sequence[Object] | None, connection: Con
         refused.append("The cluster's credentials may not tell whether an autoscaler decides about its replicas.")
     warnings = tuple(_managed(deployment))
     try:
-        said, differences = examined(deployment)
+        said, otherwise = examined(deployment)
     except Invalid as error:
         return Judgement((*refused, str(error)), warnings=warnings)
-    refused += [f"{field_of(d.pointer)}: an app would be otherwise." for d in differences]
-    return Judgement(tuple(refused), said, differences, warnings)
+    refused += [f"{field_of(d.pointer)}: an app would be otherwise." for d in otherwise]
+    return Judgement(tuple(refused), said, otherwise, warnings)
+
+
+def judged_left(deployment: Object, services: Sequence[Object], claims: Sequence[Object]) -> Judgement:
+    """The verdict on a Deployment of this gateway whose app was let go: the app can be had again where rendering it
+    gives the same. `services`: its own; `claims`: those of its project."""
+    metadata = deployment["metadata"]
+    ref = naming.ref_of(labels_of(deployment), metadata.get("annotations") or {})
+    if ref is None or ref.place is not None:
+        return Judgement((f"It was left by this gateway. Take the labels of {naming.DOMAIN} from it to adopt it.",))
+    if "deletionTimestamp" in metadata:
+        return Judgement(("It is being deleted.",), left=ref)
+    hash_ = (deployment["spec"]["template"]["metadata"].get("labels") or {}).get(naming.HASH, "")
+    try:
+        said = understood(deployment, services, claims)
+        target = manifest.Target(metadata["namespace"], security=security("", hash_, [deployment]))
+        rendered = manifest.plan(_as_left(ref, said, hash_, claims), target)
+    except (msgspec.ValidationError, ValueError, KeyError, Invalid) as error:
+        return Judgement((f"It was left by this gateway, and cannot be understood: {error}.",), left=ref)
+    (body,) = [o for o in rendered if o["kind"] == "Deployment"]
+    exact = next(
+        ((t, n) for t in _variants(said.template) for n in range(_RESTARTS) if template_hash(t, n) == hash_), None
+    )
+    found = tuple(
+        d for d in (*differences(body, deployment), *added(body, deployment)) if d.pointer.startswith("/spec")
+    )
+    refused = [f"{field_of(d.pointer)}: the app would be otherwise." for d in found]
+    if exact is None:
+        refused.append("It has more than can be read from it, so that the app would replace its pods.")
+        return Judgement(tuple(refused), said, found, left=ref)
+    template, restarts = exact
+    return Judgement(tuple(refused), replace(said, template=template), found, left=ref, restarts=restarts)
+
+
+def _variants(template: Template) -> Iterator[Template]:
+    """What was said, as far as it can be read: a port of a node may have been chosen by the cluster."""
+    yield template
+    ports = (msgspec.structs.replace(p, publish="auto") if p.publish is not None else p for p in template.ports)
+    yield msgspec.structs.replace(template, ports=tuple(ports))
+
+
+def left_over(deployment: Object, verdict: Judgement) -> Foreign:
+    """A Deployment of this gateway whose app was let go."""
+    found = _told("Deployment", deployment, verdict.refused)
+    return replace(found, offer=verdict.offer(deployment, {}), left=verdict.left)
+
+
+def _as_left(ref: WorkloadRef, said: Understood, hash_: str, claims: Sequence[Object]) -> Workload:
+    labels = [labels_of(claim) for claim in claims]
+    return Workload(
+        ref=ref,
+        template=said.template,
+        hash=hash_,
+        replicas=said.replicas,
+        update=said.update,
+        placement=said.placement,
+        labels=dict(said.labels),
+        volumes={each[naming.NAME]: each[naming.VOLUME] for each in labels if naming.VOLUME in each},
+    )
 
 
 def field_of(pointer: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from zun_coe.adapters.kubernetes.claiming import TEMPLATE, OwnedPod, labels_of_p
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.converging import Json, Key, key_of, stamped
 from zun_coe.adapters.kubernetes.difference import differences
+from zun_coe.adapters.kubernetes.foreign import Judgement
 from zun_coe.errors import Absent, Denied, Invalid
 from zun_coe.model import Adopted, Workload, plain
 
@@ -25,8 +26,9 @@ class Takeover:
     def __init__(self, client: Client, connection: Connection) -> None:
         self._client, self._connection = client, connection
 
-    def foreign(self) -> list[Foreign]:
-        """What runs there and is not ours, as far as the credentials let it be seen. Raises `BackendError`."""
+    def foreign(self, known: Collection[str] = ()) -> list[Foreign]:
+        """What runs there and is not ours, or of no id that is known, as far as the credentials let it be seen. Raises
+        `BackendError`."""
         scalers = self._seen("HorizontalPodAutoscaler")
         found = [
             foreign.of_deployment(d, None if scalers is None else _beside(d, scalers), self._connection)
@@ -35,18 +37,35 @@ class Takeover:
         ]
         for kind in ("StatefulSet", "DaemonSet"):
             found += [foreign.of_set(kind, o) for o in self._seen(kind) or () if not self._is_ours(o)]
-        return found + [foreign.of_pod(pod) for pod in self._single_pods()]
+        return [*found, *self._left(known), *(foreign.of_pod(pod) for pod in self._single_pods())]
+
+    def _left(self, known: Collection[str]) -> list[Foreign]:
+        """Deployments of ours that are nobody's any more."""
+        ours = [d for d in self._objects("Deployment", self._connection.namespace) if self._is_ours(d)]
+        left = [d for d in ours if foreign.labels_of(d).get(naming.ID) not in known]
+        return [foreign.left_over(d, self._judged_left(d)) for d in left]
+
+    def _judged_left(self, deployment: Json) -> Judgement:
+        namespace, labels = deployment["metadata"]["namespace"], foreign.labels_of(deployment)
+        whose = {key: labels[key] for key in naming.OWNERSHIP if key in labels}
+        own = whose | {naming.ID: labels.get(naming.ID, "")}
+        services = self._client.list(paths.collection("Service", namespace), dict[str, Any], labels=own)
+        claims = self._client.list(paths.collection("PersistentVolumeClaim", namespace), dict[str, Any], labels=whose)
+        return foreign.judged_left(deployment, services.items, claims.items)
 
     def offer(self, namespace: str, name: str) -> Offer:
         """See `adapters.Adopts.offer`."""
         live = self._deployment(namespace, name)
-        scalers = self._objects("HorizontalPodAutoscaler", namespace)
-        verdict = foreign.judged(live, scalers, self._connection)
+        ours = self._is_ours(live)
+        if ours:
+            verdict = self._judged_left(live)
+        else:
+            verdict = foreign.judged(live, self._objects("HorizontalPodAutoscaler", namespace), self._connection)
         if (offer := verdict.offer(live, {})) is None:
             differences = [plain(d) | {"field": foreign.field_of(d.pointer)} for d in verdict.differences]
             evidence = {"refused": list(verdict.refused), "differences": differences or None}
             raise Invalid(verdict.refused[0], evidence=evidence)
-        return replace(offer, native=kept(live, self._template_of(live)))
+        return offer if ours else replace(offer, native=kept(live, self._template_of(live)))
 
     def prepared(self, workload: Workload, wanted: Sequence[Json], live: Mapping[Key, Json]) -> dict[Key, Json]:
         """A Deployment that is not ours yet, ready to be applied: nobody else keeps its fields from changing later.
