@@ -154,7 +154,7 @@ def test_there_is_an_answer_before_the_cluster_has_one() -> None:
 
 @pytest.mark.usefixtures("sluggish")
 def test_a_cluster_that_asks_to_be_left_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    def overloaded(self: SluggishAdapter) -> Sequence[Foreign]:
+    def overloaded(self: SluggishAdapter, known: Collection[str]) -> Sequence[Foreign]:
         raise Unavailable("too many requests", retry_after=6.5)
 
     monkeypatch.setattr(SluggishAdapter, "foreign", overloaded)
@@ -165,7 +165,7 @@ def test_a_cluster_that_asks_to_be_left_alone(service: Service, monkeypatch: pyt
 
 @pytest.mark.usefixtures("sluggish")
 def test_what_a_backend_says_is_cut(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    def talkative(self: SluggishAdapter) -> Sequence[Foreign]:
+    def talkative(self: SluggishAdapter, known: Collection[str]) -> Sequence[Foreign]:
         raise Unavailable("x" * 100_000, evidence={"message": "y" * 100_000, "at": object()})
 
     monkeypatch.setattr(SluggishAdapter, "foreign", talkative)

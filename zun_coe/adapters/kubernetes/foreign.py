@@ -95,18 +95,21 @@ def judged_left(deployment: Object, services: Sequence[Object], claims: Sequence
     except (msgspec.ValidationError, ValueError, KeyError, Invalid) as error:
         return Judgement((f"It was left by this gateway, and cannot be understood: {error}.",), left=ref)
     (body,) = [o for o in rendered if o["kind"] == "Deployment"]
-    exact = next(
-        ((t, n) for t in _variants(said.template) for n in range(_RESTARTS) if template_hash(t, n) == hash_), None
-    )
-    found = tuple(
-        d for d in (*differences(body, deployment), *added(body, deployment)) if d.pointer.startswith("/spec")
-    )
+    exact = _exact(said.template, hash_)
+    changed = (*differences(body, deployment), *added(body, deployment))
+    found = tuple(drift for drift in changed if drift.pointer.startswith("/spec"))
     refused = [f"{field_of(d.pointer)}: the app would be otherwise." for d in found]
     if exact is None:
         refused.append("It has more than can be read from it, so that the app would replace its pods.")
         return Judgement(tuple(refused), said, found, left=ref)
     template, restarts = exact
     return Judgement(tuple(refused), replace(said, template=template), found, left=ref, restarts=restarts)
+
+
+def _exact(template: Template, hash_: str) -> tuple[Template, int] | None:
+    """The template that has a hash, and after how many restarts; None where it has more than can be read."""
+    tried = ((each, restarts) for each in _variants(template) for restarts in range(_RESTARTS))
+    return next(((each, restarts) for each, restarts in tried if template_hash(each, restarts) == hash_), None)
 
 
 def _variants(template: Template) -> Iterator[Template]:
