@@ -29,7 +29,7 @@ EVENT = Event(
     cluster="c",
     generation=3,
     request_id="req-1",
-    data={"slot": 1},
+    data={"native_id": "c1", "slot": 1},
 )
 
 
@@ -77,7 +77,7 @@ def test_an_equal_event_continues_the_one_before() -> None:
         {"project": "q"},
         {"generation": 4},
         {"request_id": "req-2"},
-        {"data": {"slot": 2}},
+        {"data": {"native_id": "c2", "slot": 1}},
         {"at": NOW + timedelta(seconds=601)},
     ],
     ids=lambda other: next(iter(other)),

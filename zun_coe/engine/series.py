@@ -113,8 +113,9 @@ class Series:
 
 
 def _same(event: Event) -> _Same:
-    """What two events have in common that tell the same of the same thing and of the same request."""
-    about = (event.project, event.subject, event.subject_id, event.data.get("slot"))
+    """What two events have in common that tell the same of the same thing and of the same request. Instances of one
+    slot are different things: that each of them was created, and removed, is told of each."""
+    about = (event.project, event.subject, event.subject_id, event.data.get("native_id"))
     told = (event.type, event.level, event.reason, normalised(event.message))
     return (*about, *told, event.generation, event.request_id)
 
