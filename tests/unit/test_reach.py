@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -13,7 +14,7 @@ from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.config import ConfigError, load
-from zun_coe.errors import BackendError, Denied
+from zun_coe.errors import BackendError, Denied, Unavailable
 from zun_coe.native.docker import DockerRuntime
 
 NAME = "evil.example"
@@ -105,6 +106,36 @@ def test_a_name_that_leads_elsewhere_once_it_was_looked_up(ask: Ask, door: Door,
     with pytest.raises(Denied, match=r"leads to 127\.0\.0\.1"):
         ask(NAME, door.port)
     assert all(sent == b"" for sent in door.knocked)
+
+
+class Redirecting(BaseHTTPRequestHandler):
+    """An engine that leads elsewhere, whatever it is asked."""
+
+    to = ""
+
+    def do_GET(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", self.to)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing to be logged."""
+
+
+def test_an_engine_that_redirects_elsewhere(door: Door) -> None:
+    """A member's own engine may not have the gateway ask what only admins may register."""
+    leading = type("Leading", (Redirecting,), {"to": f"http://127.0.0.1:{door.port}/latest/meta-data"})
+    with ThreadingHTTPServer(("127.0.0.2", 0), leading) as engine:
+        served = threading.Thread(target=engine.serve_forever)
+        served.start()
+        try:
+            with pytest.raises(Unavailable, match="redirects elsewhere"):
+                docker("127.0.0.2", engine.server_port, Reach.of("127.0.0.2"))
+        finally:
+            engine.shutdown()
+            served.join()
+    assert door.knocked == []
 
 
 @EVERYWHERE

@@ -140,6 +140,15 @@ class EngineClient(APIClient):
                 self.mount(scheme, _TcpAdapter(tls, parallelism, reach))
         self._encrypted = tls is not None
 
+    def send(self, request: requests.PreparedRequest, **how: Any) -> requests.Response:
+        """Send one request, to nobody but the engine: a redirect may lead to addresses that only admins may name.
+        Raises requests' errors, `TooManyRedirects` for a redirect."""
+        answer = super().send(request, **{**how, "allow_redirects": False})
+        if answer.is_redirect:
+            answer.close()
+            raise requests.TooManyRedirects("the endpoint redirects elsewhere, which is not followed")
+        return answer
+
     def renew(self, tls: SSLContext | None) -> bool:
         """Connect with these certificates from the next call on; False where the connection would be encrypted and
         was not, or the other way round."""
