@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.clock import Clock
+from zun_coe.engine import series as module
 from zun_coe.engine.series import Recent, Series
 from zun_coe.model import Event
 from zun_coe.store.cache import Cache, Entry
@@ -124,12 +125,10 @@ def test_what_is_stored_is_looked_through_once_for_all_clusters() -> None:
 
 def test_after_a_write_whose_end_is_unknown_the_store_is_asked() -> None:
     stored = Stored()
-    clock = Clock()
-    events = Series(Recent(cast(Cache, stored), 600.0, clock), "c")
+    events = Series(Recent(cast(Cache, stored), 600.0, Clock()), "c")
     told(events, replace(EVENT, at=utc_now()), "a")
     stored.entries = Stored(replace(EVENT, at=utc_now(), count=2)).entries
     events.forget()
-    clock.now += 10
     assert told(events, replace(EVENT, at=utc_now()), "b")[0].count == 3
 
 
@@ -145,3 +144,26 @@ def test_without_a_window_every_event_stays() -> None:
     events = series(window=0.0)
     told(events, EVENT, "a")
     assert told(events, EVENT, "b") == (EVENT, None)
+
+
+def test_of_equal_events_in_one_write_one_continues() -> None:
+    """As of two replicas of one slot, of which one replaces the other: a write takes away each event once."""
+    names = ["zun-web-ab12cd34ef56-1-deadbee1", "zun-web-ab12cd34ef56-1-deadbee2"]
+    both = [replace(EVENT, type="InstanceUnknown", message=f"{name}: Its host a is away.") for name in names]
+    events = series()
+    for turn in range(3):
+        continued = events.continued(both, 10)
+        formers = [one.former for one in continued if one.former]
+        assert len(formers) == min(turn, 1)
+        for n, one in enumerate(continued):
+            events.told(event_key("p", f"w{turn}", n), one.event)
+
+
+def test_no_more_series_are_known_than_make_sense(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were told last, whatever the window is: to look for those that are over at every event takes long."""
+    monkeypatch.setattr(module, "_MANY", 10)
+    events = series()
+    for n in [*range(10), 0, *range(10, 15)]:
+        told(events, replace(EVENT, subject_id=str(n)), f"w{n}")
+    continued = [events.continued([replace(EVENT, subject_id=str(n))], 1)[0].former is not None for n in range(15)]
+    assert [n for n in range(15) if continued[n]] == [0, *range(6, 15)]

@@ -7,6 +7,7 @@ what was at its former place is gone."""
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from threading import Lock
@@ -19,6 +20,7 @@ from zun_coe.model.event_series import normalised
 from zun_coe.store.cache import Cache
 from zun_coe.store.records import utc_now
 
+# So many series of one cluster are known at most: those that were continued last.
 _MANY = 10_000
 # Events that were looked through so many seconds ago at most are not looked through again.
 _FRESH = 5.0
@@ -46,13 +48,15 @@ class Recent:
         self._cache, self.window, self._clock = cache, timedelta(seconds=window), clock
         self._lock = Lock()
         self._found: dict[str, list[_Last]] = {}
+        self._given: set[str] = set()
         self._until = float("-inf")
 
     def of(self, cluster: str) -> Sequence[_Last]:
         """The events about a cluster and what is on it, the oldest first."""
         with self._lock:
-            if self._clock() > self._until:
-                self._found, self._until = self._look(), self._clock() + _FRESH
+            if self._clock() > self._until or cluster in self._given:
+                self._found, self._until, self._given = self._look(), self._clock() + _FRESH, set()
+            self._given.add(cluster)
             return self._found.pop(cluster, ())
 
     def _look(self) -> dict[str, list[_Last]]:
@@ -75,40 +79,47 @@ class Series:
     def __init__(self, recent: Recent, cluster: str) -> None:
         self._recent, self._cluster, self._window = recent, cluster, recent.window
         self._lock = Lock()
-        self._last: dict[_Same, _Last] | None = None
+        self._last: OrderedDict[_Same, _Last] | None = None
 
     def continued(self, events: Sequence[Event], room: int) -> list[Continued]:
-        """The events, of which at most `room` continue others: each of these takes one more operation."""
+        """The events, of which at most `room` continue others: each of these takes one more operation. Of several
+        that are equal the first alone continues what was told before: a write takes away each event once."""
         if not self._window:
             return [Continued(event) for event in events]
         told: list[Continued] = []
+        formers: set[str] = set()
         with self._lock:
             known = self._known()
             for event in events:
-                last = known.get(_same(event)) if room > 0 else None
-                if last is None or event.at - last.event.at > self._window:
+                last = known.get(_same(event))
+                if last is None or not self._continues(event, last) or last.key in formers or len(formers) >= room:
                     told.append(Continued(event))
                     continue
-                room -= 1
+                formers.add(last.key)
                 told.append(Continued(_following(event, last.event), last.key))
         return told
+
+    def _continues(self, event: Event, last: _Last) -> bool:
+        return event.at - last.event.at <= self._window
 
     def told(self, key: str, event: Event) -> None:
         """The event is stored."""
         with self._lock:
             known = self._known()
-            known[_same(event)] = _Last(key, event)
-            if len(known) > _MANY:
-                self._last = {s: last for s, last in known.items() if event.at - last.event.at <= self._window}
+            same = _same(event)
+            known[same] = _Last(key, event)
+            known.move_to_end(same)
+            while len(known) > _MANY:
+                known.popitem(last=False)
 
     def forget(self) -> None:
         """Nobody knows what is stored: the copy of the store is asked the next time."""
         with self._lock:
             self._last = None
 
-    def _known(self) -> dict[_Same, _Last]:
+    def _known(self) -> OrderedDict[_Same, _Last]:
         if self._last is None:
-            self._last = {_same(last.event): last for last in self._recent.of(self._cluster)}
+            self._last = OrderedDict((_same(last.event), last) for last in self._recent.of(self._cluster))
         return self._last
 
 
