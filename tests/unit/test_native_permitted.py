@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from threading import Event
 from typing import Any
 
 import pytest
@@ -14,11 +13,10 @@ from tests.native.fake import HOSTS, FakeHost, FakeRuntime
 from tests.native.workloads import CLUSTER, INSTALLATION, app
 from tests.real.waiting import wait_until
 from zun_coe.adapters import Connection
-from zun_coe.errors import BackendError, Fenced
+from zun_coe.errors import Fenced
 from zun_coe.model import Host
 from zun_coe.native import runtimes
 from zun_coe.native.adapter import NativeAdapter
-from zun_coe.native.background import Jobs
 from zun_coe.native.permitted import CHANGES, permitted
 from zun_coe.native.runtime import Runtime
 
@@ -115,30 +113,3 @@ def test_what_goes_on_in_the_background_ends_as_well(host: FakeHost, driver: Dri
     assert host.calls["stopped"] == 1, "the call that was under way"
     assert host.calls["remove"] == 0, "the next one"
     assert len(host.containers) == 1
-
-
-def test_a_job_that_was_cut_off_says_so() -> None:
-    told: list[BackendError | None] = []
-    ended = Event()
-
-    def call() -> None:
-        raise Fenced("somebody else has it")
-
-    def end(error: BackendError | None) -> None:
-        told.append(error)
-        ended.set()
-
-    Jobs(1, 1).start("key", "p", call, end)
-    assert ended.wait(30)
-    assert [str(error) for error in told] == ["somebody else has it"]
-
-
-def test_one_project_leaves_places_for_others() -> None:
-    """Jobs that hang take no more than their project's share."""
-    jobs, hang, served = Jobs(limit=4, each=2), Event(), Event()
-    for number in range(8):
-        jobs.start(("hanging", number), "greedy", lambda: hang.wait(30) and None, lambda error: None)
-    jobs.start("other", "modest", served.set, lambda error: None)
-    assert served.wait(30)
-    hang.set()
-    wait_until(lambda: not jobs.under_way(), 30, "all have ended")

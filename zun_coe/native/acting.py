@@ -12,8 +12,9 @@ from zun_coe.adapters import NO_HARDENING, Hardening, Wait
 from zun_coe.errors import Absent, BackendError, Unavailable
 from zun_coe.model import Template, Workload, WorkloadRef
 from zun_coe.native import containers, naming, pause
-from zun_coe.native.background import Jobs, Relapses
+from zun_coe.native.background import Relapses
 from zun_coe.native.hosts import NativeHost
+from zun_coe.native.jobs import Jobs
 from zun_coe.native.naming import INFRA, MAIN
 from zun_coe.native.replicas import Replica, cut_off, leading, missing, orphaned, stale
 from zun_coe.native.runtime import ContainerSpec, Found

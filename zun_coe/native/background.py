@@ -1,80 +1,24 @@
-"""What takes long: pulls, and stops that wait for a process. Each runs in a thread of its own, so that a
-step of a workload never waits for it, and tells when it has ended."""
+"""What goes on besides the steps of workloads: images on their way, and delays until something is tried again."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import structlog
 
 from zun_coe.adapters import Wait
-from zun_coe.errors import BackendError, Denied, Fenced, Invalid, Unavailable
+from zun_coe.errors import BackendError, Denied, Invalid
 from zun_coe.model import Instance, Workload, WorkloadRef
+from zun_coe.native.jobs import Jobs
 from zun_coe.native.runtime import Runtime
-
-_log = structlog.get_logger(__name__)
 
 FIRST_RETRY = 5.0
 LAST_RETRY = 300.0
-
-Ended = Callable[[BackendError | None], None]
-
-
-class Jobs:
-    """Slow calls, at most one for each key, `limit` at once and `each` at once of one project, so that no project
-    can keep the others waiting. The threads do not hold up the end of the process: what is cut off is found half
-    done and taken up again."""
-
-    def __init__(self, limit: int, each: int) -> None:
-        self._running: set[Hashable] = set()
-        self._lock = threading.Lock()
-        self._places = threading.Semaphore(limit)
-        self._shares: defaultdict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(each))
-
-    def start(self, key: Hashable, project: str, call: Callable[[], None], ended: Ended) -> bool:
-        """Whether it was started: not when one with this key is running. `ended` is called in the
-        job's thread, with the error or None, once the key is free again."""
-        with self._lock:
-            if key in self._running:
-                return False
-            self._running.add(key)
-            share = self._shares[project]
-        arguments = (key, share, call, ended)
-        threading.Thread(target=self._run, args=arguments, name=f"job {key}", daemon=True).start()
-        return True
-
-    def running(self, key: Hashable) -> bool:
-        """Whether a job with this key has not ended."""
-        with self._lock:
-            return key in self._running
-
-    def under_way(self) -> frozenset[Hashable]:
-        """The keys of all that has not ended."""
-        with self._lock:
-            return frozenset(self._running)
-
-    def _run(self, key: Hashable, share: threading.Semaphore, call: Callable[[], None], ended: Ended) -> None:
-        error: BackendError | None = None
-        try:
-            with share, self._places:  # whoever waits for the project's share takes no place of others
-                call()
-        except BackendError as failure:
-            error = failure
-        except Fenced as failure:  # another process has the cluster now, and sees to it
-            error = Unavailable(str(failure), "Error")
-        except Exception as failure:  # noqa: BLE001  # whatever it is, the key must become free and somebody must hear of it
-            _log.exception("job failed", key=str(key))
-            error = Unavailable(f"{type(failure).__name__}: {failure}", "Error")
-        with self._lock:
-            self._running.discard(key)
-        ended(error)
 
 
 @dataclass(frozen=True)
