@@ -124,6 +124,7 @@ def end_in_the_state(told: Sequence[Event], phase: str, instances: Sequence[Inst
     for instance in instances:
         own = [e.type for e in told if e.data.get("native_id") == instance.native_id]
         life = {"InstanceStarted": "running", "InstanceExited": "exited", "InstancePaused": "paused"}
+        life["InstanceReachable"] = "running"
         states = [life[type] for type in own if type in life]
         # What was never seen to run was made so: a container that is created stopped.
         assert states[-1:] in ([instance.state], [] if instance.state == "exited" else None), f"{instance}: {own}"

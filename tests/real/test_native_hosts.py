@@ -231,6 +231,32 @@ def test_a_restart_of_every_replica_that_nobody_saw_is_told(pair: Pair) -> None:
     world.settled("app", "web", "Running")
 
 
+def test_a_restart_of_an_engine_that_restarts_its_containers_is_told(own_engine: Engine, tmp_path: Path) -> None:
+    host = {"name": "a", "runtime": "docker", "endpoint": own_engine.endpoint, "address": "127.0.0.1"}
+    world = World(tmp_path, {"kind": "native", "hosts": [host]}, 60.0, describe=0.5, resync=0.5, backend_timeout=2.0)
+    world.register()
+    try:
+        world.create("app", {"name": "web", "cluster": CLUSTER, "image": Engine.image, "replicas": 2} | PLAIN)
+        world.settled("app", "web", "Running")
+        mine = {found["Id"] for found in of(own_engine, "web")}
+        own_engine.kill()
+        own_engine.start()
+
+        def again() -> set[str]:
+            """Those of which it is told that they ended and run again, or that they were restarted."""
+            types: dict[str, set[str]] = {id: set() for id in mine}
+            for event in world.events():
+                if event.get("data", {}).get("native_id") in mine:
+                    types[event["data"]["native_id"]].add(event["type"])
+            return {id for id, own in types.items() if own & {"InstanceRestarted", "InstanceExited"}}
+
+        world.until(lambda: again() == mine, "a restart is not told")
+        world.settled("app", "web", "Running")
+        assert {found["Id"] for found in of(own_engine, "web")} == mine
+    finally:
+        world.close()
+
+
 def test_a_host_that_is_drained_is_emptied_with_no_moment_below_the_promise(
     pair: Pair, docker_engine: Engine, second_engine: Engine
 ) -> None:

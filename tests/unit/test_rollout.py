@@ -447,3 +447,22 @@ def test_an_image_that_the_registry_does_not_have_ends_a_rollout_at_once(reason:
     judged = judge(wanted, seen(waiting), Status(), NOW)
     assert judged.rollout is not None
     assert judged.rollout.state == state
+
+
+@pytest.mark.parametrize(
+    ("was", "started", "finished", "expected"),
+    [
+        ("unknown", later(0), None, ["InstanceReachable"]),
+        ("unknown", later(30), later(20), ["InstanceReachable", "InstanceRestarted"]),
+        ("running", later(30), later(20), ["InstanceRestarted"]),
+        ("exited", later(30), later(20), ["InstanceStarted"]),
+    ],
+)
+def test_what_runs_again_is_told_as_what_it_is(
+    was: Any, started: datetime, finished: datetime | None, expected: list[str]
+) -> None:
+    """A host that is reachable again has not started what ran there all the time; an engine that was restarted has."""
+    before = replace(one(1, NEW), state=was, started_at=later(0))
+    after = replace(one(1, NEW), started_at=started, finished_at=finished)
+    old, new = replace(REACHED, instances=(before,)), replace(REACHED, instances=(after,))
+    assert [e.type for e in tell(intent(), old, new, NOW) if e.type.startswith("Instance")] == expected

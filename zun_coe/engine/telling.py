@@ -149,11 +149,14 @@ def _changes(before: Instance | None, after: Instance) -> Iterator[dict[str, Any
     if before is None:
         yield _told("InstanceCreated", after, f"It was created on {after.host}." if after.host else "It was created.")
     was = before.state if before else "creating"
-    if after.state != was:
+    back = was == "unknown" and after.state == "running"
+    if back:
+        yield _told("InstanceReachable", after, "Its host is reachable again, and it runs.")
+    elif after.state != was:
         yield from _moved(after)
     if before and after.restarts > before.restarts:
         yield _told("InstanceRestarted", after, f"The engine restarted it ({after.restarts} times so far).", "warning")
-    elif before and was == after.state == "running" and _runs_anew(before, after):
+    elif before and (back or was == after.state == "running") and _runs_anew(before, after):
         message = "It has ended and was started again, as all do whose engine is restarted."
         yield _told("InstanceRestarted", after, message, "warning")
     if bool(before and before.ready) != after.ready and after.state == "running":
