@@ -3,6 +3,7 @@ deletion. Nobody has to read the log to hear that there is something to read."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,11 @@ import pytest
 from tests.contract.world import World, call, shown
 from tests.simulated import SimulatedAdapter, SimulatedCluster
 from tests.simulated.fixtures import endpoint_of
+from zun_coe.engine.acting import Key
+from zun_coe.engine.workqueue import WorkQueue
 from zun_coe.errors import Denied, Unavailable
 from zun_coe.gateway import Settle
+from zun_coe.store.records import status_key
 from zun_coe.vault import Undecryptable, Vault
 
 APP = {"name": "web", "cluster": "here", "image": "web:1", "stop_timeout": 0}
@@ -157,6 +161,29 @@ def test_an_exception_over_a_whole_cluster(world: World, broken: pytest.MonkeyPa
     broken.undo()
     world.until(lambda: "reason" not in world.cluster()["status"], "it is not told to be well again")
     assert world.cluster()["status"]["phase"] == "Ready"
+
+
+def test_a_status_that_can_not_be_read_is_tried_with_delays(world: World, broken: pytest.MonkeyPatch) -> None:
+    """As a newer version may have written one: the copy keeps what it had, so that every write comes too late."""
+    world.create("app", APP)
+    world.settled("app", "web", "Running")
+    id, delayed, failed = world.show("app", "web")["id"], Counter[str](), WorkQueue.failed
+
+    def count(queue: WorkQueue[Key], key: Key, **how: Any) -> float:
+        delayed[key.id] += 1
+        return failed(queue, key, **how)
+
+    broken.setattr(WorkQueue, "failed", count)
+    target, store = status_key("app", "default", id), world.process.store
+    record = store.get(target)
+    assert record is not None
+    store.update(target, b'{"phase": "Unheard"}', record.revision)
+    world.patch("app", "web", {"replicas": 2})
+    world.until(lambda: delayed[id] > 1, "it is tried without any delay")
+    newest = store.get(target)
+    assert newest is not None
+    store.update(target, record.value, newest.revision)
+    world.settled("app", "web", "Running")
 
 
 @pytest.mark.parametrize("noun", ["app", "container"])

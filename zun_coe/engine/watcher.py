@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from datetime import timedelta
 from threading import Event as StopEvent
@@ -36,6 +37,8 @@ _LAST_PROBE = 15.0
 _STORE_PAUSE = 1.0
 # The delays before a watch that ended by the gateway's own fault is begun again: the first, and the longest.
 _FIRST_BROKEN, _LAST_BROKEN = 1.0, 60.0
+# So often in a row somebody else may have written first before a key's attempts get delays.
+_OVERTAKEN = 5
 # What concerns everything in a cluster.
 _OF_THE_CLUSTER = frozenset({"BackendUnreachable", "CredentialsExpired"})
 # A time in which nothing could be seen counts against nobody when it is longer than this.
@@ -63,6 +66,7 @@ class ClusterRunner:
         self._sightings = Sightings()
         self._told: set[str] = set()
         self._failing: dict[Key, float] = {}
+        self._overtaken: Counter[Key] = Counter()
         self._seen_at = float("-inf")
         self._reachable, self._described = False, float("-inf")
         self._first_probe = tools.settings.backoff
@@ -162,9 +166,10 @@ class ClusterRunner:
                 return self._reconciler.forget(key, self._keeper.trouble)
             result = self._reconciler.reconcile(key, self._sightings.take(key))
             self._failing.pop(key, None)
+            self._overtaken.pop(key, None)
             return result
         except (RevisionConflict, KeyNotFound):
-            return Result(after=0.0)  # the copy was behind; by now it is not
+            return self._late(key)
         except Fenced:
             return Result()  # whoever has the cluster now goes on
         except StoreError as error:
@@ -180,6 +185,12 @@ class ClusterRunner:
             record = entry.value if entry else self.cluster
             log.exception("reconcile failed", cluster=self.cluster.name, key=key, request_id=logged_as(record))
             return self._failed(key, unexpected(error, record))
+
+    def _late(self, key: Key) -> Result:
+        """Somebody else wrote first: the copy was behind, and by now it is not. Unless it can't follow, since it has
+        kept what it had of a record that this version can't read: then only time helps."""
+        self._overtaken[key] += 1
+        return Result(after=0.0, failed=self._overtaken[key] > _OVERTAKEN)
 
     def _failed(self, key: Key, error: BackendError) -> Result:
         """Have the key's status say why, once it is surely its own trouble. What a cluster has is told there: it is
