@@ -150,6 +150,24 @@ def test_a_backend_that_fails_for_one_workload_alone(
     assert world.cluster()["status"]["phase"] == "Ready"
 
 
+@pytest.mark.parametrize("method", ["observe", "apply"])
+def test_what_a_backend_asks_to_be_left_alone_for_is_heeded(
+    world: World, broken: pytest.MonkeyPatch, method: str
+) -> None:
+    least: list[float] = []
+    failed = WorkQueue.failed
+
+    def note(queue: WorkQueue[Key], key: Key, **how: Any) -> float:
+        least.append(how.get("least", 0.0))
+        return failed(queue, key, **how)
+
+    broken.setattr(WorkQueue, "failed", note)
+    failing(broken, method, Unavailable("too many requests", "Error", retry_after=77.0))
+    world.create("app", APP)
+    world.until(lambda: least, "it does not fail")
+    assert set(least) == {77.0}
+
+
 @pytest.mark.parametrize("method", ["describe", "observe"])
 def test_an_exception_over_a_whole_cluster(world: World, broken: pytest.MonkeyPatch, method: str) -> None:
     world.create("app", APP)

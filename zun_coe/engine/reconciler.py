@@ -149,7 +149,7 @@ class Reconciler:
         self._write(key, intent, before, expected, after, now)
         self._revisions.prune(key, intent, after)
         if trouble is not None:
-            return Result(after=None if isinstance(trouble, Invalid) else 0.0, failed=True)
+            return Result(after=None if isinstance(trouble, Invalid) else trouble.retry_after or 0.0, failed=True)
         if isinstance(outcome, Again):
             return seen
         if isinstance(outcome, Wait) and outcome.failed:
