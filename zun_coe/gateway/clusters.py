@@ -127,6 +127,7 @@ class Clusters(Resources):
         new = replaced(new, credentials=self._tools.vault.seal(credentials)) if credentials else new
         if "credentials" in patch and patch["credentials"] is None:
             new = replaced(new, credentials=None)
+        _must_be_for(old, new)
         new = self._placed(new)
         if new == old:
             return self._accepted(old.id)
@@ -242,6 +243,14 @@ def _field(pattern: str, adapter: type[Adapter], overrides: Mapping[str, Operati
 
 def _operation(name: str, carried: OperationSupport) -> dict[str, Any]:
     return {"name": name, "support": carried.support, "note": carried.note}
+
+
+def _must_be_for(old: Cluster, new: Cluster) -> None:
+    """Raises `Unprocessable` where credentials that nobody is shown would be sent to where they were not given for."""
+    moved = [f for f in ("endpoint", "node_endpoint") if getattr(new, f) not in (None, getattr(old, f))]
+    if moved and old.credentials is not None and new.credentials == old.credentials:
+        detail = f"The credentials were given for another {moved[0]}; give them again with the new one."
+        raise Unprocessable("Credentials do not move to another address.", [FieldProblem("/credentials", detail)])
 
 
 def _typed(body: Mapping[str, Any]) -> dict[str, Any]:
