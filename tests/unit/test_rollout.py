@@ -324,6 +324,33 @@ def test_back_to_the_template_reached_is_no_rollout() -> None:
     assert (back.rollout, back.revision) == (None, 3)
 
 
+@pytest.mark.parametrize("on_failure", ["pause", "continue"])
+@pytest.mark.parametrize("after", [1.0, 61.0])
+def test_what_was_given_up_is_never_told_to_be_in_place(on_failure: Any, after: float) -> None:
+    there, update = seen(one(1, OLD), one(2, OLD)), Update(deadline=60, on_failure=on_failure)
+    given_up = stuck(update, after)
+    back = intent(template=OLD_TEMPLATE, revision=3, update=update)
+    [event] = [e for e in tell(back, given_up, judge(back, there, given_up, later(62)), NOW) if "ollout" in e.type]
+    assert (event.type, event.level, event.reason) == ("RolloutGivenUp", "info", None)
+    assert event.message == "The rollout to revision 2 was given up: revision 3 is what ran before it."
+    assert event.data == {"from": 1, "to": 3}
+
+
+def test_each_rollout_that_ends_is_told_with_the_revision_that_is_in_place() -> None:
+    begun = judge(intent(), seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
+    done = judge(intent(), seen(one(1, NEW), one(2, NEW)), begun, later(1))
+    assert [(e.type, e.message) for e in tell(intent(), begun, done, NOW)] == [
+        ("RolloutComplete", "Revision 2 is in place.")
+    ]
+
+
+def test_a_restart_replaces_no_revision_by_itself() -> None:
+    again = intent(template=OLD_TEMPLATE, revision=1, restarts=1)
+    status = judge(again, seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
+    [event] = tell(again, REACHED, status, NOW)
+    assert event.message == "Replacing every replica of revision 1."
+
+
 def test_scaling_is_no_rollout_and_has_a_deadline_of_its_own() -> None:
     wanted = intent(template=OLD_TEMPLATE, revision=1, replicas=3)
     scaled = judge(wanted, seen(one(1, OLD), one(2, OLD)), replace(REACHED, goal=f"{OLD}x2", best=6), NOW)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from zun_coe.model import Drift, Event, Instance, Intent, Rollout, Status, plain
 from zun_coe.model.evidence import ITEMS, TEXT, capped, cut
 
@@ -114,19 +116,34 @@ def _rollout(before: Rollout | None, status: Status) -> Iterator[dict[str, Any]]
     after = status.rollout
     if after is None:
         if before is not None and before.from_ is not None and before.state != "rolled_back":
-            yield _rolled("RolloutComplete", before, f"Revision {before.to} is in place.")
+            yield _ended(before, status)
         return
     same = before is not None and before.hash == after.hash
     if before is not None and same and before.state == after.state:
         return
     told = {
-        "progressing": ("RolloutProgressing", f"Replacing revision {after.from_} by {after.to}."),
+        "progressing": ("RolloutProgressing", _begins(after)),
         "paused": ("RolloutPaused", f"The rollout to revision {after.to} is paused."),
         "failed": ("RolloutFailed", after.message or ""),
         "rolled_back": ("RolledBack", after.message or ""),
     }
     if after.from_ is not None or after.state != "progressing":
         yield _rolled(*told[after.state][:1], after, told[after.state][1])
+
+
+def _begins(rollout: Rollout) -> str:
+    if rollout.from_ == rollout.to:  # a restart
+        return f"Replacing every replica of revision {rollout.to}."
+    return f"Replacing revision {rollout.from_} by {rollout.to}."
+
+
+def _ended(rollout: Rollout, status: Status) -> dict[str, Any]:
+    """That a rollout is over: it has reached its template, or what ran before it is wanted again."""
+    if rollout.hash in ("", status.hash):  # former versions did not note it
+        return _rolled("RolloutComplete", rollout, f"Revision {rollout.to} is in place.")
+    ran = msgspec.structs.replace(rollout, to=status.revision, state="progressing", reason=None)
+    told = f"The rollout to revision {rollout.to} was given up: revision {status.revision} is what ran before it."
+    return _rolled("RolloutGivenUp", ran, told)
 
 
 def _rolled(type: str, rollout: Rollout, message: str) -> dict[str, Any]:
