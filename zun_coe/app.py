@@ -28,7 +28,7 @@ from zun_coe.api.logs import LogServer
 from zun_coe.api.metrics import Metrics
 from zun_coe.api.pages import Pages
 from zun_coe.api.reaching import Reaching
-from zun_coe.api.reading import AnyJson, Parameters
+from zun_coe.api.reading import AnyJson, NoBody, Parameters
 from zun_coe.api.responses import JsonResponse
 from zun_coe.api.security import token_handler
 from zun_coe.api.streams import Streams
@@ -105,6 +105,7 @@ def _add_layers(app: FlaskApp, gateway: Gateway, wakeups: Wakeups, metrics: Metr
     places = Places(settings.max_streams, settings.max_streams_per_project)
     follower, logs = Follower(gateway, wakeups), LogServer(gateway, wakeups, places)
     position = MiddlewarePosition.BEFORE_CONTEXT
+    app.add_middleware(cast(Any, NoBody), position)
     streams = partial(Streams, follower=follower, logs=logs, places=places, open_streams=metrics.streams)
     app.add_middleware(cast(Any, streams), position)
     waiting = partial(Waiting, gateway=gateway, wakeups=wakeups, max_wait=settings.max_wait)

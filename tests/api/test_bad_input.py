@@ -169,6 +169,14 @@ def test_a_body_that_is_too_large(api: httpx.Client) -> None:
 def test_a_content_type_that_is_not_taken(api: httpx.Client, kind: str) -> None:
     answer = api.post("/v1/apps", content=json.dumps(APP), headers={"Content-Type": kind})
     assert (answer.status_code, answer.headers["Content-Type"]) == (415, "application/problem+json")
+    told = f"The body is sent as {kind}, which is not taken here; send JSON, with the header Content-Type: "
+    assert answer.json()["detail"] == told + "application/json."
+
+
+def test_a_form_as_curl_sends_it_by_itself(api: httpx.Client) -> None:
+    api.post("/v1/apps", json=APP)
+    answer = api.patch("/v1/apps/hello", data={"replicas": "2"})
+    assert answer.json()["detail"].endswith("Content-Type: application/merge-patch+json or application/json.")
 
 
 def test_an_encoding_that_is_not_taken(api: httpx.Client) -> None:
@@ -197,6 +205,52 @@ def test_a_query_that_is_wrong(api: httpx.Client, query: str, pointer: str) -> N
     answer = api.get(f"/v1/apps?{query}")
     assert answer.status_code == 400, answer.text
     assert [e["pointer"] for e in answer.json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("POST", "/v1/containers/box/kill", "signal"),
+        ("POST", "/v1/containers/box/stop", "wait"),
+        ("POST", "/v1/apps/hello/restart", "wait"),
+        ("DELETE", "/v1/apps/hello", "force"),
+        ("GET", "/v1/apps", "label"),
+        ("GET", "/v1/containers/box/logs", "follow"),
+    ],
+)
+@pytest.mark.parametrize("content", [b'{"signal": "SIGHUP"}', b"signal=SIGHUP", b"[]"])
+def test_a_body_where_none_is_taken_is_never_ignored(
+    api: httpx.Client, method: str, path: str, words: str, content: bytes
+) -> None:
+    api.post("/v1/apps", json=APP)
+    api.post("/v1/containers", json={"name": "box", "cluster": "here", "image": "web:1"}, params={"wait": 20})
+    answer = api.request(method, path, content=content, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (400, "malformed"), answer.text
+    assert "takes no body" in answer.json()["detail"]
+    assert words in answer.json()["detail"]
+    assert api.get("/v1/containers/box").json()["status"]["phase"] == "Running"
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"null", b" {}\n"])
+def test_a_body_that_says_nothing_is_taken_for_none(api: httpx.Client, content: bytes) -> None:
+    api.post("/v1/apps", json=APP)
+    kind = {"Content-Type": "application/json"}
+    assert api.post("/v1/apps/hello/restart", content=content, headers=kind).status_code == 202
+    assert api.post("/v1/apps/hello/restart", content=iter([content]), headers=kind).status_code == 202
+
+
+@pytest.mark.parametrize("query", ["name=a&name=b", "limit=5&limit=5"])
+def test_a_parameter_that_is_there_twice(api: httpx.Client, query: str) -> None:
+    [error] = api.get(f"/v1/apps?{query}").json()["errors"]
+    assert error == {"pointer": f"/{query[: query.index('=')]}", "detail": "is given twice; give it once"}
+
+
+@pytest.mark.parametrize("value", ["1", "foo", "W/1"])
+def test_a_precondition_without_quotation_marks_says_how_to_write_it(api: httpx.Client, value: str) -> None:
+    api.post("/v1/apps", json=APP)
+    refused = api.patch("/v1/apps/hello", json={"replicas": 2}, headers={"If-Match": value})
+    assert refused.status_code == 412
+    assert 'as in its ETag: "1"' in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("wait", ["nan", "inf", "-1", "3601", "1e4", "1e999", "", "soon"])
@@ -247,6 +301,7 @@ def test_what_does_not_apply(api: httpx.Client, method: str, path: str, allowed:
     answer = api.request(method, path, json={})
     assert (answer.status_code, answer.headers["Content-Type"]) == (405, "application/problem+json")
     assert allowed <= set(answer.headers["Allow"].replace(" ", "").split(","))
+    assert answer.json()["detail"] == f"{method} does not apply to {path}; {answer.headers['Allow']} do."
 
 
 @pytest.mark.parametrize("value", ['"x', "W/x", "\xe9", "1" * 900])

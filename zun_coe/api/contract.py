@@ -77,13 +77,37 @@ def check(name: str, direction: Direction = "request") -> Check:
 
 def methods_at(path: str) -> list[str]:
     """What can be done at a path: the router itself knows of one method at a time."""
-    fitting = (
+    named = {method.upper() for operations in _at(path) for method in operations if method in METHODS}
+    return sorted(named | ({"HEAD"} if "GET" in named else set()))
+
+
+def media_types_at(path: str, method: str) -> list[str]:
+    """What a body may be that is sent to a path."""
+    bodies = (operations.get(method.lower(), {}).get("requestBody", {}) for operations in _at(path))
+    return list(dict.fromkeys(kind for body in bodies for kind in body.get("content", ())))
+
+
+def _at(path: str) -> list[Schema]:
+    return [
         operations
         for template, operations in _document()["paths"].items()
         if re.fullmatch(re.sub(r"{[^}]*}", "[^/]+", template), path)
-    )
-    named = {method.upper() for operations in fitting for method in operations if method in METHODS}
-    return sorted(named | ({"HEAD"} if "GET" in named else set()))
+    ]
+
+
+@cache
+def parameters_without_body(operation: str) -> tuple[str, ...] | None:
+    """The query parameters of an operation that takes no body; None for one that does, and for none of ours."""
+    paths, shared = _document()["paths"].values(), _document()["components"]["parameters"]
+    found = next((o for each in paths for o in each.values() if _is(o, operation)), None)
+    if found is None or "requestBody" in found:
+        return None
+    given = [shared[p["$ref"].rpartition("/")[2]] if "$ref" in p else p for p in found.get("parameters", ())]
+    return tuple(p["name"] for p in given if p["in"] == "query")
+
+
+def _is(operation: Any, id: str) -> bool:
+    return isinstance(operation, dict) and operation.get("operationId") == id
 
 
 def resolved(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:

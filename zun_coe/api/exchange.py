@@ -15,6 +15,8 @@ from zun_coe.gateway import Answer, BackendCall, Call, Gateway, Query, Settle
 
 KEY = "zun_coe"
 """Where the exchange is among the scope's extensions, and the gateway among Flask's."""
+PACKAGE = "zun_coe.api."
+"""What connexion puts before the contract's short names of operations."""
 BEHIND = 2.0
 """Seconds after which the copy of the store has fallen behind: while the store is there it is heard of more often."""
 _PAGING = frozenset({"limit", "marker", "sort", "all_projects"})

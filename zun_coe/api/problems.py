@@ -14,7 +14,7 @@ from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from starlette.exceptions import HTTPException
 
 from zun_coe import errors
-from zun_coe.api.contract import methods_at
+from zun_coe.api.contract import media_types_at, methods_at
 from zun_coe.api.exchange import exchange_of
 from zun_coe.model.evidence import capped, cut
 
@@ -164,17 +164,24 @@ def _left_alone(error: errors.ZunCoeError) -> dict[str, str]:
 
 
 async def _connexions(request: ConnexionRequest, error: ProblemException) -> ConnexionResponse:
-    return _response(request, _plain(error.status, error.detail), error.headers or {})
+    told = _not_taken(request) if error.status == 415 else error.detail
+    return _response(request, _plain(error.status, told), error.headers or {})
+
+
+def _not_taken(request: ConnexionRequest) -> str:
+    """What connexion says in words of Python: that a body is of no type that its operation takes."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip()
+    taken = " or ".join(media_types_at(request.scope["path"], request.method))
+    sent = f"sent as {kind[:60]}, which is not taken here" if kind else "sent without a content type"
+    return f"The body is {sent}; send JSON, with the header Content-Type: {taken}."
 
 
 async def _starlettes(request: ConnexionRequest, error: HTTPException) -> ConnexionResponse:
-    told = {
-        404: f"There is nothing at {request.scope['path']}.",
-        405: f"{request.scope['method']} does not apply to {request.scope['path']}.",
-    }
-    headers = dict(error.headers or {})
+    path, headers = request.scope["path"], dict(error.headers or {})
+    told = {404: f"There is nothing at {path}."}
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(methods_at(request.scope["path"]))
+        headers["Allow"] = ", ".join(methods_at(path))
+        told[405] = f"{request.scope['method']} does not apply to {path}; {headers['Allow']} do."
     return _response(request, _plain(error.status_code, told.get(error.status_code, error.detail)), headers)
 
 

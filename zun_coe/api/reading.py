@@ -13,11 +13,11 @@ from typing import Any
 
 from connexion.validators.parameter import ParameterValidator
 from starlette.datastructures import Headers, QueryParams
-from starlette.types import Message, Receive, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.http import parse_options_header
 
-from zun_coe.api.contract import Check, check, prepared
-from zun_coe.api.exchange import exchange_of
+from zun_coe.api.contract import Check, check, parameters_without_body, prepared
+from zun_coe.api.exchange import PACKAGE, exchange_of
 from zun_coe.api.explaining import MOST, MOST_SUGGESTIONS, pointer, suggestion, summary
 from zun_coe.api.parsing import parse
 from zun_coe.api.problems import UnsupportedMediaType
@@ -40,7 +40,7 @@ class Parameters(ParameterValidator):  # type: ignore[misc]  # connexion has no 
         """Raises `Malformed` with everything that is wrong."""
         query = QueryParams(scope["query_string"])
         known = [p["name"] for p in self.parameters["query"]]
-        problems = _unknown([name for name in query if name not in known], known)
+        problems = _unknown([name for name in query if name not in known], known) + _repeated(query, known)
         values = exchange_of(scope).params
         given: Mapping[str, Mapping[str, str]] = {
             "query": query,
@@ -104,6 +104,25 @@ class JsonBody:
         return body
 
 
+class NoBody:
+    """The layer that refuses a body where an operation takes none: what stands in it was meant, and would be
+    ignored. Connexion looks at the bodies of the others only."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. Raises `Malformed`, `BodyTooLarge`."""
+        if scope["type"] == "http" and _has_body(Headers(scope=scope)):
+            routed = scope["extensions"]["connexion_routing"]["operation_id"] or ""
+            parameters = parameters_without_body(routed.removeprefix(PACKAGE))
+            if parameters is not None:
+                if (await _read(receive)).strip() not in (b"", b"{}", b"null"):
+                    raise Malformed(_in_the_query(parameters))
+                receive = _after(receive)
+        await self._app(scope, receive, send)
+
+
 class AnyJson(dict[str, type[JsonBody]]):
     """What connexion looks a content type up in, once it knows that the operation takes it: always the
     same, however the type is spelt."""
@@ -116,6 +135,17 @@ class AnyJson(dict[str, type[JsonBody]]):
         return self._reader
 
 
+def _has_body(headers: Headers) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+def _in_the_query(parameters: Sequence[str]) -> str:
+    """Where to put what stands in a body that is not taken."""
+    if not parameters:
+        return "This takes no body; leave it out."
+    return f"This takes no body; its parameters belong into the query: {', '.join(parameters)}."
+
+
 def _unknown(names: Sequence[str], known: Sequence[str]) -> list[FieldProblem]:
     """The first of the parameters that there are not; fewer of them come with a suggestion."""
     return [
@@ -125,6 +155,12 @@ def _unknown(names: Sequence[str], known: Sequence[str]) -> list[FieldProblem]:
         )
         for n, name in enumerate(names[:MOST])
     ]
+
+
+def _repeated(query: QueryParams, known: Sequence[str]) -> list[FieldProblem]:
+    """Those of which only the last would count."""
+    twice = (name for name in known if len(query.getlist(name)) > 1)
+    return [FieldProblem(pointer([name]), "is given twice; give it once") for name in twice]
 
 
 def _typed(text: str, type_: str | None) -> Any:

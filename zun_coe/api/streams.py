@@ -16,14 +16,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zun_coe.api import following, lines
 from zun_coe.api.delivering import deliver
-from zun_coe.api.exchange import call_of, exchange_of, query_of, resumed_from
+from zun_coe.api.exchange import PACKAGE, call_of, exchange_of, query_of, resumed_from
 from zun_coe.api.following import Follower
 from zun_coe.api.logs import LogServer
 from zun_coe.api.negotiating import preferred
 from zun_coe.api.tailing import Places
 
-PACKAGE = "zun_coe.api."
-"""What connexion puts before the contract's short names of operations."""
 Chunks = AsyncGenerator[bytes, None]
 _LOGS = {"apps.logs": "app", "containers.logs": "container"}
 _STREAM = "text/event-stream"

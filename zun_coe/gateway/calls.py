@@ -113,5 +113,13 @@ def check_preconditions(call: Call, generation: int | None) -> None:
         return
     wanted = {tag.strip().removeprefix("W/") for tag in call.if_match.split(",")}
     if generation is None or ("*" not in wanted and etag(generation) not in wanted):
-        there = "nothing is there" if generation is None else f"it is at generation {generation}"
-        raise PreconditionFailed(f"If-Match asks for {call.if_match}, but {there}. Read it again, then decide.")
+        raise PreconditionFailed(f"If-Match asks for {call.if_match}, but {_there(call.if_match, generation)}")
+
+
+def _there(if_match: str, generation: int | None) -> str:
+    """What there is instead of what If-Match asks for, and what to do."""
+    if generation is None:
+        return "nothing is there. Read it again, then decide."
+    if '"' not in if_match:
+        return f"a precondition has quotation marks; write it as in its ETag: {etag(generation)} now."
+    return f"it is at generation {generation}. Read it again, then decide."
