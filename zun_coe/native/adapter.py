@@ -49,6 +49,8 @@ from zun_coe.native.steps import Plan
 from zun_coe.native.survey import Survey
 
 T = TypeVar("T")
+# So many workloads a process that has not the cluster keeps its last look at.
+LOOKED_AT = 100
 
 # How soon a running replica that is not ready is looked at again, in seconds, besides all hints.
 PROOF = 2.0
@@ -245,6 +247,9 @@ class NativeAdapter(Adapter):
             evidence=dict(told.evidence) if told else {},
         )
         self._observed[ref.id] = observation, replicas
+        if not self.connection.owned:  # whoever has the cluster hears what is gone
+            for oldest in list(self._observed)[:-LOOKED_AT]:
+                self._observed.pop(oldest, None)
         self._look_again(replicas)
         return observation
 

@@ -19,6 +19,9 @@ from zun_coe.native.runtime import Runtime
 
 FIRST_RETRY = 5.0
 LAST_RETRY = 300.0
+_MOST_DOUBLINGS = 16
+# So much is remembered at most; what was forgotten is only asked for, or done, once more.
+_MANY = 5000
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Demand:
 @dataclass
 class _Record:
     waiting: dict[tuple[str, str], WorkloadRef] = field(default_factory=dict)
-    served: set[tuple[str, str]] = field(default_factory=set)
+    served: dict[tuple[str, str], None] = field(default_factory=dict)
     tried: set[tuple[str, str]] = field(default_factory=set)
     failures: int = 0
     error: BackendError | None = None
@@ -89,7 +92,7 @@ class Pulls:
     def forget(self, demand: Demand) -> None:
         """The image is not there although it was pulled: pull it again when it is wanted next."""
         with self._lock:
-            self._record(demand).served.discard(demand.who)
+            self._record(demand).served.pop(demand.who, None)
 
     def _pull(self, demand: Demand, runtime: Runtime) -> Wait:
         with self._lock:
@@ -119,15 +122,33 @@ class Pulls:
             record.error = error
             if error is None:
                 record.failures, record.tried = 0, set()
-                record.served |= waiting.keys()
+                record.served |= dict.fromkeys(waiting)
+                _limit(record.served)
             else:
-                delay = min(LAST_RETRY, FIRST_RETRY * 2**record.failures)
+                delay = _doubled(FIRST_RETRY, record.failures)
                 record.retry_at, record.failures = self._clock() + delay, record.failures + 1
         for ref in waiting.values():
             self._hint(ref)
 
     def _record(self, demand: Demand) -> _Record:
-        return self._records.setdefault(demand.key, _Record())
+        """What is known of a demand's image. Those asked for last are kept, and those that somebody waits for."""
+        record = self._records[demand.key] = self._records.pop(demand.key, _Record())
+        oldest = next(iter(self._records))
+        if len(self._records) > _MANY and not self._records[oldest].waiting:
+            del self._records[oldest]
+        return record
+
+
+def _doubled(first: float, times: int) -> float:
+    """A delay that is doubled so many times, up to the longest. What goes on for days is doubled more often than a
+    number has room for."""
+    return min(LAST_RETRY, first * 2.0 ** min(times, _MOST_DOUBLINGS))
+
+
+def _limit(known: dict[Any, Any]) -> None:
+    """Forget the oldest of what is too much."""
+    while len(known) > _MANY:
+        del known[next(iter(known))]
 
 
 def _in_vain(demand: Demand, error: BackendError, seconds: float) -> Wait:
@@ -156,6 +177,7 @@ class Relapses:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._known: dict[Hashable, _Relapse] = {}
 
     def due(self, key: Hashable) -> float:
@@ -164,8 +186,10 @@ class Relapses:
 
     def replaced(self, key: Hashable) -> None:
         """It was replaced just now."""
-        count = self._known.get(key, _Relapse()).count
-        self._known[key] = _Relapse(count + 1, self._clock() + min(LAST_RETRY, 2.0**count))
+        with self._lock:
+            count = self._known.pop(key, _Relapse()).count
+            self._known[key] = _Relapse(count + 1, self._clock() + _doubled(1.0, count))
+            _limit(self._known)
 
     def well(self, key: Hashable, seconds: float) -> None:
         """It has been healthy for so long."""
@@ -174,7 +198,8 @@ class Relapses:
 
     def forget(self, key: Hashable) -> None:
         """Next time it may be done at once again. Idempotent."""
-        self._known.pop(key, None)
+        with self._lock:
+            self._known.pop(key, None)
 
 
 class Ailments:
