@@ -51,7 +51,7 @@ class Authenticator:
     def authenticate(self, headers: Mapping[str, str]) -> Principal:
         """The caller. Raises `Unauthenticated`."""
         if not self._headers:
-            return Principal()
+            return _admin(headers)
         roles = frozenset(headers.get("x-zun-roles", "admin").replace(" ", "").split(","))
         if not roles <= ROLES:
             raise Unauthenticated(f"X-Zun-Roles takes {', '.join(sorted(ROLES))}, separated by commas.")
@@ -59,3 +59,15 @@ class Authenticator:
         if not _PROJECT.fullmatch(project):
             raise Unauthenticated("X-Zun-Project takes letters, digits, hyphens, dots and underscores, at most 64.")
         return Principal(project, headers.get("x-zun-user", "admin"), roles)
+
+
+def _admin(headers: Mapping[str, str]) -> Principal:
+    """The only caller that there is. Who asks to be somebody else would act in a project that is not meant."""
+    admin = Principal()
+    given = {"X-Zun-Project": admin.project, "X-Zun-User": admin.user, "X-Zun-Roles": "admin"}
+    if named := [name for name, value in given.items() if headers.get(name.lower(), value) != value]:
+        raise Unauthenticated(
+            f"This gateway does not heed {' and '.join(named)}: everybody is the admin of the project default. Leave "
+            "it out (--project, ZUN_COE_PROJECT and the like), or set dev_headers, which is for development."
+        )
+    return admin

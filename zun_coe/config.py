@@ -9,6 +9,7 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from ipaddress import IPv4Network
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,12 @@ import msgspec
 
 PREFIX = "ZUN_COE_"
 # Settings with few values; empty: none of them.
+_KINDS: Mapping[str, str] = {
+    "str": 'must be text, in quotation marks in a file, such as "9517"',
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "float": "must be a number",
+}
 _CHOICES: Mapping[str, tuple[str, ...]] = {"pod_security": ("", "privileged", "baseline", "restricted")}
 # What makes no sense below; everything else that is a number is 0 or more.
 _LEAST: Mapping[str, float] = {
@@ -231,7 +238,9 @@ def _typed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     typed: dict[str, Any] = {}
     for name, value in values.items():
         if name not in types:
-            raise ConfigError(f"{source} sets {name!r}, which is no setting")
+            close = get_close_matches(name, types, n=1)
+            meant = f"; did you mean {close[0]}?" if close else "; zun-coe serve --help lists all"
+            raise ConfigError(f"{source} sets {name!r}, which is no setting{meant}")
         try:
             typed[name] = msgspec.convert(
                 value,
@@ -239,7 +248,7 @@ def _typed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
                 strict=False,
             )
         except msgspec.ValidationError as error:
-            raise ConfigError(f"{source} sets {name} to {value!r}: {error}") from error
+            raise ConfigError(f"{source} sets {name} to {value!r}: it {_KINDS[str(types[name])]}") from error
         if wrong := _unusable(name, typed[name]):
             raise ConfigError(f"{source} sets {name} to {value!r}: it {wrong}")
     return typed

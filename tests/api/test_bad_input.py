@@ -239,6 +239,12 @@ def test_a_body_that_says_nothing_is_taken_for_none(api: httpx.Client, content: 
     assert api.post("/v1/apps/hello/restart", content=iter([content]), headers=kind).status_code == 202
 
 
+def test_events_of_a_resource_that_is_named_with_its_kind(api: httpx.Client) -> None:
+    answer = api.get("/v1/events?resource=app/hello")
+    assert answer.status_code == 400
+    assert "its kind is another parameter, subject" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("query", ["name=a&name=b", "limit=5&limit=5"])
 def test_a_parameter_that_is_there_twice(api: httpx.Client, query: str) -> None:
     [error] = api.get(f"/v1/apps?{query}").json()["errors"]

@@ -122,6 +122,23 @@ def test_a_refusal_is_readable_and_has_an_exit_code(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("hello")
+def test_what_shows_names_is_taken_where_names_are(run: Run) -> None:
+    name = run("app", "list", "-o", "name").stdout.strip()
+    assert run("app", "show", name, "-o", "name").stdout.strip() == name
+    assert "AppCreated" in run("events", "--resource", name).stdout
+    assert run("events", "--resource", "container/hello").stderr == "There are none.\n"
+    assert run("app", "delete", name, "--wait").stdout == "app hello is deleted.\n"
+
+
+def test_a_failure_with_one_of_several_names_it(run: Run) -> None:
+    documents = "name: a\ncluster: here\nimage: web:1\n---\nname: b\ncluster: here\nimage: web:1\nreplica: 2\n"
+    told = run("app", "apply", "-f", "-", input=documents, code=1).stderr
+    assert told.startswith("Error: b: Malformed request\n  /replica: ")
+    told = run("app", "delete", "a", "nope", code=1).stderr
+    assert told.startswith("Error: nope: Not found: There is no app nope in the project ")
+
+
+@pytest.mark.usefixtures("hello")
 def test_edits_on_a_condition(run: Run) -> None:
     run("app", "scale", "hello", "3", "--if-match", "1")
     told = run("app", "scale", "hello", "4", "--if-match", "1", code=1).stderr
@@ -144,6 +161,9 @@ def test_edits_on_a_condition(run: Run) -> None:
         ("secret", "create", "x"),
         ("cluster", "register", "x", "--host", "address=10.0.0.1"),
         ("--endpoint", "nowhere", "app", "list"),
+        ("app", "show", "container/hello"),
+        ("app", "delete", "a/b"),
+        ("events", "--subject", "app", "--resource", "container/x"),
     ],
 )
 def test_what_can_not_be_meant_is_exit_code_2(run: Run, line: tuple[str, ...]) -> None:

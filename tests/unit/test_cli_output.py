@@ -187,6 +187,15 @@ def test_what_has_ended_badly(status: dict[str, Any]) -> None:
         check_well("app", {"name": "hello", "status": status})
 
 
+@pytest.mark.parametrize("rollout", [None, {"to": 2, "state": "progressing"}, {"to": 2, "state": "failed"}])
+def test_what_is_held_up_is_said_to_go_on_where_it_does(rollout: dict[str, Any] | None) -> None:
+    status = {"phase": "Progressing", "reason": "ImagePullFailed"} | ({"rollout": rollout} if rollout else {})
+    with pytest.raises(Unwell) as caught:
+        check_well("app", {"name": "hello", "status": status})
+    goes_on = rollout is None or rollout["state"] == "progressing"
+    assert str(caught.value).endswith("the service goes on trying.") is goes_on
+
+
 @pytest.mark.parametrize("status", [{"phase": "Running"}, {"phase": "Exited", "exit_code": 0}, {"phase": "Stopped"}])
 def test_what_has_ended_well(status: dict[str, Any]) -> None:
     check_well("app", {"name": "hello", "status": status})

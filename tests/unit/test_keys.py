@@ -142,7 +142,8 @@ def test_rotating_a_key_file(tmp_path: Path) -> None:
     filled(url, secrets=3)
     [before] = keys_from_file(key_file(url))
     said = CliRunner().invoke(main, ["key", "rotate", "--store", url])
-    assert (said.exit_code, said.output) == (0, "5 values are encrypted with the newest key now.\n")
+    assert (said.exit_code, said.stdout) == (0, "5 values are encrypted with the newest key now.\n")
+    assert "Backups that were made before need the key of that time" in said.stderr
     [after] = keys_from_file(key_file(url))
     assert before != after
     assert opens(url)

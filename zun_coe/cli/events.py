@@ -11,7 +11,7 @@ import click
 from httpx_sse import EventSource
 
 from zun_coe.cli.client import Api, path_of
-from zun_coe.cli.failures import Away, Failure, Refusal
+from zun_coe.cli.failures import Away, Failure, Misuse, Refusal
 from zun_coe.cli.options import Verb
 from zun_coe.cli.session import Session, output_option
 
@@ -37,8 +37,8 @@ class _Place:
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
 @click.option("--after", metavar="ID", help="Only events behind this one.")
 @click.option("--subject", help="Only of this kind: app, container, cluster, volume, secret.")
-@click.option("--resource", metavar="NAME", help="Only of the resource with this name or id.")
-@click.option("--type", "type", help="Only of this type, such as PhaseChanged.")
+@click.option("--resource", metavar="NAME", help="Only of the resource with this name or id, or KIND/NAME.")
+@click.option("--type", "type", help="Only of this type, such as AppRunning.")
 @click.option("--level", type=click.Choice(["info", "warning"]), help="Only of this level.")
 @click.option("--all-projects", is_flag=True, help="Those of all projects (for admins).")
 @click.option("--limit", type=click.IntRange(min=1), help=f"At most so many.  [default: the latest {LATEST}]")
@@ -51,7 +51,7 @@ def events_command(session: Session, /, follow: bool, after: str | None, limit: 
 
     With --follow each event is shown as it happens, over lost connections too; with -o json, one in a line.
     --after takes an id that was seen before (-o wide shows them) and goes on behind it."""
-    given = {k: v for k, v in filters.items() if v}
+    given = _subject({k: v for k, v in filters.items() if v})
     if follow:
         for event in followed(session.api, given, after):
             session.printer.line("event", event, _WIDTHS)
@@ -63,6 +63,16 @@ def events_command(session: Session, /, follow: bool, after: str | None, limit: 
         session.printer.table("event", page["events"][::-1] if newest else page["events"])
     else:
         session.printer.listing("event", "events", page)
+
+
+def _subject(filters: dict[str, Any]) -> dict[str, Any]:
+    """The filters, with the kind that stands before a name as one of its own. Raises `Misuse`."""
+    kind, slash, name = filters.get("resource", "").partition("/")
+    if not slash:
+        return filters
+    if filters.get("subject", kind) != kind:
+        raise Misuse(f"--resource {kind}/{name} is of another kind than --subject {filters['subject']}.")
+    return filters | {"subject": kind, "resource": name}
 
 
 def followed(api: Api, filters: Mapping[str, Any], after: str | None) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ Exit codes:
   0    done
   1    the service refused it
   2    the command line or the configuration is wrong
-  3    what was waited for ended as Failed or Degraded, or its rollout failed
+  3    what was waited for ended as Failed or Degraded, its rollout failed, or something holds it up
   4    the time for waiting ran out
   5    the service or a cluster is away
   130  interrupted"""

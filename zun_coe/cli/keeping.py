@@ -111,10 +111,13 @@ def rotate(config: Path | None, **given: Any) -> None:
 
     With a key file: stop the gateway; a new key is made, and the old one is taken out when nothing needs it any more.
     With encryption_keys: put a new key in front of the others in every process first, and take the others out
-    afterwards; processes may run meanwhile. What was cut off is begun again with the same command."""
+    afterwards; processes may run meanwhile. What was cut off is begun again with the same command.
+
+    Backups that were made before need the old key: keep a copy of it for as long as you keep them."""
     from zun_coe import keys
     from zun_coe.process import opened
 
     with settings_of(config, **given) as settings, opened(settings.store) as store:
         count = keys.rotate(settings, store)
         click.echo(f"{count} values are encrypted with the newest key now.")
+        click.echo("Backups that were made before need the key of that time; make a new one.", err=True)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
@@ -151,22 +152,22 @@ def _ask_deletion(
 
 def each(session: Session, names: Sequence[str], ask: Callable[[str], Callable[[], None] | None]) -> None:
     """Ask for all of it first, then wait for what gave back how. A failure of one stops no other; the worst
-    exit code counts in the end."""
+    exit code counts in the end. Of several, each failure is told with its name."""
     failures: list[Failure] = []
 
-    def attempt(step: Callable[[], Any]) -> Any:
+    def attempt(name: str, step: Callable[[], Any]) -> Any:
         try:
             return step()
         except waiting.Interrupted:
             raise
         except Failure as failure:
             failures.append(failure)
-            say_failure(failure, session.format)
+            say_failure(failure, session.format, name if len(names) > 1 else None)
 
-    pending = [attempt(lambda name=name: ask(name)) for name in names]  # type: ignore[misc]  # a lambda's default has no type
-    for finish in pending:
+    pending = [(name, attempt(name, partial(ask, name))) for name in names]
+    for name, finish in pending:
         if finish is not None:
-            attempt(finish)
+            attempt(name, finish)
     if failures:
         raise click.exceptions.Exit(max(failure.exit_code for failure in failures))
 

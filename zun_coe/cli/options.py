@@ -36,6 +36,20 @@ class Reading(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
+class Named(click.ParamType[str]):
+    """A resource by its name or id, with its kind in front or not: `-o name` and events show it as app/hello."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name alone. No name has a slash, and the commands of one kind are for no other."""
+        kind = (ctx.parent.info_name if ctx and ctx.parent else None) or ""
+        bare = value.removeprefix(f"{kind}/")
+        if "/" in bare:
+            self.fail(f"{value!r} is no name; write NAME or {kind}/NAME", param, ctx)
+        return bare
+
+
 class Verb(click.Command):
     """A command with `--wait[=SECONDS]`, whose value needs its equals sign: `--wait NAME` is no number of
     seconds. What stands behind `--` is left alone, for `tail_of`, where `takes_tail`."""
@@ -110,14 +124,14 @@ def file_option(command: F) -> F:
 
 def optional_name(command: F) -> F:
     """A name that a file may have instead."""
-    return click.argument("name", required=False)(command)
+    return click.argument("name", type=Named(), required=False)(command)
 
 
 def one_name(command: F) -> F:
     """A name or an id."""
-    return click.argument("name")(command)
+    return click.argument("name", type=Named())(command)
 
 
 def several_names(command: F) -> F:
     """Names or ids, one at least."""
-    return click.argument("names", nargs=-1, required=True, metavar="NAME...")(command)
+    return click.argument("names", type=Named(), nargs=-1, required=True, metavar="NAME...")(command)

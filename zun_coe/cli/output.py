@@ -117,15 +117,18 @@ def name_of(noun: str, resource: Resource) -> str:
     return f"{noun}/{name}"
 
 
-def say_failure(failure: Failure, format: str = "table") -> None:
-    """Say on stderr what went wrong: a block for people, the problem itself for programs."""
+def say_failure(failure: Failure, format: str = "table", about: str | None = None) -> None:
+    """Say on stderr what went wrong: a block for people, the problem itself for programs. `about`: with which of
+    several."""
+    which = f"{clean(about)}: " if about else ""
     if not isinstance(failure, Refusal):
-        click.echo(f"Error: {failure}", err=True)
+        click.echo(f"Error: {which}{failure}", err=True)
     elif format in ("json", "yaml"):
         told = json.dumps(failure.problem, indent=2, ensure_ascii=False)
         click.echo(told if format == "json" else _yaml(failure.problem).rstrip(), err=True)
     else:
-        click.echo("\n".join(problem_lines(failure.problem)), err=True)
+        first, *more = problem_lines(failure.problem)
+        click.echo("\n".join([f"Error: {which}{first.removeprefix('Error: ')}", *more]), err=True)
 
 
 def problem_lines(problem: Mapping[str, Any]) -> list[str]:

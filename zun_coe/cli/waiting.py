@@ -73,9 +73,10 @@ def check_well(noun: str, resource: Mapping[str, Any]) -> None:
     status = resource.get("status", {})
     rollout = status.get("rollout") or {}
     failed = status.get("phase") == "Exited" and status.get("exit_code")
-    held_up = status.get("phase") in _MOVING and status.get("reason")
-    if status.get("phase") in _BAD or rollout.get("state") in _GONE_WRONG or failed or held_up:
+    if status.get("phase") in _BAD or rollout.get("state") in _GONE_WRONG or failed:
         raise Unwell(sentence(resource))
+    if status.get("phase") in _MOVING and status.get("reason"):
+        raise Unwell(f"{sentence(resource)} It is not waited for any longer; the service goes on trying.")
 
 
 def sentence(resource: Mapping[str, Any]) -> str:
