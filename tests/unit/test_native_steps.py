@@ -167,6 +167,28 @@ def test_halted_fills_from_the_new_template_when_nothing_has_the_old_one() -> No
     assert step(want(2, halted=True), [instance(1)]).actions[0] == Create(2, NEW, "a")
 
 
+@pytest.mark.parametrize("there", [[], [unready(1, health="unhealthy")], [unready(1, state="failed")]])
+def test_halted_fills_from_the_old_template_when_nothing_serves(there: list[Instance]) -> None:
+    """All that had it were removed by hand, or with their host, or since the app was stopped."""
+    filled = [a for a in step(want(2, halted=True), there).actions if isinstance(a, Create)]
+    assert [(a.slot, a.hash) for a in filled] == [(slot, OLD) for slot in ((2, 1) if there else (1, 2))]
+
+
+def test_halted_fills_the_slot_of_what_failed_as_far_as_there_is_room() -> None:
+    failed = unready(1, state="failed", reason="InvalidSpec", started_at=None)
+    halted = want(2, halted=True)
+    assert step(halted, [failed, instance(2, OLD)]).actions == (Create(1, OLD, "a"),)
+    assert step(halted, [failed, instance(1, OLD), instance(2, OLD)]).actions == ()
+    update = Update(max_surge=0, max_unavailable=1)
+    assert step(want(2, halted=True, update=update), [failed, instance(2, OLD)]) == Plan()
+
+
+def test_what_is_recreated_is_never_of_two_templates() -> None:
+    recreated = want(2, halted=True, update=Update(strategy="recreate"))
+    assert step(recreated, [unready(1, state="restarting")]).actions == (Create(2, NEW, "a"),)
+    assert step(recreated, []).actions == (Create(1, OLD, "a"), Create(2, OLD, "b"))
+
+
 def test_halted_still_scales() -> None:
     seen = [instance(s, OLD) for s in (1, 2, 3)]
     assert removed(step(want(2, halted=True), seen)) == [seen[2]]

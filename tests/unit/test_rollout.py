@@ -318,6 +318,44 @@ def test_paused_stops_the_clock() -> None:
     assert (on.rollout.state, on.progressed_at) == ("progressing", later(999))
 
 
+NOTHING = seen()
+
+
+@pytest.mark.parametrize("none", [{"replicas": 0}, {"desired_state": "stopped"}])
+@pytest.mark.parametrize("failed", [stuck(Update(deadline=60)), judge(intent(), BOTH_OLD, BEGUN, NOW, REFUSED)])
+def test_what_failed_is_not_reached_since_nothing_is_wanted(none: dict[str, object], failed: Status) -> None:
+    """With no replicas, all of them have any template."""
+    leaving = judge(intent(**none), seen(one(1, OLD)), failed, later(90))
+    away = judge(intent(**none), NOTHING, leaving, later(91))
+    assert away == failed
+    back = judge(intent(replicas=3), NOTHING, away, later(1000))
+    again = judge(intent(replicas=3), seen(*(one(slot, OLD) for slot in (1, 2, 3))), back, later(1001))
+    assert (state_of(back), state_of(again), again.hash) == ("failed", "failed", OLD)
+
+
+def test_what_is_paused_is_not_reached_since_nothing_is_wanted() -> None:
+    update = Update(deadline=60, paused=True)
+    for before in (REACHED, judge(intent(update=update), BOTH_OLD, REACHED, NOW)):
+        none = judge(intent(update=update, replicas=0), NOTHING, before, later(1))
+        assert (state_of(none), none.hash) == ("paused", OLD)
+        assert state_of(judge(intent(update=update), NOTHING, none, later(2))) == "paused"
+    on = judge(intent(replicas=0), NOTHING, none, later(3))
+    assert (on.rollout, on.hash) == (None, NEW)
+
+
+def test_a_change_while_nothing_is_wanted_takes_effect_at_once() -> None:
+    none = judge(intent(replicas=0), NOTHING, REACHED, NOW)
+    assert (none.rollout, none.revision, none.hash) == (None, 2, NEW)
+
+
+def test_that_old_replicas_vanish_is_no_progress_of_what_failed() -> None:
+    failed = stuck(Update(deadline=60))
+    assert judge(intent(), seen(one(2, OLD)), failed, later(90)) == failed
+    assert state_of(judge(intent(replicas=5), BOTH_OLD, failed, later(91))) == "failed"
+    went_on = judge(intent(), seen(one(1, NEW), one(2, OLD)), failed, later(92))
+    assert state_of(went_on) == "progressing"
+
+
 def test_back_to_the_template_reached_is_no_rollout() -> None:
     begun = judge(intent(), seen(one(1, NEW), one(2, OLD)), REACHED, NOW)
     back = judge(intent(template=OLD_TEMPLATE, revision=3), seen(one(1, NEW), one(2, OLD)), begun, later(1))

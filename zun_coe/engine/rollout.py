@@ -41,6 +41,8 @@ def judge(
     target = wanted_hash(intent)
     status = _begun(intent, previous, target, now)
     wanted = wanted_replicas(intent, observation)
+    if wanted == 0 and _is_held(intent, status.rollout):
+        return _with_paused(intent, status)
     live = [i for i in observation.instances if i.state != "removing"]
     going_back = status.rollout is not None and status.rollout.state == "rolled_back"
     towards = previous.hash if going_back else target
@@ -104,6 +106,21 @@ def _begun(intent: Intent, previous: Status, target: str, now: datetime) -> Stat
     return msgspec.structs.replace(previous, rollout=rollout, progressed_at=now)
 
 
+def _is_held(intent: Intent, rollout: Rollout | None) -> bool:
+    """Whether the replicas are to keep the template that was reached, so that it counts when there are some again.
+    Where none is wanted any template would be reached in full."""
+    if rollout is None or rollout.from_ is None:
+        return False
+    return rollout.state == "failed" or (intent.update.paused and rollout.state != "rolled_back")
+
+
+def _with_paused(intent: Intent, status: Status) -> Status:
+    """The status with its rollout paused where the user says so."""
+    if not intent.update.paused or status.rollout is None:
+        return status
+    return _with(status, status.rollout, state="paused", reason=None, message=None, cause=None)
+
+
 def _reached(status: Status, intent: Intent) -> Status:
     """The status with what is wanted as what was last reached."""
     return msgspec.structs.replace(status, rollout=None, revision=intent.revision)
@@ -126,9 +143,19 @@ def _progressed(status: Status, live: list[Instance], towards: str, wanted: int,
     if status.goal == goal and score <= status.best:
         return status
     rollout = status.rollout
+    if rollout is not None and rollout.state == "failed" and not (status.goal == goal and _came_up(status, updated)):
+        return status if status.goal == goal else msgspec.structs.replace(status, goal=goal, best=score)
     if rollout is not None and rollout.state != "paused":
         rollout = msgspec.structs.replace(rollout, progressed_at=now)
     return msgspec.structs.replace(status, goal=goal, best=score, progressed_at=now, rollout=rollout)
+
+
+def _came_up(status: Status, updated: list[Instance]) -> bool:
+    """Whether more replicas serve than before. That there are fewer of the others, or that another number is wanted,
+    says nothing about the template that failed."""
+    target = {i.hash for i in updated}
+    before = sum(i.ready for i in status.instances if i.hash in target and i.state != "removing")
+    return sum(i.ready for i in updated) > before
 
 
 def _complete(intent: Intent, live: list[Instance], target: str, wanted: int, now: datetime) -> bool:
@@ -141,7 +168,7 @@ def _decided(intent: Intent, status: Status, refusal: Refusal | None, progressed
     rollout = status.rollout
     assert rollout is not None  # the caller made sure
     if intent.update.paused and rollout.from_ is not None:
-        return _with(status, rollout, state="paused", reason=None, message=None, cause=None)
+        return _with_paused(intent, status)
     if rollout.state == "paused":
         return _resumed(status, rollout, now)
     if rollout.state == "failed":

@@ -201,17 +201,26 @@ class _Step:
     def _fill(self, hash_: str) -> None:
         """An instance for each slot that has none, as far as there is room."""
         stopping = {i.slot for i in self.going if i.hash == hash_ and not self._drained(i)}
-        occupied = {i.slot for i in self.kept}
         room = self.workload.wanted + self.surge - self._total()
         later = []
-        for slot in (s for s in range(1, self.workload.wanted + 1) if s not in occupied):
+        for slot in self._vacant(hash_):
             if slot in stopping or len(self.made) >= room:
                 later.append(slot)
             elif isinstance(refused := self._create(slot, hash_), Refused):
                 self.blocked = self.blocked or refused
+        later = [slot for slot in later if not any(i.slot == slot for i in self.kept)]
         self.waiting = self.waiting or bool(later)
         for slot in later:
             self._reserve(slot, hash_)
+
+    def _vacant(self, hash_: str) -> list[int]:
+        """The slots that have no instance; while a rollout is halted then also those that only have one of the
+        template that failed, which does not serve."""
+        spare = {i.slot for i in self.kept if self.workload.halted and i.hash == self.workload.hash and broken(i)}
+        occupied = {i.slot for i in self.kept}
+        held = occupied - spare | {i.slot for i in self.kept if i.hash == hash_}
+        slots = [slot for slot in range(1, self.workload.wanted + 1) if slot not in held]
+        return sorted(slots, key=lambda slot: (slot in occupied, slot))
 
     def _drop_replaced(self) -> None:
         """Old instances whose slot has a new one that serves, and further old ones that do not count."""
@@ -334,10 +343,16 @@ class _Step:
         return Needs.of(self.workload.ref.id, hash_, template, self.workload.placement, volumes)
 
     def _hash_when_halted(self) -> str:
-        """The previous template where it is in use still, else the new one."""
-        previous = self.workload.previous_hash
-        in_use = self.workload.previous is not None and self._there(lambda i: i.hash == previous)
-        return previous if previous is not None and in_use else self.workload.hash
+        """The previous template, also where nothing is left that has it; the new one where only that serves. Those of
+        an app that is recreated are never of two."""
+        previous, target = self.workload.previous_hash, self.workload.hash
+        if previous is None or self.workload.previous is None:
+            return target
+        if self.workload.update.strategy == "recreate":
+            return target if self._there(lambda i: i.hash == target) else previous
+        if self._there(lambda i: i.hash == previous):
+            return previous
+        return target if any(i.hash == target and not broken(i) for i in self.kept) else previous
 
     def _template(self, hash_: str) -> Template | None:
         return containers.template_of(self.workload, hash_)
