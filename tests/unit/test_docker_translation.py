@@ -282,6 +282,14 @@ class TestWhatIsFound:
         assert still_to_join(inspected(new, Config=config, NetworkSettings=joined)) == {"back": ["web"]}
         assert still_to_join(inspected(Config=config, NetworkSettings=joined)) == {}
 
+    @pytest.mark.parametrize("text", ["x", "[1]", '{"back": "web"}', "null"])
+    def test_a_note_that_is_none_of_ours_says_nothing(self, text: str) -> None:
+        """Containers of former versions may have it from their image; the others of the host are to be seen."""
+        config = {"Image": "web:1", "Labels": {ATTACH: text}}
+        assert found(inspected(Config=config)).detached == ("front",)
+        new = {"Status": "created", "StartedAt": "0001-01-01T00:00:00Z"}
+        assert still_to_join(inspected(new, Config=config)) == {}
+
     def test_somebody_elses_is_refused(self) -> None:
         require_labels("container", "web", {"a": "1", "b": "2"}, {"a": "1"})
         with pytest.raises(Invalid, match="not ours"):

@@ -3,11 +3,12 @@ way, is understood as well."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+
+import msgspec
 
 from zun_coe.adapters import OPERATIONS
 from zun_coe.errors import Invalid
@@ -119,16 +120,25 @@ def still_to_join(inspected: Mapping[str, Any]) -> dict[str, list[str]]:
     what was changed since then was changed on purpose."""
     if not _is_new(inspected):
         return {}
-    wanted: dict[str, list[str]] = json.loads(_labels(inspected).get(ATTACH) or "{}")
+    wanted = _to_attach(inspected)
     joined = inspected["NetworkSettings"].get("Networks") or {}
     return {name: aliases for name, aliases in wanted.items() if name not in joined}
+
+
+def _to_attach(inspected: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The further networks that the gateway has noted, with the aliases there. What makes no sense is not its own: a
+    container made before that note was always written may have one from its image, and fails nothing for it."""
+    try:
+        return msgspec.json.decode(_labels(inspected).get(ATTACH) or "{}", type=dict[str, list[str]])
+    except msgspec.MsgspecError:
+        return {}
 
 
 def detached_from(inspected: Mapping[str, Any]) -> tuple[str, ...]:
     """The networks that a container was made for and is not on, although it runs: somebody took it off them."""
     if _state(inspected) not in ("running", "paused"):
         return ()
-    wanted = [_main_network(inspected), *json.loads(_labels(inspected).get(ATTACH) or "{}")]
+    wanted = [_main_network(inspected), *_to_attach(inspected)]
     joined = inspected["NetworkSettings"].get("Networks") or {}
     return tuple(name for name in dict.fromkeys(wanted) if name and name not in joined)
 
