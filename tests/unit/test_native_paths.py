@@ -139,3 +139,14 @@ def test_those_that_refuse_are_unhealthy_however_many_they_are(net: Net) -> None
     net.fall_silent("one", "two", "three", error=ConnectionRefusedError(errno.ECONNREFUSED, "refused"))
     wait_until(lambda: set(net.verdicts.values()) == {"unhealthy"}, 10)
     assert not net.prober.suspects()
+
+
+def test_a_way_that_nobody_is_at_the_end_of_any_more_is_not_suspected(net: Net) -> None:
+    """Those that come are judged by themselves, also where they never answer."""
+    net.watch(one="web", two="web", three="db")
+    net.fall_silent("one", "two", "three", "new")
+    wait_until(lambda: net.prober.suspects() == {"a"}, 10)
+    new = Target("new", "a", ref("other"), NOW, "127.0.0.1", 1, HEALTH)
+    net.prober.watch([new], lambda target: True)
+    wait_until(lambda: net.verdicts == {"new": "unhealthy"}, 10)
+    assert not net.prober.suspects()

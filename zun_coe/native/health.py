@@ -158,6 +158,8 @@ class Prober:
                 self._sounds[target.host].pop(target.id, None)
                 with self._lock:
                     self._scores.pop(target.id, None)
+        for host in self._suspects:  # what is gone tells nothing of the way any more
+            self._judge(host, asyncio.get_running_loop().time())
         for target in wanted.values():
             if target.id not in self._tasks:
                 self._tasks[target.id] = target, asyncio.get_running_loop().create_task(self._follow(target))
