@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import cast
 
 import pytest
 
@@ -15,7 +16,10 @@ from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.config import ConfigError, load
 from zun_coe.errors import BackendError, Denied, Unavailable
+from zun_coe.model import Host
 from zun_coe.native.docker import DockerRuntime
+from zun_coe.native.hosts import NativeHost
+from zun_coe.native.runtime import Runtime
 
 NAME = "evil.example"
 
@@ -181,3 +185,21 @@ def test_networks_that_are_none() -> None:
         with pytest.raises(ConfigError, match="allowed_networks"):
             load(environment={"ZUN_COE_ALLOWED_NETWORKS": wrong})
     assert load(environment={"ZUN_COE_ALLOWED_NETWORKS": "127.0.0.1, ::1/128"}).allowed_networks
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "address", "admins"),
+    [
+        ("unix:///run/docker.sock", None, True),
+        ("tcp://127.9.9.9:2376", None, True),
+        ("tcp://10.0.0.4:2376", "127.9.9.9", True),
+        ("tcp://10.0.0.4:2376", "evil.example", False),
+        ("tcp://127.0.0.1:2376", "evil.example", False),
+        ("tcp://10.0.0.4:2376", "127.0.0.1", False),
+    ],
+)
+def test_who_can_have_registered_a_host(endpoint: str, address: str | None, admins: bool) -> None:
+    """A member's host stays a member's where the operator allows it: its address may lead anywhere."""
+    host = Host(name="a", endpoint=endpoint, address=address)
+    made = NativeHost(host, cast(Runtime, None), 1, reach=Reach.of("127.0.0.0/16"))
+    assert made.trusted is admins

@@ -74,6 +74,7 @@ class NativeAdapter(Adapter):
                 connection.parallelism,
                 self._turned,
                 connection.label_key,
+                connection.reach,
             )
             for host in connection.hosts
         }

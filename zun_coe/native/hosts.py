@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from zun_coe.adapters.endpoints import is_private
+from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import BackendError
 from zun_coe.model import Host
 from zun_coe.native import naming
@@ -46,8 +46,9 @@ class NativeHost:
         parallelism: int,
         turned: Callable[[], None] = lambda: None,
         label_key: bytes = b"",
+        reach: Reach = ELSEWHERE,
     ) -> None:
-        self.host, self.runtime, self._label_key = host, runtime, label_key
+        self.host, self.runtime, self._label_key, self._reach = host, runtime, label_key, reach
         self.reachability = Reachability(turned)
         self._forged: frozenset[str] = frozenset()
         self.name = host.name
@@ -74,9 +75,11 @@ class NativeHost:
 
     @property
     def trusted(self) -> bool:
-        """Whether only an admin can have registered it, so that what is asked for at its address may be anywhere."""
+        """Whether only an admin can have registered it, so that what is asked for at its address may be anywhere. What
+        the operator allows to everybody says nothing of who that was."""
         endpoint = urlsplit(self.host.endpoint)
-        return endpoint.scheme == "unix" or is_private(endpoint.hostname or "") or is_private(self.host.address or "")
+        named = (endpoint.hostname or "", self.host.address or "")
+        return endpoint.scheme == "unix" or not all(map(self._reach.allows, named))
 
     @property
     def publish_on(self) -> str:
