@@ -24,6 +24,15 @@ def test_it_is_put_right_at_once_a_few_times_and_then_less_and_less_often(clock:
     assert intervals[-1] == LAST
 
 
+def test_what_goes_on_for_weeks_is_put_right_as_seldom_as_ever(clock: Clock) -> None:
+    contests = Contests(clock)
+    for _ in range(2000):
+        contests.corrected("web", [DRIFT])
+        clock.now += contests.left("web", DRIFT)
+    contests.corrected("web", [DRIFT])
+    assert contests.left("web", DRIFT) == LAST
+
+
 def test_others_are_not_left_alone_for_it(clock: Clock) -> None:
     contests = Contests(clock)
     for _ in range(TRIES):

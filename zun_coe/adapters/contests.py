@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from zun_coe.adapters import Wait
+from zun_coe.adapters.delays import doubled
 from zun_coe.model import Drift
 
 TRIES = 4
@@ -28,7 +29,7 @@ class _Contest:
 
     @property
     def interval(self) -> float:
-        return 0.0 if self.corrections < TRIES else min(FIRST * 2.0 ** (self.corrections - TRIES), LAST)
+        return 0.0 if self.corrections < TRIES else doubled(FIRST, self.corrections - TRIES, LAST)
 
 
 class Contests:

@@ -22,10 +22,9 @@ from itertools import count
 from threading import Condition
 from typing import Generic, TypeVar
 
-K = TypeVar("K", bound=Hashable)
+from zun_coe.adapters.delays import doubled
 
-# Doubling stops here: 2**32 times any base is longer than any sensible maximum, and a float holds it.
-_MOST_DOUBLINGS = 32
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass
@@ -125,7 +124,7 @@ class WorkQueue(Generic[K]):
         still calls `done`."""
         with self._changed:
             backoff = self._backoffs.setdefault(key, _Backoff())
-            ceiling = min(self._maximum, self._base * 2.0 ** min(backoff.failures + 1, _MOST_DOUBLINGS))
+            ceiling = doubled(self._base, backoff.failures + 1, self._maximum)
             delay = max(ceiling * (1 + self._random()) / 2, least)
             if key in self._renewed:
                 return 0.0

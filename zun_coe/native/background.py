@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from zun_coe.adapters import Wait
+from zun_coe.adapters.delays import doubled
 from zun_coe.errors import BackendError, Denied, Invalid
 from zun_coe.model import Instance, Workload, WorkloadRef
 from zun_coe.native.jobs import Jobs
@@ -19,7 +20,6 @@ from zun_coe.native.runtime import Runtime
 
 FIRST_RETRY = 5.0
 LAST_RETRY = 300.0
-_MOST_DOUBLINGS = 16
 # So much is remembered at most; what was forgotten is only asked for, or done, once more.
 _MANY = 5000
 
@@ -125,7 +125,7 @@ class Pulls:
                 record.served |= dict.fromkeys(waiting)
                 _limit(record.served)
             else:
-                delay = _doubled(FIRST_RETRY, record.failures)
+                delay = doubled(FIRST_RETRY, record.failures, LAST_RETRY)
                 record.retry_at, record.failures = self._clock() + delay, record.failures + 1
         for ref in waiting.values():
             self._hint(ref)
@@ -137,12 +137,6 @@ class Pulls:
         if len(self._records) > _MANY and not self._records[oldest].waiting:
             del self._records[oldest]
         return record
-
-
-def _doubled(first: float, times: int) -> float:
-    """A delay that is doubled so many times, up to the longest. What goes on for days is doubled more often than a
-    number has room for."""
-    return min(LAST_RETRY, first * 2.0 ** min(times, _MOST_DOUBLINGS))
 
 
 def _limit(known: dict[Any, Any]) -> None:
@@ -188,7 +182,7 @@ class Relapses:
         """It was replaced just now."""
         with self._lock:
             count = self._known.pop(key, _Relapse()).count
-            self._known[key] = _Relapse(count + 1, self._clock() + _doubled(1.0, count))
+            self._known[key] = _Relapse(count + 1, self._clock() + doubled(1.0, count, LAST_RETRY))
             _limit(self._known)
 
     def well(self, key: Hashable, seconds: float) -> None:
