@@ -48,6 +48,11 @@ class FieldProblem:
     detail: str
 
 
+def first_of(problems: Sequence[FieldProblem]) -> str:
+    """Several problems in a sentence or two: the first, and how many more there are."""
+    return problems[0].detail + (f" And {len(problems) - 1} more." if len(problems) > 1 else "")
+
+
 class RequestError(ZunCoeError):
     """The caller's doing. `slug` names the problem type for good; `detail` is a sentence for a person."""
 

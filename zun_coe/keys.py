@@ -209,7 +209,10 @@ def _vault(keys: Keys) -> Vault:
     try:
         return Vault(list(keys.keys))
     except ValueError as error:
-        raise ConfigError(f"{keys.place}: {error}") from error
+        told = (
+            f"{keys.place} holds what is no key: {error} Take it from a copy; `zun-coe key` prints keys for new stores."
+        )
+        raise ConfigError(told) from error
 
 
 def _all(store: Store, prefix: str) -> Iterator[Record]:

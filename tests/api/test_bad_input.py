@@ -33,7 +33,8 @@ WRONG = [
     ({"image": "a b"}, 400, "/image", "an image as registries name it"),
     ({"image": 5}, 400, "/image", "must be text, not 5"),
     ({"pull": "sometimes"}, 400, "/pull", "one of always, missing, never"),
-    ({"command": []}, 400, "/command", "at least 1 entries"),
+    ({"command": []}, 400, "/command", "at least 1 entry"),
+    ({"mounts": [{"volume": "v", "path": "/v"}]}, 400, "/mounts/0/volume", 'must be an object with name, not "v"'),
     ({"command": "sh -c true"}, 400, "/command", "must be a list"),
     ({"args": [1]}, 400, "/args/0", "must be text"),
     ({"args": ["a\x00"]}, 400, "/args/0", "NUL"),
@@ -142,9 +143,9 @@ BROKEN = [
     (b"[" * 20_000, "nested"),
     (b"[" * 30_001, "values"),
     (b'{"a":' * 20_000, "nested"),
-    (b"null", "must be an object, not null"),
-    (b"[]", "must be an object, not a list"),
-    (b'"x"', 'must be an object, not "x"'),
+    (b"null", ", not null."),
+    (b"[]", "must be an object"),
+    (b'"x"', ', not "x".'),
     (b"1e400", "must be an object"),
 ]
 
@@ -237,6 +238,20 @@ def test_a_body_that_says_nothing_is_taken_for_none(api: httpx.Client, content: 
     kind = {"Content-Type": "application/json"}
     assert api.post("/v1/apps/hello/restart", content=content, headers=kind).status_code == 202
     assert api.post("/v1/apps/hello/restart", content=iter([content]), headers=kind).status_code == 202
+
+
+def test_what_only_the_server_sets_is_not_suggested(api: httpx.Client) -> None:
+    [error, _] = api.post("/v1/secrets", json={"name": "x", "values": {"a": "1"}}).json()["errors"]
+    assert error["detail"] == 'unknown field "values"; there are data, name'
+    api.post("/v1/apps", json=APP)
+    error = api.post("/v1/apps/hello/rollback", json={"to": 1}).json()["errors"][0]
+    assert error["detail"] == 'unknown field "to"; there is only revision'
+
+
+def test_what_contradicts_itself_is_told_in_the_first_sentence(api: httpx.Client) -> None:
+    told = api.post("/v1/apps", json=APP | {"image": "Web:1", "image_auth": "none"}).json()
+    assert told["detail"] == f"{told['errors'][0]['detail']} And 1 more."
+    assert api.post("/v1/apps", json=APP | {"image": "Web:1"}).json()["detail"].endswith("no registry takes.")
 
 
 def test_events_of_a_resource_that_is_named_with_its_kind(api: httpx.Client) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests.real.waiting import wait_until
 from zun_coe.api import health
 from zun_coe.app import App, Server, create_app
+from zun_coe.cli.client import open_http
 from zun_coe.config import ConfigError, Settings
 from zun_coe.process import Process
 
@@ -110,6 +111,8 @@ def test_a_local_socket(app: App, tmp_path: Path) -> None:
     server.start()
     transport = httpx.HTTPTransport(uds=str(path))
     with httpx.Client(transport=transport, base_url="http://gateway") as api:
+        assert api.get("/healthz").status_code == 200
+    with open_http(f"unix:{path}", {}, timeout=30) as api:
         assert api.get("/healthz").status_code == 200
     server.stop()
 

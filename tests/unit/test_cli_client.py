@@ -133,6 +133,9 @@ def test_paths_and_endpoints() -> None:
     for wrong in ("", "host:1", "ftp://host", "http://", "http://[::1"):
         with pytest.raises(Misuse, match="is no endpoint"):
             open_http(wrong, {}, timeout=1)
+    for right in ("http://host:1", "http://host:1/", "http://host:1/v1", "http://host:1/v1/"):
+        assert str(open_http(right, {}, timeout=1).base_url).rstrip("/") == "http://host:1"
+    assert open_http("https://host/coe/v1", {}, timeout=1).base_url.path == "/coe/"
 
 
 def target(**fields: Any) -> Target:

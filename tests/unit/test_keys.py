@@ -121,7 +121,7 @@ def test_a_wrong_key_ends_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="encryption_keys does not open"):
         Process(Settings(store=url, encryption_keys=Fernet.generate_key().decode()), "api")
     write_keys(key_file(url), ["no key"], replace=True)
-    with pytest.raises(ConfigError, match=r"state\.key: "):
+    with pytest.raises(ConfigError, match=r"state\.key holds what is no key: .* Take it from a copy"):
         Process(Settings(store=url), "api")
 
 

@@ -429,6 +429,15 @@ def test_nothing_is_told_of_nothing_and_every_appearance_is_told(before: list[In
     assert sorted(told) == sorted({i.native_id for i in after} - {i.native_id for i in before})
 
 
+@pytest.mark.parametrize(("desired", "level"), [("stopped", "info"), ("running", "warning")])
+def test_an_end_that_was_asked_for_is_no_warning(desired: Any, level: str) -> None:
+    killed = replace(one(1, OLD, ready=False), state="exited", exit_code=137)
+    stopped = intent(template=OLD_TEMPLATE, desired_state=desired)
+    before = derive_status(stopped, seen(one(1, OLD)), REACHED, NOW)
+    told = tell(stopped, before, derive_status(stopped, seen(killed), before, NOW), NOW)
+    assert [e.level for e in told if e.type == "InstanceExited"] == [level]
+
+
 def test_many_changes_are_told_as_one_event_of_each_type() -> None:
     many = [one(slot, NEW) for slot in range(1, MOST + 2)]
     new = derive_status(intent(), seen(*many), REACHED, NOW)

@@ -34,12 +34,12 @@ _CONFIDENTIAL = frozenset({"credentials", "data"})
 _BOUNDS = {
     "minimum": "must be at least {}",
     "maximum": "must be at most {}",
-    "minLength": "must have at least {} characters",
-    "maxLength": "must have at most {} characters",
-    "minItems": "must have at least {} entries",
-    "maxItems": "must have at most {} entries",
-    "minProperties": "must have at least {} entries",
-    "maxProperties": "must have at most {} entries",
+    "minLength": "must have at least {} character{}",
+    "maxLength": "must have at most {} character{}",
+    "minItems": "must have at least {} entr{}",
+    "maxItems": "must have at most {} entr{}",
+    "minProperties": "must have at least {} entr{}",
+    "maxProperties": "must have at most {} entr{}",
 }
 
 
@@ -109,6 +109,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, names, n=1)
     if close:
         return f'; did you mean "{close[0]}"?'
+    if len(names) == 1:
+        return f"; there is only {names[0]}"
     return f"; there are {', '.join(names)}" if names else ""
 
 
@@ -155,24 +157,32 @@ def _unknown(path: Sequence[Any], name: str, schema: Mapping[str, Any], *, sugge
     where = pointer([*path, name])
     if "x-key-pattern" in schema:
         return FieldProblem(where, f'"{_short(name)}" is no name that can be used here: {schema["x-key-means"]}')
-    known = suggestion(name, schema.get("properties", ())) if suggest and len(name) < MOST_POINTER else ""
+    settable = [field for field, inside in schema.get("properties", {}).items() if inside]  # the server sets the others
+    known = suggestion(name, settable) if suggest and len(name) < MOST_POINTER else ""
     return FieldProblem(where, f'unknown field "{_short(name)}"{known}')
 
 
 def _sentence(keyword: str, wanted: Any, value: Any, schema: Mapping[str, Any]) -> str | None:
     if keyword == "type":
         types = [wanted] if isinstance(wanted, str) else wanted
-        return f"must be {' or '.join(_TYPES[t] for t in types)}, not {_shown(value)}"
+        inside = f" with {' and '.join(schema['required'])}" if "object" in types and schema.get("required") else ""
+        return f"must be {' or '.join(_TYPES[t] for t in types)}{inside}, not {_shown(value)}"
     if keyword == "enum":
         told = ", ".join(str(v) for v in wanted if v is not None)
         return f"must be one of {told}, not {_shown(value)}"
     if keyword in _BOUNDS:
-        return _BOUNDS[keyword].format(wanted) + ("" if isinstance(value, str | list | dict) else f", not {value}")
+        return _bound(keyword, wanted, value)
     if keyword == "uniqueItems":
         return "must not have the same entry twice"
     if keyword == "oneOf":
         return _choice(value, schema)
     return f"must be {schema['x-means']}, not {_shown(value)}" if "x-means" in schema else None
+
+
+def _bound(keyword: str, wanted: Any, value: Any) -> str:
+    endings = ("", "s") if isinstance(value, str) else ("y", "ies")
+    told = _BOUNDS[keyword].format(wanted, endings[wanted != 1])
+    return told if isinstance(value, str | list | dict) else f"{told}, not {value}"
 
 
 def _choice(value: Any, schema: Mapping[str, Any]) -> str:

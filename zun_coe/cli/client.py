@@ -36,12 +36,13 @@ def open_http(
     """A client for the service. The environment's proxies count only where it is asked for. Raises `Misuse`."""
     alive = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]  # a stream that is silent for long may be cut unnoticed
     try:
-        url = httpx.URL(endpoint)
-        if url.scheme not in ("http", "https") or not url.host:
-            raise Misuse(f"{endpoint!r} is no endpoint: use http://HOST:PORT or https://HOST:PORT.")
+        url, socket_file = _located(endpoint)
     except httpx.InvalidURL as error:
         raise Misuse(f"{endpoint!r} is no endpoint: {error}.") from error
-    direct = None if trust_env else httpx.HTTPTransport(verify=verify, socket_options=alive)
+    if socket_file:
+        direct: httpx.HTTPTransport | None = httpx.HTTPTransport(uds=socket_file)
+    else:
+        direct = None if trust_env else httpx.HTTPTransport(verify=verify, socket_options=alive)
     return httpx.Client(
         base_url=url,
         headers=headers,
@@ -50,6 +51,17 @@ def open_http(
         trust_env=trust_env,
         transport=direct,
     )
+
+
+def _located(endpoint: str) -> tuple[httpx.URL, str | None]:
+    """The URL of a service, without the version that paths begin with, and its socket file where it has one. Raises
+    `Misuse`."""
+    if endpoint.startswith("unix:/"):
+        return httpx.URL("http://localhost"), "/" + endpoint.removeprefix("unix:").lstrip("/")
+    url = httpx.URL(endpoint)
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Misuse(f"{endpoint!r} is no endpoint: use http://HOST:PORT, https://HOST:PORT or unix:/FILE.")
+    return url.copy_with(path=url.path.rstrip("/").removesuffix("/v1") or "/"), None
 
 
 def path_of(*parts: str) -> str:

@@ -87,7 +87,8 @@ def since(*path: str) -> Callable[[Resource, datetime], str]:
 def phase(resource: Resource, now: datetime) -> str:
     """The phase, and whether it is only the last that is known."""
     status = resource.get("status", {})
-    return str(status.get("phase", NOTHING)) + ("" if status.get("reachable", True) else "?")
+    known = status.get("reachable", True) or status.get("phase") == "Unreachable"
+    return str(status.get("phase", NOTHING)) + ("" if known else "?")
 
 
 def ready(resource: Resource, now: datetime) -> str:

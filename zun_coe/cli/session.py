@@ -78,7 +78,7 @@ def connection_options(command: F) -> F:
             default=Connection.endpoint,
             show_default=True,
             metavar="URL",
-            help="Where the service is. [ZUN_COE_ENDPOINT]",
+            help="Where the service is: http://, https:// or unix:/FILE. [ZUN_COE_ENDPOINT]",
         ),
         click.option("--project", envvar="ZUN_COE_PROJECT", help="For development: the project. [ZUN_COE_PROJECT]"),
         click.option("--roles", envvar="ZUN_COE_ROLES", help="For development: the roles. [ZUN_COE_ROLES]"),

@@ -23,6 +23,8 @@ def tell(intent: Intent, before: Status, after: Status, now: datetime) -> list[E
     instances = list(_instances(before, after))
     if len(instances) > MOST:
         instances = _summed(instances)
+    if intent.desired_state == "stopped":  # an end that was asked for, whatever its exit code
+        instances = [d | {"level": "info"} if d["type"] == "InstanceExited" else d for d in instances]
     drafts = [*instances, *_rollout(before.rollout, after), *_phase(intent, before, after)]
     return [_event(intent, draft, now) for draft in drafts]
 

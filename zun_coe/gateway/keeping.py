@@ -43,7 +43,7 @@ class Secrets(Resources):
             uses = secret_uses(self._tools.cache, record)
             if uses.users:
                 names = ", ".join(map(str, uses.users))
-                raise Conflict(f"The secret {record.name} is used by {names}; change or delete them first.")
+                raise Conflict(f"The secret {record.name} is used by {names}; change or delete what uses it first.")
             change = Change()
             key = intent_key("secret", record.project, record.id)
             change.conditions += [At(key, found.revision), uses.unchanged]
@@ -113,7 +113,7 @@ class Volumes(Resources):
         uses = volume_uses(self._tools.cache, volume)
         if uses.users:
             names = ", ".join(map(str, uses.users))
-            raise Conflict(f"The volume {volume.name} is mounted by {names}; delete them first.")
+            raise Conflict(f"The volume {volume.name} is mounted by {names}; change or delete what mounts it first.")
         return uses.unchanged
 
 

@@ -11,13 +11,7 @@ import msgspec
 
 from zun_coe.adapters import Adapter, kinds
 from zun_coe.adapters.fields import refusals
-from zun_coe.errors import (
-    ClusterNotReady,
-    Conflict,
-    FieldProblem,
-    Unprocessable,
-    Unsupported,
-)
+from zun_coe.errors import ClusterNotReady, Conflict, FieldProblem, Unprocessable, Unsupported, first_of
 from zun_coe.gateway import changes, limits, rendering, specs
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions, etag
 from zun_coe.gateway.listing import PUBLIC
@@ -199,7 +193,7 @@ class Workloads(Resources):
             before = specs.problems_of(specs.parse(old.noun, specs.as_body(old)), old.noun, self._finder(old))
             problems = changes.brought(problems, specs.as_body(intent), before, specs.as_body(old))
         if problems:
-            raise Unprocessable("The specification contradicts itself or names what is not there.", problems)
+            raise Unprocessable(first_of(problems), problems)
         if problems := self._forbidden(call, intent, old):
             raise Unprocessable("The operator's policy does not allow this.", problems)
         intent = msgspec.structs.replace(intent, volumes=self._volumes(call, intent, change))
