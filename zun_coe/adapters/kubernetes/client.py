@@ -11,18 +11,18 @@ from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import msgspec
-import urllib3
 from urllib3 import HTTPHeaderDict
 
 from zun_coe.adapters import Connection
+from zun_coe.adapters.bodies import whole
 from zun_coe.adapters.kubernetes.failures import Expired, answered, errors
 from zun_coe.adapters.kubernetes.freshness import Freshness
 from zun_coe.adapters.kubernetes.naming import FIELD_MANAGER, selector
 from zun_coe.adapters.kubernetes.plugins import changes
 from zun_coe.adapters.kubernetes.route import Route
-from zun_coe.adapters.kubernetes.streaming import BLOCK, Stream
+from zun_coe.adapters.kubernetes.streaming import Stream
 from zun_coe.adapters.kubernetes.wire import Page
-from zun_coe.errors import Absent, Denied, TimedOut, Unavailable
+from zun_coe.errors import Absent, Denied, Unavailable
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -30,8 +30,6 @@ Texts = list[str]
 
 PAGE = 500
 """Objects that are asked for at once."""
-LARGEST = 64 << 20
-"""Bytes of the largest answer that is taken."""
 METADATA = "application/json;as={};v=v1;g=meta.k8s.io,application/json"
 """The metadata alone, or the whole from a server that does not do that; the metadata look the same."""
 _DECODERS = Lock()
@@ -222,7 +220,7 @@ class Client:
         with errors(call):
             deadline = time.monotonic() + self.timeout
             response = transport.call(method, route.url(path, params), headers, body, self.timeout)
-            told = _whole(call, response, deadline)
+            told = whole(response, call, deadline, "the API server")
         if response.status == 401:
             route.doubt()
         if not 200 <= response.status < 300:
@@ -230,24 +228,6 @@ class Client:
         if warnings is not None:
             warnings += _warnings(response.headers)
         return told
-
-
-def _whole(call: str, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    """The whole body. Raises `Unavailable` where it is too large, `TimedOut` where it comes too slowly."""
-    parts, size = [], 0
-    try:
-        while block := response.read1(BLOCK):
-            parts.append(block)
-            size += len(block)
-            if size > LARGEST:
-                raise Unavailable(f"the API server's answer has more than {LARGEST} bytes", evidence={"call": call})
-            if time.monotonic() > deadline:
-                raise TimedOut("the API server did not answer in time", evidence={"call": call})
-    except BaseException:
-        response.close()
-        raise
-    response.release_conn()
-    return b"".join(parts)
 
 
 def _warnings(headers: HTTPHeaderDict) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from ssl import SSLContext
 from typing import Any
@@ -22,6 +23,7 @@ from docker.utils import convert_filters, version_gte, version_lt
 from requests.adapters import HTTPAdapter
 
 from zun_coe.adapters import images
+from zun_coe.adapters.bodies import whole
 from zun_coe.adapters.reach import Reach
 from zun_coe.adapters.tls import client_context
 from zun_coe.errors import Denied, Unavailable
@@ -142,11 +144,17 @@ class EngineClient(APIClient):
 
     def send(self, request: requests.PreparedRequest, **how: Any) -> requests.Response:
         """Send one request, to nobody but the engine: a redirect may lead to addresses that only admins may name.
-        Raises requests' errors, `TooManyRedirects` for a redirect."""
-        answer = super().send(request, **{**how, "allow_redirects": False})
+        Bodies are bounded in size and in time, but for those of streams that went well. Raises requests' errors,
+        `TooManyRedirects` for a redirect, and those of `bodies.whole`."""
+        began = time.monotonic()
+        answer = super().send(request, **{**how, "allow_redirects": False, "stream": True})
         if answer.is_redirect:
             answer.close()
             raise requests.TooManyRedirects("the endpoint redirects elsewhere, which is not followed")
+        if not how.get("stream") or not answer.ok:
+            deadline = began + _seconds(how.get("timeout"), self.timeout)
+            answer._content = whole(answer.raw, str(request.path_url), deadline, "the engine")
+            answer._content_consumed = True  # type: ignore[attr-defined]  # as requests itself does; its stubs name it not
         return answer
 
     def renew(self, tls: SSLContext | None) -> bool:
@@ -236,3 +244,10 @@ class EngineClient(APIClient):
     def _checked(self, response: requests.Response) -> requests.Response:
         self._raise_for_status(response)  # type: ignore[attr-defined]  # docker-py's own, missing in its stubs
         return response
+
+
+def _seconds(timeout: Any, usual: float) -> float:
+    """The time for a whole answer, whose every read may take `timeout` (a number, or one for connecting and one for
+    reading; None: no end was said)."""
+    read = timeout[1] if isinstance(timeout, tuple) else timeout
+    return 2 * usual + (usual if read is None else read)
