@@ -44,7 +44,7 @@ def main(listen: str, remove: bool) -> None:
             if remove:
                 remove_sample(api, endpoint)
             else:
-                run_sample(api, endpoint, listen)
+                run_sample(api, endpoint, listen, ours=process is not None)
                 if process is not None:
                     process.wait()
     except Trouble as trouble:
@@ -55,8 +55,9 @@ def main(listen: str, remove: bool) -> None:
         click.echo()
 
 
-def run_sample(api: httpx.Client, endpoint: str, listen: str) -> None:
-    """Register the engine, deploy the sample unless it is there, and tell how to go on. Idempotent."""
+def run_sample(api: httpx.Client, endpoint: str, listen: str, *, ours: bool = True) -> None:
+    """Register the engine, deploy the sample unless it is there, and tell how to go on. Idempotent. `ours`: whether
+    the gateway ends with this process."""
     with step(f"Connecting the gateway to the engine at {endpoint}, as the cluster local"):
         register(api, endpoint)
     if api.get("/v1/apps/hello").status_code == httpx.codes.NOT_FOUND:
@@ -65,7 +66,7 @@ def run_sample(api: httpx.Client, endpoint: str, listen: str) -> None:
         click.echo("Deploying the sample app hello ...")
         ask(api, "PUT", "/v1/apps/hello", json=body)
     app = follow(api)
-    click.echo(_guide(app, listen))
+    click.echo(guide(app, listen, ours=ours))
 
 
 def register(api: httpx.Client, endpoint: str) -> None:
@@ -155,9 +156,12 @@ def _line(app: dict[str, Any]) -> str:
     return "  ".join(filter(None, (f"hello is {status['phase']:<12}", ready, status.get("message"))))
 
 
-def _guide(app: dict[str, Any], listen: str) -> str:
+def guide(app: dict[str, Any], listen: str, *, ours: bool) -> str:
+    """Where the app and the API are and what can be done next, each command with what leads to this very gateway."""
     addresses = "\n".join(f"    http://{e['address']}:{e['port']}/" for e in app["status"].get("endpoints", ()))
     command = ".venv/bin/zun-coe" + ("" if listen == DEFAULT else f" --endpoint http://{listen}")
+    there = "" if listen == DEFAULT else f" LISTEN={listen}"
+    end = "Ctrl-C stops the gateway. The" if ours else "The gateway was there before, and stays. The"
     return f"""
 The app answers at:
 {addresses}
@@ -168,8 +172,8 @@ Try, in another terminal:
     {command} app scale hello 5 --wait
     {command} app logs hello --follow
 
-Ctrl-C stops the gateway. The app runs on, and the next `make run` finds it again.
-`make clean-sample` removes it.
+{end} app runs on, and the next `make run{there}` finds it again.
+`make clean-sample{there}` removes it.
 """
 
 
