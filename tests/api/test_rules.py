@@ -368,6 +368,26 @@ def test_replicas_are_containers_of_their_app(api: httpx.Client, app_of: Make) -
     assert "app" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        ("start", "Start the app (desired_state: running)"),
+        ("stop", "Stop the app (desired_state: stopped)"),
+        ("restart", "Restart the app"),
+        ("pause", "Only containers of their own can be paused"),
+        ("unpause", "Only containers of their own can be paused"),
+    ],
+)
+def test_what_a_replica_refuses_is_told_as_what_its_app_can(
+    api: httpx.Client, app_of: Make, action: str, words: str
+) -> None:
+    app_of()
+    refused = api.post(f"/v1/containers/hello-1/{action}")
+    assert (refused.status_code, words in refused.json()["detail"]) == (409, True), refused.text
+    paused = api.patch("/v1/apps/hello", json={"desired_state": "paused"}).json()
+    assert "only containers of their own can be paused" in paused["detail"]
+
+
 def test_revisions_and_rollback(api: httpx.Client, app_of: Make) -> None:
     app_of()
     api.patch("/v1/apps/hello", json={"image": "web:2"}, params={"wait": 20})

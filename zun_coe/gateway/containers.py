@@ -26,6 +26,17 @@ _ACTIONS: Mapping[str, tuple[frozenset[str], str]] = {
     "restart": (frozenset({"running"}), "running"),
 }
 
+_PAUSED = "Only containers of their own can be paused"
+# What to do to an app instead of to its replica.
+_INSTEAD = {
+    "change": "Change the app",
+    "start": "Start the app (desired_state: running)",
+    "stop": "Stop the app (desired_state: stopped)",
+    "restart": "Restart the app",
+    "pause": _PAUSED,
+    "unpause": _PAUSED,
+}
+
 
 class Containers(Workloads):
     """The use cases of containers."""
@@ -52,7 +63,7 @@ class Containers(Workloads):
 
     def patch(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
         """Labels, and cpu and memory where the cluster can change them in place."""
-        self._standalone(call, ref, "Change")
+        self._standalone(call, ref, "change")
         return super().patch(call, ref, body)
 
     def act(self, call: Call, ref: str, action: str, *, signal: str | None = None) -> Answer:
@@ -69,7 +80,7 @@ class Containers(Workloads):
             )
 
         def attempt(once: Once) -> Answer:
-            return self._write_action(call, self._standalone(call, ref, action.title()), action, once)
+            return self._write_action(call, self._standalone(call, ref, action), action, once)
 
         return self._once(call, operation, body, attempt)
 
@@ -176,7 +187,7 @@ class Containers(Workloads):
         found = self._any(call, ref)
         if isinstance(found, Replica):
             app = found.app.intent.name
-            raise Conflict(f"It is a replica of the app {app}. {what} the app; a replica can be killed or deleted.")
+            raise Conflict(f"It is a replica of the app {app}. {_INSTEAD[what]}; a replica can be killed or deleted.")
         return found
 
     def _any(self, call: Call, ref: str) -> Resource | Replica:

@@ -114,7 +114,9 @@ def problems_of(wanted: Wanted, noun: Noun, secrets: Callable[[str], Secret | No
         *_check_update(wanted),
     ]
     if noun == "app" and wanted.desired_state == "paused":
-        problems.append(FieldProblem("/desired_state", "An app is running or stopped; pause its containers instead."))
+        problems.append(
+            FieldProblem("/desired_state", "An app is running or stopped; only containers of their own can be paused.")
+        )
     if noun == "app" and template.restart != "always":
         detail = "An app is kept running, so restart is always; for a process that ends create a container."
         problems.append(FieldProblem("/restart", detail))
