@@ -25,6 +25,9 @@ _BLOCK = 1 << 16
 _HEADER = 8
 # Where the engine cuts long lines.
 CUT = 16 * 1024
+LONGEST = 1 << 20
+"""So many bytes without an end are kept until it comes. What engines tell is far shorter; what a container with a
+terminal prints need not have any lines."""
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) ")
 
 StreamName = Literal["stdout", "stderr"]
@@ -118,7 +121,7 @@ class Multiplexed:
         """The lines that are whole with this block."""
         self._buffer += block
         while len(self._buffer) >= _HEADER:
-            end = _HEADER + int.from_bytes(self._buffer[4:_HEADER], "big")
+            end = _HEADER + _kept(int.from_bytes(self._buffer[4:_HEADER], "big"), "a frame of a log")
             if len(self._buffer) < end:
                 return
             stream: StreamName = "stderr" if self._buffer[0] == 2 else "stdout"
@@ -145,6 +148,16 @@ class Terminal:
         *lines, self._buffer = (self._buffer + block).split(b"\n")
         for line in lines:
             yield from self._parts(line.removesuffix(b"\r") + b"\n")
+        yield from self._overflow()
+
+    def _overflow(self) -> Iterator[LogLine]:
+        """The first parts of a line that has no end yet: of one that grows and grows nothing is kept for long."""
+        while (cut := _cut_at(self._buffer)) is not None:
+            yield _line(self._instance, "stdout", self._buffer[:cut])
+            self._buffer = self._buffer[cut:]
+        if len(self._buffer) > LONGEST:
+            yield _line(self._instance, "stdout", self._buffer)
+            self._buffer = b""
 
     def end(self) -> Iterator[LogLine]:
         """What came last without a line end."""
@@ -153,13 +166,25 @@ class Terminal:
         self._buffer = b""
 
     def _parts(self, line: bytes) -> Iterator[LogLine]:
-        while stamp := _STAMP.match(line):
-            cut = stamp.end() + CUT
-            if not _STAMP.match(line, cut):
-                break
+        while (cut := _cut_at(line)) is not None:
             yield _line(self._instance, "stdout", line[:cut])
             line = line[cut:]
         yield _line(self._instance, "stdout", line)
+
+
+def _cut_at(line: bytes) -> int | None:
+    """Where the engine has cut a line, None where it has not: there the next part begins with its time."""
+    stamp = _STAMP.match(line)
+    if stamp is None or not _STAMP.match(line, stamp.end() + CUT):
+        return None
+    return stamp.end() + CUT
+
+
+def _kept(size: int, what: str) -> int:
+    """The size of something that is kept until it is whole. Raises `Unavailable` for what is larger than any is."""
+    if size > LONGEST:
+        raise Unavailable(f"{what} of the engine has more than {LONGEST} bytes")
+    return size
 
 
 def _line(instance: str, stream: StreamName, message: bytes) -> LogLine:
@@ -204,6 +229,7 @@ def objects(stream: Stream) -> Iterator[Mapping[str, Any]]:
         for line in lines:
             if line.strip():
                 yield _object(line)
+        _kept(len(rest), "a line")
     if rest.strip() and not stream.closed:
         yield _object(rest)
 
