@@ -208,3 +208,30 @@ def container(engine: Engine, name: str) -> Any:
 def reason(world: World, name: str) -> str | None:
     status = world.show("container", name)["status"]
     return status.get("reason") if status["phase"] == "Running" else status["phase"]
+
+
+def test_limits_that_were_changed_by_hand_are_put_back(world: World, docker_engine: Engine) -> None:
+    """Of replicas with a limit and without, and of a container."""
+    limited = {"memory": "64Mi", "cpu": 0.5}
+    world.create("app", CHECKED | limited | {"name": "limited", "replicas": 1})
+    world.create("app", CHECKED | {"name": "free", "replicas": 1})
+    world.create("container", CHECKED | limited | {"name": "own"})
+    world.settled("app", "limited", "Running")
+    world.settled("app", "free", "Running")
+    world.until(lambda: world.show("container", "own")["status"]["phase"] == "Running", "it does not run")
+    ids = {name: found(docker_engine, name) for name in ("limited", "free", "own")}
+    for id in ids.values():
+        docker_engine.client().api.update_container(id, mem_limit=32 << 20, memswap_limit=32 << 20)
+    world.until(lambda: {memory(docker_engine, ids[name]) for name in ("limited", "own")} == {64 << 20}, "not put back")
+    world.until(lambda: memory(docker_engine, ids["free"]) > 1 << 40, "it still has a limit")
+    looked(world)
+    assert {name: found(docker_engine, name) for name in ids} == ids
+
+
+def found(engine: Engine, name: str) -> str:
+    (one,) = engine.client().api.containers(filters={"label": f"zun.name={name}"})
+    return str(one["Id"])
+
+
+def memory(engine: Engine, id: str) -> int:
+    return int(engine.client().api.inspect_container(id)["HostConfig"]["Memory"])

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from tests.native.workloads import container
 from zun_coe.model import Instance, Template
+from zun_coe.native.actions import Plan
 from zun_coe.native.standalone import Memory, plan
-from zun_coe.native.steps import Plan
 
 BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
 

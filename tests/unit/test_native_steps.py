@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tests.native.workloads import app
 from zun_coe.model import Instance, Mount, Placement, Port, Template, Update, VolumeSource, Workload
+from zun_coe.native.actions import Create, Mend, Plan, Remove, Resize
 from zun_coe.native.placement import Claim, HostView
-from zun_coe.native.steps import Create, Mend, Plan, Remove, limits, plan
+from zun_coe.native.steps import limits, plan
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(hours=1)
@@ -195,6 +196,19 @@ def test_halted_still_scales() -> None:
     assert created(step(want(5, halted=True), seen)) == [4, 5]
 
 
+def test_limits_that_somebody_changed_are_put_back() -> None:
+    limited = msgspec.structs.replace(TEMPLATE, cpu=0.5, memory="64Mi")
+    workload = want(4, template=limited, previous=TEMPLATE, halted=True)
+    as_wanted = instance(1, cpu=0.5000000001, memory=64 << 20)
+    changed, lifted = instance(2, cpu=0.5, memory=16 << 20), instance(3)
+    old = instance(4, OLD, memory=16 << 20)
+    seen = [as_wanted, changed, lifted, old]
+    resized = [Resize(i, 0.5, 64 << 20) for i in (changed, lifted)]
+    assert step(workload, seen).actions == (*resized, Resize(old, None, None))
+    away = [msgspec.structs.replace(i, state="unknown") for i in seen]
+    assert not any(isinstance(a, Resize) for a in step(workload, away).actions)
+
+
 def test_what_ended_or_was_made_in_part_is_mended() -> None:
     seen = [instance(1), unready(2, state="exited"), unready(3, state="creating"), unready(4, state="restarting")]
     assert step(want(4), seen).actions == (Mend(seen[1]), Mend(seen[2]))
@@ -261,7 +275,8 @@ class TestDrain:
     def test_what_no_other_host_takes_stays_and_is_told(self, update: Update, hash_: str) -> None:
         template = Template(image="busybox:local", memory="64Mi")
         workload = want(2, template=template, hash=hash_, update=update)
-        seen = [instance(1, hash_, host="a"), unready(2, hash_, host="a", health="unhealthy")]
+        limit = {"memory": 64 << 20}
+        seen = [instance(1, hash_, host="a", **limit), unready(2, hash_, host="a", health="unhealthy", **limit)]
         stuck = step(workload, seen, self.nowhere, replace=frozenset({seen[1].native_id}))
         assert stuck.actions == ()
         assert stuck.waiting
@@ -294,7 +309,7 @@ class TestDrain:
         template = Template(image="busybox:local", memory="64Mi")
         update = Update(max_surge=0, max_unavailable=3)
         hosts = (HostView("a", schedulable=False), HostView("b", memory=128 << 20))
-        seen = [instance(s, host="a") for s in (1, 2, 3)]
+        seen = [instance(s, host="a", memory=64 << 20) for s in (1, 2, 3)]
         workload = want(3, template=template, update=update)
         assert [i.slot for i in removed(step(workload, seen, hosts))] == [1, 2]
         going = [instance(s, host="a", state="removing", ready=False) for s in (1, 2)]
@@ -402,6 +417,8 @@ class World:
                     self.instances.append(msgspec.structs.replace(action.instance, **going))
             elif isinstance(action, Mend):
                 self._change(action.instance, state="running")
+            elif isinstance(action, Resize):
+                self._change(action.instance, cpu=action.cpu, memory=action.memory)
 
     def pass_time(self, seconds: float = 30) -> None:
         """What is on its way arrives: stops end, and good templates turn ready."""

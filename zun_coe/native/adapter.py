@@ -35,6 +35,7 @@ from zun_coe.errors import Absent, FieldProblem, Unavailable
 from zun_coe.model import ClusterInfo, Observation, Workload, WorkloadRef
 from zun_coe.native import containers, describing, naming, registration, standalone, steps, watching
 from zun_coe.native.acting import Acting
+from zun_coe.native.actions import Plan
 from zun_coe.native.background import Ailments, Pulls, Relapses
 from zun_coe.native.fields import FIELDS
 from zun_coe.native.health import Prober
@@ -45,7 +46,6 @@ from zun_coe.native.replicas import Replica, cut_off, leading
 from zun_coe.native.runtimes import open_runtime
 from zun_coe.native.sources import SOURCES
 from zun_coe.native.stepping import POLL, RETRY, SOON, Step
-from zun_coe.native.steps import Plan
 from zun_coe.native.survey import Survey
 
 T = TypeVar("T")

@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from zun_coe.model import Instance, Workload, bytes_of
+from zun_coe.model import Instance, Workload
 from zun_coe.model.status import stays_exited
 from zun_coe.native import containers
-from zun_coe.native.placement import HostView, Needs, Refused, place
-from zun_coe.native.steps import (
+from zun_coe.native.actions import (
     Action,
     Create,
     Mend,
     Pause,
     Plan,
     Remove,
-    Resize,
     Restart,
     Start,
     Stop,
     Unpause,
-    keeping_order,
+    limits_restored,
 )
+from zun_coe.native.placement import HostView, Needs, Refused, place
+from zun_coe.native.steps import keeping_order
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _action(workload: Workload, it: Instance, memory: Memory) -> Action | None:
         return Unpause(it)
     if again and it.state != "creating":
         return Restart(it, workload.restarts)
-    return _run(workload, it, memory) or _limits(workload, it) or _freeze(workload, it)
+    return _run(workload, it, memory) or limits_restored(it, workload.template) or _freeze(workload, it)
 
 
 def _stop(it: Instance) -> Action | None:
@@ -103,12 +103,3 @@ def _run(workload: Workload, it: Instance, memory: Memory) -> Action | None:
 
 def _freeze(workload: Workload, it: Instance) -> Action | None:
     return Pause(it) if workload.desired_state == "paused" and it.state == "running" else None
-
-
-def _limits(workload: Workload, it: Instance) -> Action | None:
-    """Docker counts CPUs in billionths and rounds, so a difference below a millionth is none."""
-    template = workload.template
-    memory = bytes_of(template.memory) if template.memory else None
-    if abs((template.cpu or 0.0) - (it.cpu or 0.0)) < 1e-6 and memory == it.memory:
-        return None
-    return Resize(it, template.cpu, memory)

@@ -14,12 +14,7 @@ from zun_coe.errors import Absent, BackendError, Invalid
 from zun_coe.model import Template, Workload
 from zun_coe.native import containers
 from zun_coe.native.acting import Acting
-from zun_coe.native.background import Demand, Pulls, Relapses
-from zun_coe.native.hosts import NativeHost
-from zun_coe.native.naming import container_name
-from zun_coe.native.placement import Needs, Refused, place
-from zun_coe.native.replicas import Replica, leading
-from zun_coe.native.steps import (
+from zun_coe.native.actions import (
     Action,
     Create,
     Mend,
@@ -32,6 +27,11 @@ from zun_coe.native.steps import (
     Stop,
     Unpause,
 )
+from zun_coe.native.background import Demand, Pulls, Relapses
+from zun_coe.native.hosts import NativeHost
+from zun_coe.native.naming import container_name
+from zun_coe.native.placement import Needs, Refused, place
+from zun_coe.native.replicas import Replica, leading
 
 # How soon to look again where only something unforeseen can help, or nothing tells of the change.
 RETRY = 10.0

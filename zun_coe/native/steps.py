@@ -17,95 +17,11 @@ from datetime import datetime
 from zun_coe.model import Instance, Template, Workload, share_of
 from zun_coe.model.status import available
 from zun_coe.native import containers
+from zun_coe.native.actions import Action, Create, Mend, Plan, Remove, limits_restored
 from zun_coe.native.placement import HostView, Needs, Refused, place
 
 # A process that nothing checks counts in an update only when it has not ended at once.
 SETTLE = 1
-
-
-@dataclass(frozen=True)
-class Create:
-    """A new instance of a slot, on a host."""
-
-    slot: int
-    hash: str
-    host: str
-
-
-@dataclass(frozen=True)
-class Remove:
-    """Stop an instance within its grace and remove it. `update`: something newer takes its place, so the
-    image of that must be there first, on the host `to` where it is not the same one."""
-
-    instance: Instance
-    update: bool = False
-    to: str | None = None
-
-
-@dataclass(frozen=True)
-class Mend:
-    """Bring an instance to run that was made in part, ended from outside, or lost a part."""
-
-    instance: Instance
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Stop in place."""
-
-    instance: Instance
-
-
-@dataclass(frozen=True)
-class Start:
-    """Start in place."""
-
-    instance: Instance
-
-
-@dataclass(frozen=True)
-class Restart:
-    """Stop and start in place, for the restart with this number."""
-
-    instance: Instance
-    number: int
-
-
-@dataclass(frozen=True)
-class Pause:
-    """Freeze in place."""
-
-    instance: Instance
-
-
-@dataclass(frozen=True)
-class Unpause:
-    """Let go on in place."""
-
-    instance: Instance
-
-
-@dataclass(frozen=True)
-class Resize:
-    """Set the limits in place: CPUs and bytes, None for none."""
-
-    instance: Instance
-    cpu: float | None
-    memory: int | None
-
-
-Action = Create | Remove | Mend | Stop | Start | Restart | Pause | Unpause | Resize
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One converging step. `waiting`: nothing can be done until something turns ready, stops, or comes
-    back, at the latest in `due` seconds; `blocked`: why an instance could not be placed."""
-
-    actions: tuple[Action, ...] = ()
-    waiting: bool = False
-    due: float | None = None
-    blocked: Refused | None = None
 
 
 Seen = Sequence[Instance]
@@ -291,6 +207,13 @@ class _Step:
         broken_ones = [i for i in self.kept if i.state in awry or i.native_id in self.cut_off]
         mended = [i for i in broken_ones if self._reachable(i) and not self._refused(i)]
         self.actions += [Mend(i) for i in mended]
+        self.actions += filter(None, (self._limited(i) for i in self.kept if i not in mended))
+
+    def _limited(self, instance: Instance) -> Action | None:
+        """What undoes that somebody changed its limits."""
+        template = self._template(instance.hash)
+        there = instance.state == "running" and self._reachable(instance)
+        return limits_restored(instance, template) if there and template else None
 
     def _refused(self, instance: Instance) -> bool:
         """Whether it was never started and can't be. While a rollout is halted it is left as it is, to be looked at:
