@@ -86,7 +86,9 @@ def test_an_answer_without_end(asked: Callable[[Speak], BackendError], monkeypat
 
 
 def test_an_answer_drop_by_drop(asked: Callable[[Speak], BackendError]) -> None:
-    assert isinstance(asked(drop_by_drop), TimedOut)
+    error = asked(drop_by_drop)
+    assert isinstance(error, TimedOut)
+    assert error.evidence["call"] == "version", "by which it is decided whether the host is reachable"
 
 
 def test_a_frame_of_a_log_that_is_larger_than_any() -> None:

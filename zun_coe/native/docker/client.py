@@ -26,7 +26,7 @@ from zun_coe.adapters import images
 from zun_coe.adapters.bodies import whole
 from zun_coe.adapters.reach import Reach
 from zun_coe.adapters.tls import client_context
-from zun_coe.errors import Denied, Unavailable
+from zun_coe.errors import Denied, TimedOut, Unavailable
 from zun_coe.native.docker.failures import translated
 
 NEWEST = "1.45"
@@ -153,7 +153,10 @@ class EngineClient(APIClient):
             raise requests.TooManyRedirects("the endpoint redirects elsewhere, which is not followed")
         if not how.get("stream") or not answer.ok:
             deadline = began + _seconds(how.get("timeout"), self.timeout)
-            answer._content = whole(answer.raw, str(request.path_url), deadline, "the engine")
+            try:
+                answer._content = whole(answer.raw, str(request.path_url), deadline, "the engine")
+            except TimedOut as error:  # as one that does not begin in time: what that tells depends on the call
+                raise requests.ReadTimeout(error.message) from error
             answer._content_consumed = True  # type: ignore[attr-defined]  # as requests itself does; its stubs name it not
         return answer
 
