@@ -172,7 +172,8 @@ def test_what_can_not_be_meant_is_exit_code_2(run: Run, line: tuple[str, ...]) -
 
 def test_nobody_there_is_exit_code_5(run: Run) -> None:
     told = run("--endpoint", "http://127.0.0.1:9", "app", "list", code=5)
-    assert told.stderr.startswith("Error: No service can be reached at http://127.0.0.1:9")
+    assert told.stderr.startswith("Error: No service can be reached at http://127.0.0.1:9: ")
+    assert "--endpoint (ZUN_COE_ENDPOINT) names another" in told.stderr
 
 
 def test_waiting_for_what_fails_is_exit_code_3(run: Run, outside: Outside) -> None:

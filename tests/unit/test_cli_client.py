@@ -11,6 +11,7 @@ import pytest
 from zun_coe.cli import client, waiting
 from zun_coe.cli.client import Api, open_http, path_of
 from zun_coe.cli.failures import Away, Failure, Misuse, Refusal, TimeUp
+from zun_coe.cli.session import Connection, Session
 from zun_coe.cli.waiting import Target
 
 Step = httpx.Response | Exception
@@ -136,6 +137,13 @@ def test_paths_and_endpoints() -> None:
     for right in ("http://host:1", "http://host:1/", "http://host:1/v1", "http://host:1/v1/"):
         assert str(open_http(right, {}, timeout=1).base_url).rstrip("/") == "http://host:1"
     assert open_http("https://host/coe/v1", {}, timeout=1).base_url.path == "/coe/"
+
+
+@pytest.mark.parametrize("endpoint", ["unix:/run/api.sock", "http://127.0.0.1:1"])
+def test_a_service_is_called_what_its_user_calls_it(endpoint: str) -> None:
+    session = Session(Connection(endpoint=endpoint))
+    assert session.api.endpoint == endpoint
+    session.close()
 
 
 def target(**fields: Any) -> Target:

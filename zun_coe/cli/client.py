@@ -70,15 +70,16 @@ def path_of(*parts: str) -> str:
 
 
 class Api:
-    """One service. Every method blocks, and raises `Refusal` or `Away`."""
+    """One service. Every method blocks, and raises `Refusal` or `Away`. `endpoint`: what its user calls it, where that
+    is not the URL of `http`."""
 
-    def __init__(self, http: httpx.Client) -> None:
-        self._http = http
+    def __init__(self, http: httpx.Client, endpoint: str = "") -> None:
+        self._http, self._endpoint = http, endpoint
 
     @property
     def endpoint(self) -> str:
         """Where it is."""
-        return str(self._http.base_url).rstrip("/")
+        return self._endpoint or str(self._http.base_url).rstrip("/")
 
     def ask(
         self,
@@ -178,7 +179,8 @@ class Api:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Away(f"No service can be reached at {self.endpoint}: {error or 'no answer'}.") from error
+            told = f"No service can be reached at {self.endpoint}: {error or 'no answer'}."
+            raise Away(f"{told} --endpoint (ZUN_COE_ENDPOINT) names another; `zun-coe serve` starts one.") from error
         except httpx.TimeoutException as error:
             raise Away(f"The service at {self.endpoint} did not answer in time. {consequence}") from error
         except httpx.HTTPError as error:

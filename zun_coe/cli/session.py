@@ -45,7 +45,8 @@ class Session:
         named = {"X-Auth-Token": given.token, "X-Zun-Project": given.project, "X-Zun-Roles": given.roles}
         headers = {k: v for k, v in named.items() if v}
         verify = _verification(given)
-        return Api(open_http(given.endpoint, headers, timeout=given.timeout, verify=verify, trust_env=given.trust_env))
+        http = open_http(given.endpoint, headers, timeout=given.timeout, verify=verify, trust_env=given.trust_env)
+        return Api(http, given.endpoint if given.endpoint.startswith("unix:") else "")
 
     def close(self) -> None:
         """Let go of connections. Idempotent."""
