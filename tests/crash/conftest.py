@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.crash.clockwork import hand_turned, quick_folder
+from tests.crash.life import Killed
+
+
+@pytest.fixture(autouse=True)
+def killed_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a thread ended since its process was killed is no failure of the test; anything else that ends one is."""
+    told = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not issubclass(args.exc_type, Killed):
+            told(args)
+
+    monkeypatch.setattr(threading, "excepthook", hook)
 
 
 @pytest.fixture

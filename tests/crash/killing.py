@@ -18,8 +18,8 @@ def killed(site: Site, scenario: Scenario, moment: Moment, n: int, again: tuple[
     life = story.site.running.life
     life.end_at(n, moment)
     try:
-        scenario.play(story)
-    except Killed:
+        if not _ended(scenario, story, life):
+            return False
         try:
             recovered(story, again)
         except BaseException as error:
@@ -28,7 +28,15 @@ def killed(site: Site, scenario: Scenario, moment: Moment, n: int, again: tuple[
         return True
     finally:
         story.site.close()
-    return False
+
+
+def _ended(scenario: Scenario, story: Story, life: Life) -> bool:
+    """Play a scenario. Whether the process was killed in it, be it in a thread that nobody waits for."""
+    try:
+        scenario.play(story)
+    except Killed:
+        return True
+    return life.dead
 
 
 def recovered(story: Story, again: tuple[int, Moment] | None) -> None:
