@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import docker
 import httpx
 from docker.errors import APIError
 
@@ -91,6 +92,8 @@ def sample(endpoint: str) -> dict[str, Any]:
         return body | {"image": PUBLIC_IMAGE}
     repository, _, tag = body["image"].rpartition(":")
     with client_of(endpoint) as client:
+        if client.images.list(body["image"]):
+            return body  # to make it anew would take its name from the image that others run
         client.api.import_image_from_data(busybox_root(busybox), repository, tag, changes=CHANGES)
     return body
 
@@ -124,8 +127,7 @@ def _remove_image(endpoint: str, image: str) -> None:
     with client_of(endpoint) as client:
         if not client.images.list(image):
             return
-        users = [container.name or "" for container in client.containers.list(all=True, filters={"ancestor": image})]
-        if users:
+        if users := _users(client, image):
             click.echo(f"Its image {image} stays, since it is used by {', '.join(sorted(users))}.")
             return
         try:
@@ -136,6 +138,14 @@ def _remove_image(endpoint: str, image: str) -> None:
             click.echo(f"Its image {image} stays, since something began to use it.")
             return
     click.echo(f"Its image {image} is removed.")
+
+
+def _users(client: docker.DockerClient, image: str) -> list[str]:
+    """The containers that are made from an image, or from another one that had its name then: who made them will
+    ask for the name again."""
+    ids = {found.id for found in client.images.list(image)}
+    there = client.containers.list(all=True, ignore_removed=True)
+    return [c.name or "" for c in there if c.attrs["Config"]["Image"] == image or c.attrs["Image"] in ids]
 
 
 def _busybox() -> Path | None:

@@ -63,6 +63,25 @@ def test_its_image_stays_where_something_uses_it(
     run.run_sample(api, docker_engine.endpoint, "127.0.0.1:9517")
 
 
+def test_its_image_stays_as_it_is_for_the_gateways_of_others(
+    api: httpx.Client, docker_engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = docker_engine.client()
+    [image] = client.images.list("zun-hello:1")
+    other = client.containers.create("zun-hello:1", ["true"], name="other")
+    assert run.sample(docker_engine.endpoint)["image"] == "zun-hello:1"
+    assert [found.id for found in client.images.list("zun-hello:1")] == [image.id]
+    client.images.get(other.image.id).tag("kept", "1")
+    moved = client.containers.create("zun-hello:1", ["true"], name="moved").commit("zun-hello", "1")
+    assert moved.id != image.id
+    client.containers.get("moved").remove()
+    run.remove_sample(api, docker_engine.endpoint)
+    assert "Its image zun-hello:1 stays, since it is used by other." in capsys.readouterr().out
+    other.remove()
+    client.images.remove("kept:1")
+    run.run_sample(api, docker_engine.endpoint, "127.0.0.1:9517")
+
+
 def test_it_is_removed_with_its_image(api: httpx.Client, docker_engine: Engine) -> None:
     for _ in range(2):
         run.remove_sample(api, docker_engine.endpoint)
