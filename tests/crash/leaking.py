@@ -22,7 +22,7 @@ from zun_coe.app import Server, create_app
 from zun_coe.cli.recording import record
 from zun_coe.config import Settings
 from zun_coe.errors import Unavailable
-from zun_coe.model import Host, Observation, Workload
+from zun_coe.model import Host, Observation, Workload, ref_of
 from zun_coe.native.adapter import NativeAdapter
 from zun_coe.process import Process
 
@@ -127,7 +127,8 @@ def _rendered(process: Process) -> str:
         assert process.engine is not None
         (runner,) = (runner for runner in process.engine.runners() if runner.cluster.name == "here")
         resource = views.named("app", "default", name)
-        workload = runner._reconciler._workload(resource.intent, resource.status)
+        found = Observation(ref=ref_of(process.gateway._tools.installation, resource.intent))
+        workload = runner._reconciler._workloads.of(resource.intent, resource.status, found)
         assert workload.secrets, key
         seen += [workload, adapter.render(workload), resource]
         for kind in KINDS:

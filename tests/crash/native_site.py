@@ -23,7 +23,7 @@ from zun_coe import engine
 from zun_coe.adapters import Connection
 from zun_coe.errors import Invalid
 from zun_coe.model import Host, Observation
-from zun_coe.native import acting, adapter, background, hosts, naming, runtimes, survey
+from zun_coe.native import acting, adapter, hosts, jobs, naming, runtimes, survey
 from zun_coe.native.permitted import CHANGES
 from zun_coe.native.runtime import ContainerSpec
 
@@ -205,7 +205,6 @@ def native_by_hand() -> Iterator[None]:
             patch.setattr(module, "datetime", SiteTime)
         for module in (acting, hosts):
             patch.setattr(module, "ThreadPoolExecutor", Pool)
-        threads = background.threading
-        inline = SimpleNamespace(Lock=threads.Lock, Semaphore=threads.Semaphore, Thread=Here)
-        patch.setattr(background, "threading", inline)
+        # A job that is done at once is done while its place is still being looked for.
+        patch.setattr(jobs, "threading", SimpleNamespace(Lock=jobs.threading.RLock, Thread=Here))
         yield

@@ -29,7 +29,7 @@ SEED = int(os.environ.get("ZUN_TEST_SEED", "1"))
 LONGEST_LIFE = 3.0
 # So many are killed before they serve, within so many seconds from their start.
 STILLBORN, LONGEST_BIRTH = 0.2, 1.5
-LEASE = 2.0
+LEASE = 5.0
 
 
 class Mortal:

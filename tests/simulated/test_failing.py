@@ -82,7 +82,7 @@ def test_an_exception_is_the_reason(
     assert id in status["message"]
     assert "IndexError" in status["message"]
     assert "somebody's secret" not in str(status)
-    assert id in capsys.readouterr().out, "the log is searched for it"
+    assert id in "".join(capsys.readouterr()), "the log is searched for it"
     told = [e for e in world.events() if e.get("reason") == "Error" and e["subject_name"] == "web"]
     assert len(told) == 1, "however often it is tried"
     world.settled("app", "other", "Running")

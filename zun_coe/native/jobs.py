@@ -48,7 +48,7 @@ class Jobs:
             self._known.add(key)
             self._waiting.setdefault(project, deque()).append(job)
             self._hire()
-            if not self._threads:
+            if not self._threads and key in self._known:
                 self._forget(job)
                 raise Unavailable("The gateway's machine has no room for another thread.", "Error")
         return True
