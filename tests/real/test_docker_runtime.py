@@ -325,12 +325,13 @@ def test_the_life_of_a_container(bench: Bench) -> None:
     started = bench.found(id)
     assert (started.state, started.exit_code) == ("running", None)
     assert started.healthy_since == started.started_at
+    # The engine also hears of both from containerd, later: for a moment it may go back to the state before.
     for _ in range(2):
         runtime.pause(id)
-        assert bench.found(id).state == "paused"
+        wait_until(lambda: bench.found(id).state == "paused", 30)
     for _ in range(2):
         runtime.unpause(id)
-        assert bench.found(id).state == "running"
+        wait_until(lambda: bench.found(id).state == "running", 30)
     runtime.restart(id, 5)
     again = bench.found(id)
     assert again.state == "running"
