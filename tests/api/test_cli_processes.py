@@ -361,7 +361,7 @@ def _opens(keys: list[str], sealed: str) -> bool:
         ("--workers", "many", "--workers"),
         ("--threads", "0", "threads to 0: it must be at least 1"),
         ("--config", "/absent.toml", "/absent.toml"),
-        ("--encryption-keys", "abc", "encryption_keys: "),
+        ("--encryption-keys", "abc", "encryption_keys holds what is no key: "),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(start: Start, tmp_path: Path, option: str, value: str, words: str) -> None:

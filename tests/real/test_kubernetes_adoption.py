@@ -333,7 +333,7 @@ def test_it_is_taken_over_once(adapter: KubernetesAdapter, kubectl: Kubectl, nam
     adapter.apply(app, None)
     with pytest.raises(Invalid, match="is not the one"):
         adapter.apply(other, None)
-    with pytest.raises(Invalid, match="labels of this gateway"):
+    with pytest.raises(Invalid, match="left by this gateway"):
         adapter.offer(namespace, "web")
     generation = kubectl.deployment("web")["metadata"]["generation"]
     adapter.apply(app, None)
