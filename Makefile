@@ -31,7 +31,8 @@ test: .venv/stamp ## Run all tests, against real components (PYTEST="..." for op
 
 .PHONY: bench
 bench: .venv/stamp ## Measure how quick it is, next to the same without it (BENCH="reads --quick" for a part)
-	scripts/packages dockerd:docker.io iptables:iptables ip:iproute2 :busybox-static etcd:etcd-server wrk:wrk || true
+	scripts/packages dockerd:docker.io iptables:iptables ip:iproute2 :busybox-static etcd:etcd-server wrk:wrk \
+		kubectl:kubernetes-client || true
 	scripts/kubernetes >/dev/null || true
 	$(BIN)/python -m benchmarks $(BENCH)
 

@@ -35,11 +35,16 @@ class Direct:
         self._service = _bare(_only(self._core.list_service_for_all_namespaces, model), "v1", "Service")
         plane.namespace(NAMESPACE)
 
-    def start(self, replicas: int) -> str:
-        """Apply both; the name. Does not wait for pods."""
+    def objects(self, replicas: int) -> tuple[str, Json, Json]:
+        """A new name, and a Deployment and a Service with it."""
         name = f"direct-{next(_numbers)}"
         deployment, service = (json.loads(text.replace("@", name)) for text in (self._deployment, self._service))
         deployment["spec"]["replicas"] = replicas
+        return name, deployment, service
+
+    def start(self, replicas: int) -> str:
+        """Apply both; the name. Does not wait for pods."""
+        name, deployment, service = self.objects(replicas)
         self._apps.patch_namespaced_deployment(name, NAMESPACE, deployment, **APPLY)
         self._core.patch_namespaced_service(name, NAMESPACE, service, **APPLY)
         return name

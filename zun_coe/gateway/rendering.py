@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -39,6 +40,7 @@ _PUBLIC_STATUS = {"phase", "observed_generation", "reachable", "as_of", "reason"
 _PUBLIC_NODE = {"name", "labels", "schedulable", "reachable"}
 _OF_REVISIONS = {"app", "number", "hash", "volumes", "accept_loss", "lost", "restarts", "digests"}
 _OF_EVENTS = tuple(name for name in Event.__struct_fields__ if name not in ("n", "data", "first_at"))
+_all_of = attrgetter(*_OF_EVENTS)
 _PHASES: dict[str, Phase] = {
     "pending": "Pending",
     "creating": "Creating",
@@ -201,7 +203,7 @@ def revision(record: Revision, current: int, effective: int) -> dict[str, Any]:
 def event(record: Event, id: str) -> dict[str, Any]:
     """An event under its id."""
     # one by one, since pages have hundreds of them: only `data` has anything inside
-    body = {name: value for name in _OF_EVENTS if (value := getattr(record, name)) is not None}
+    body = {name: value for name, value in zip(_OF_EVENTS, _all_of(record), strict=True) if value is not None}
     at = timestamp(record.at)
     body |= {"at": at, "first_at": timestamp(record.first_at) if record.first_at else at, "last_at": at}
     if record.data:

@@ -54,7 +54,7 @@ def canonical(value: Any) -> Any:
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds, always the same length, so that text sorts as time does."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 @cache
