@@ -27,6 +27,7 @@ BENCHMARKS: Mapping[str, str] = {
     "reads": "benchmarks.reading",
     "lists": "benchmarks.listing",
     "writes": "benchmarks.writing",
+    "bodies": "benchmarks.bodies",
     "news": "benchmarks.seeing",
     "engine": "benchmarks.reconciling",
     "footprint": "benchmarks.resting",

@@ -1,5 +1,5 @@
 """Many apps at once on a real Kubernetes, next to the same objects applied and deleted by kubectl and by the
-`kubernetes` package: on a control plane without nodes, of apps without replicas, so that nothing but the objects counts.
+`kubernetes` package: on a control plane without nodes, and of apps without replicas, so that only objects count.
 
 kubectl is given all objects in one file. It asks for each object before it creates it, deletes one after the other, and
 then waits until all are gone. The package sends each object once, one after the other: the least that can be asked."""
