@@ -16,11 +16,17 @@ from zun_coe.engine.workqueue import WorkQueue
 
 KEYS = st.sampled_from("abcde")
 DEADLINE = 10.0
+SHARE = 2
+"""So many keys of a group at once, in the model."""
 
 
 @pytest.fixture
 def queue(clock: Clock) -> WorkQueue[str]:
     return WorkQueue(clock, lambda: 1.0, base=1.0, maximum=8.0)
+
+
+def group_of(key: str) -> bool:
+    return key in "abc"
 
 
 def drain(queue: WorkQueue[str]) -> list[str]:
@@ -230,7 +236,9 @@ class Against(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.queue: WorkQueue[str] = WorkQueue(self.clock, lambda: 1.0, base=1.0, maximum=8.0)
+        self.queue: WorkQueue[str] = WorkQueue(
+            self.clock, lambda: 1.0, base=1.0, maximum=8.0, group_of=group_of, share=SHARE
+        )
         self.due: dict[str, float] = {}
         self.held: dict[str, float] = {}
         self.working: set[str] = set()
@@ -253,7 +261,9 @@ class Against(RuleBasedStateMachine):
     @rule()
     def get(self) -> None:
         key = self.queue.get(0)
-        ready = {k: at for k, at in self.due.items() if at <= self.clock.now and k not in self.working}
+        busy = Counter(map(group_of, self.working))
+        free = {k: at for k, at in self.due.items() if k not in self.working and busy[group_of(k)] < SHARE}
+        ready = {k: at for k, at in free.items() if at <= self.clock.now}
         if key is None:
             assert not ready
             return
@@ -433,4 +443,26 @@ def test_what_waits_for_a_place_can_be_asked_for_again(clock: Clock) -> None:
     clock.now += 60.0
     assert queue.get(0.0) is None
     assert not queue._busy
-    assert not queue._parked
+    assert [*queue._order, *queue._heads, *queue._places] == []
+
+
+def test_what_waits_for_its_group_costs_nothing_while_it_waits(clock: Clock) -> None:
+    """Of many keys of one group each is looked at a few times, however many of them wait."""
+    looks = 0
+
+    def group_of(key: int) -> str:
+        nonlocal looks
+        looks += 1
+        return "one"
+
+    queue: WorkQueue[int] = WorkQueue(clock, group_of=group_of, share=2)
+    for key in range(2000):
+        queue.add(key)
+    held = queue.get(0)
+    assert held is not None
+    while (key := queue.get(0)) is not None:
+        assert queue.get(0) is None
+        queue.done(key)
+    queue.done(held)
+    assert looks <= 4 * 2000
+    assert [*queue._order, *queue._heads, *queue._places] == []

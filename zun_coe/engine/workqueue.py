@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 import random as randomness
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from itertools import count
@@ -59,14 +59,16 @@ class WorkQueue(Generic[K]):
         self._maximum = maximum
         self._changed = Condition()
         self._due: dict[K, float] = {}
-        # May hold entries that `_due` has overtaken: they are skipped when they come up.
-        self._order: list[tuple[float, int, K]] = []
+        # Heaps of each group. They may hold entries that `_due` has overtaken: those are skipped when they come up.
+        self._order: dict[Hashable, list[tuple[float, int, K]]] = {}
+        # A heap of the groups that may have another worker, each at the place of its first entry, which is the one in
+        # `_places`; others are out of date, and skipped when they come up.
+        self._heads: list[tuple[float, int, Hashable]] = []
+        self._places: dict[Hashable, tuple[float, int]] = {}
         self._numbers = count()
         self._working: set[K] = set()
         self._group_of, self._share = group_of, share
         self._busy: Counter[Hashable] = Counter()
-        # Entries of `_order` whose group has its share of the workers: back when one of them is free.
-        self._parked: defaultdict[Hashable, list[tuple[float, int, K]]] = defaultdict(list)
         self._backoffs: dict[K, _Backoff] = {}
         # Keys being worked on whose intent has changed meanwhile: a failure says nothing about the new intent.
         self._renewed: set[K] = set()
@@ -167,34 +169,60 @@ class WorkQueue(Generic[K]):
             self._renewed.add(key)
 
     def _enqueue(self, key: K) -> None:
-        heapq.heappush(self._order, (self._due[key], next(self._numbers), key))
+        group = self._group_of(key)
+        heapq.heappush(self._order.setdefault(group, []), (self._due[key], next(self._numbers), key))
+        self._place(group)
         self._changed.notify()
 
     def _head(self) -> tuple[float, int, K] | None:
-        while self._order:
-            at, _, key = self._order[0]
-            valid = self._due.get(key) == at and key not in self._working
-            group = self._group_of(key)
-            if valid and self._busy[group] < self._share:
-                return self._order[0]
-            entry = heapq.heappop(self._order)
-            if valid:
-                self._parked[group].append(entry)
+        """The first entry of all that a worker may have."""
+        while self._heads:
+            at, number, group = self._heads[0]
+            if self._places.get(group) == (at, number):
+                first = self._first(group)
+                if first is not None and first[:2] == (at, number):
+                    return first
+                self._place(group)
+            else:
+                heapq.heappop(self._heads)
         return None
 
+    def _first(self, group: Hashable) -> tuple[float, int, K] | None:
+        """The first entry of a group."""
+        entries = self._order.get(group, [])
+        while entries:
+            at, _, key = entries[0]
+            if self._due.get(key) == at and key not in self._working:
+                return entries[0]
+            heapq.heappop(entries)
+        self._order.pop(group, None)
+        return None
+
+    def _place(self, group: Hashable) -> None:
+        """Have a group stand where its first entry does; nowhere while it has its share of the workers."""
+        first = self._first(group) if self._busy[group] < self._share else None
+        if first is None:
+            self._places.pop(group, None)
+        elif self._places.get(group) != first[:2]:
+            self._places[group] = first[:2]
+            heapq.heappush(self._heads, (*first[:2], group))
+
     def _release(self, group: Hashable) -> None:
+        waited = self._busy[group] >= self._share
         self._busy[group] -= 1
         if not self._busy[group]:
             del self._busy[group]
-        for entry in self._parked.pop(group, ()):
-            heapq.heappush(self._order, entry)
+        if waited:
+            self._place(group)
             self._changed.notify()
 
     def _hand_out(self, key: K) -> K:
-        heapq.heappop(self._order)
+        group = self._group_of(key)
+        heapq.heappop(self._order[group])
         del self._due[key]
         self._working.add(key)
-        self._busy[self._group_of(key)] += 1
+        self._busy[group] += 1
+        self._place(group)
         # One waiter was woken for the head that is now gone: let another wait for the next one.
         self._changed.notify()
         return key
