@@ -68,6 +68,8 @@ def refusals(
 
 def losses(workload: Workload, fields: Accounting, info: ClusterInfo, accept_loss: Sequence[str]) -> list[Refusal]:
     """What is lost because the user accepted it."""
+    if not accept_loss:
+        return []
     kept = {r.pointer for r in refusals(workload, fields, info, accept_loss)}
     return [r for r in refusals(workload, fields, info) if r.pointer not in kept]
 

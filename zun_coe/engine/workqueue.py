@@ -172,7 +172,8 @@ class WorkQueue(Generic[K]):
         group = self._group_of(key)
         heapq.heappush(self._order.setdefault(group, []), (self._due[key], next(self._numbers), key))
         self._place(group)
-        self._changed.notify()
+        if group in self._places:  # else nobody may have it yet
+            self._changed.notify()
 
     def _head(self) -> tuple[float, int, K] | None:
         """The first entry of all that a worker may have."""
@@ -224,5 +225,6 @@ class WorkQueue(Generic[K]):
         self._busy[group] += 1
         self._place(group)
         # One waiter was woken for the head that is now gone: let another wait for the next one.
-        self._changed.notify()
+        if self._head() is not None:
+            self._changed.notify()
         return key

@@ -317,6 +317,8 @@ class Views:
             self._replace_replicas(before, after)
 
     def _replace_replicas(self, before: Resource | None, after: Resource | None) -> None:
+        if before is not None and after is not None and _same_replicas(before, after):
+            return
         old = {r.id: r for r in self.replicas(before)} if before is not None else {}
         new = {r.id: r for r in self.replicas(after)} if after is not None else {}
         for id in old.keys() - new.keys():
@@ -395,6 +397,11 @@ class Views:
             kept.pop(key, None)
         else:
             kept[key] = entry.value
+
+
+def _same_replicas(before: Resource, after: Resource) -> bool:
+    """Whether the replicas of an app are seen as before, and have their place in the same lists."""
+    return before.intent is after.intent and before.status.instances == after.status.instances
 
 
 def _volumes(user: Resource | None) -> Set[str]:

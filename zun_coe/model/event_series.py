@@ -6,6 +6,7 @@ literally, each of its messages would be an event of its own, and what happened 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # The order matters: a long form goes before those that it contains.
 _FORMS = tuple(
@@ -29,6 +30,7 @@ _FORMS = tuple(
 )
 
 
+@lru_cache(4096)
 def normalised(text: str) -> str:
     """The text with a placeholder for each id, address, time, duration and number: two messages that say
     the same of two occasions become equal. It stays as it is when it is normalised again."""
