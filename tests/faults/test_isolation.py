@@ -14,6 +14,7 @@ from tests.simulated import CLUSTERS, KIND, SCHEME, SimulatedAdapter, SimulatedC
 from zun_coe import adapters
 from zun_coe.config import Settings
 from zun_coe.gateway import Gateway
+from zun_coe.model import WorkloadRef
 from zun_coe.process import Process
 
 COUNT = 10
@@ -94,3 +95,26 @@ def test_giving_up_on_one_holds_up_nobody(gateway: Gateway, clusters: dict[str, 
         clusters[hanging].faults.resume()
         del CLUSTERS["late"]
     wait_until(lambda: clusters[spare].faults.calls["describe"], 30, "the new endpoint is asked")
+
+
+def test_one_that_names_what_is_on_another_gets_nothing_of_it(
+    gateway: Gateway, clusters: dict[str, SimulatedCluster]
+) -> None:
+    """Whoever has a backend decides what it tells of. It would be given the values of secrets, among others."""
+    lying, other = list(clusters)[:2]
+    gateway.apps.create(call(), {"name": "theirs", "cluster": other, "image": "web:1", "replicas": 1})
+    wait_until(lambda: phase(gateway.apps, "theirs") == "Running", 30, "it runs")
+    found = shown(gateway.apps.show(call(), "theirs"))
+    (listener,) = clusters[lying]._hints.listeners
+    installation, cluster = listener.scope
+    ref = WorkloadRef(
+        installation=installation, cluster=cluster, project="default", noun="app", id=found["id"], name="theirs"
+    )
+    with clusters[lying].changed:
+        listener.hints.append(ref)
+        clusters[lying].changed.notify_all()
+    gateway.apps.create(call(), {"name": "own", "cluster": lying, "image": "web:1", "replicas": 1})
+    wait_until(lambda: phase(gateway.apps, "own") == "Running", 30, "its own goes on")
+    there = [group.ref.name for groups in clusters[lying]._groups.values() for group in groups.values()]
+    assert there == ["own"]
+    assert phase(gateway.apps, "theirs") == "Running"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -83,8 +83,13 @@ class Ledger:
         self._series = Series(tools.recent, cluster)
 
     def intent(self, key: Key) -> Entry | None:
-        """What is wanted, as it is in the copy."""
-        return self._cache.get(intent_key(*key))
+        """What is wanted, as it is in the copy. None also for what is of another cluster: what happens to something is
+        heard of by a backend, which may be anybody's and name whatever it likes."""
+        entry = self._cache.get(intent_key(*key))
+        if entry is None:
+            return None
+        record = cast(Any, entry.value)
+        return entry if self._cluster == (record.id if key.noun == "cluster" else record.cluster) else None
 
     def status(self, key: Key, default: V) -> tuple[V, int | None]:
         """The status and its revision (None: there is none yet, and it is the default)."""

@@ -247,6 +247,8 @@ class ClusterRunner:
             log.warning("event not written", cluster=self.cluster.name, error=str(trouble))
 
     def _hint(self, key: Key) -> None:
+        if self._ledger.intent(key) is None:
+            return
         self._sightings.hint(key)
         self.queue.add(key)
 
