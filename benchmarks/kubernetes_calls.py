@@ -1,7 +1,7 @@
 """What one call costs by way of the `kubernetes` package, next to the same call without it.
 
-Only the caller's own processor time counts: the server, which runs in other threads, takes a different time each
-time."""
+Only the caller's own processor time counts, and the server is a process of its own: its threads would have the caller
+wait for the interpreter, in turns that differ each time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
@@ -18,6 +22,7 @@ import urllib3
 from benchmarks.harness import Finding, Goal, Scale, in_turns
 from benchmarks.subject import folder
 from tests.faults.api_server import ApiServer, sending
+from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.transport import Transport
 from zun_coe.adapters.tls import client_context
@@ -36,7 +41,7 @@ Call = Callable[[], Any]
 def run(scale: Scale) -> Sequence[Finding]:
     """Reading, applying and creating an object of 2 KB, in turns."""
     rounds, calls = scale.pick(20, 2), scale.pick(20, 5)
-    with _server() as server, closing(Client(server.connection())) as ours, closing(_bare(server)) as bare:
+    with _server() as server, closing(Client(server)) as ours, closing(_bare(server)) as bare:
         cases: dict[str, Callable[[Client], Any]] = {
             "read": lambda client: client.get(PATH),
             "apply": lambda client: client.apply(PATH, DEPLOYMENT),
@@ -65,27 +70,34 @@ def _cost(call: Call, times: int) -> float:
 
 
 @contextmanager
-def _server() -> Iterator[ApiServer]:
+def _server() -> Iterator[Connection]:
+    """How to reach one that answers everything with the same object."""
+    context = get_context("spawn")
+    mine, its = context.Pipe()
     with folder() as place:
-        server = ApiServer(place)
-        server.on(".", sending(DEPLOYMENT))
+        process = context.Process(target=_serve, args=(place, its), daemon=True)
+        process.start()
         try:
-            yield server
+            yield mine.recv()
         finally:
-            server.close()
+            mine.send(None)
+            process.join()
 
 
-def _bare(server: ApiServer) -> Client:
+def _serve(place: Path, pipe: Pipe) -> None:
+    """Serve until something is sent. The connection to it is sent first."""
+    server = ApiServer(place)
+    server.on(".", sending(DEPLOYMENT))
+    pipe.send(server.connection())
+    pipe.recv()
+    server.close()
+
+
+def _bare(server: Connection) -> Client:
     """The same client, whose calls leave the package out."""
-    client = Client(server.connection())
-    client._route._transport = _Bare(
-        "127.0.0.1", urllib3.util.parse_url(server.endpoint).port or 0, 1, _options(server)
-    )
+    client, options = Client(server), {"ssl_context": client_context(server.credentials["ca_cert"])}
+    client._route._transport = _Bare("127.0.0.1", urlsplit(server.endpoint or "").port or 0, 1, options)
     return client
-
-
-def _options(server: ApiServer) -> Mapping[str, Any]:
-    return {"ssl_context": client_context(server.authority.certificate)}
 
 
 class _Bare(Transport):

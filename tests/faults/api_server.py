@@ -121,6 +121,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # as Go's servers do: else a body waits for the acknowledgement of its headers
     server: _Server
     asked: Asked
     """What is being answered."""
