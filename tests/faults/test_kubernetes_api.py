@@ -16,6 +16,7 @@ from tests.faults.api_server import ApiServer, cutting, failing, garbling, hangi
 from tests.real.certificates import Authority
 from tests.real.components import wait_until
 from tests.real.kubernetes_hints import Heard
+from zun_coe.adapters.kubernetes import client as client_module
 from zun_coe.adapters.kubernetes import happenings, naming
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.finding import Finder
@@ -211,6 +212,16 @@ class TestLists:
         server.on("limit=", sending({"metadata": {"continue": "more"}, "items": [{"n": 1}]}))
         server.on("continue=more", failing(410))
         assert client.list(PODS, dict).items == [{"n": 3}]
+
+    @pytest.mark.parametrize("limit", [("PAGES", 3), ("LARGEST_LIST", 200)])
+    def test_a_list_that_always_has_another_page(
+        self, server: ApiServer, client: Client, limit: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(client_module, *limit)
+        server.on("GET", sending({"metadata": {"continue": "more"}, "items": [{"n": 1}]}))
+        with pytest.raises(Unavailable, match="the list has more than"):
+            client.list(PODS, dict)
+        assert 3 <= len(server.asked) <= 5
 
     def test_nothing_may_be_null(self, server: ApiServer, client: Client) -> None:
         server.on("GET", sending({"metadata": {}, "items": None}))

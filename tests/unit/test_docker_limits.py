@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event
 from typing import Any
 
 import pytest
 
-from zun_coe.adapters import LogLine, bodies
+from zun_coe.adapters import LogLine, LogOptions, bodies
 from zun_coe.errors import BackendError, TimedOut, Unavailable
 from zun_coe.native.docker import DockerRuntime, streams
+from zun_coe.native.docker import runtime as docker_runtime
 from zun_coe.native.docker.streams import CUT, Multiplexed, Terminal
 
 Speak = Callable[[BaseHTTPRequestHandler], None]
@@ -89,6 +93,41 @@ def test_an_answer_drop_by_drop(asked: Callable[[Speak], BackendError]) -> None:
     error = asked(drop_by_drop)
     assert isinstance(error, TimedOut)
     assert error.evidence["call"] == "version", "by which it is decided whether the host is reachable"
+
+
+def test_the_lines_of_a_log_without_end_are_not_counted_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    def speak(handler: BaseHTTPRequestHandler) -> None:
+        if "/logs" not in handler.path:
+            known = {"Config": {"Tty": True}, "ApiVersion": "1.41"}
+            handler.wfile.write(json.dumps(known).encode())
+            return
+        while True:
+            handler.wfile.write(b"\n" * 1000)
+
+    monkeypatch.setattr(docker_runtime, "_COUNTING", 0.2)
+    engine = Engine(200, speak)
+    try:
+        runtime = DockerRuntime(f"tcp://127.0.0.1:{engine.server_port}", timeout=5)
+        with closing(runtime), pytest.raises(TimedOut, match="told of a log for longer"):
+            runtime.logs("c", "i", LogOptions(tail=3, stream="stderr"))
+    finally:
+        engine.end()
+
+
+def test_where_the_last_lines_begin_is_found_without_keeping_the_others() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def lines() -> Iterator[LogLine]:
+        for number in range(100_000):
+            yield LogLine("i", "stdout", at + timedelta(seconds=number // 10), b"x" * 1000)
+
+    tracemalloc.start()
+    try:
+        assert streams.tail_start(lines(), 15) == (at + timedelta(seconds=9998), 5)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert streams.tail_start(iter([]), 15) == (None, 0)
 
 
 def test_a_frame_of_a_log_that_is_larger_than_any() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from zun_coe.errors import TimedOut, Unavailable
@@ -44,3 +45,19 @@ def whole(response: Response, call: str, deadline: float, who: str = "the backen
         raise
     response.release_conn()
     return b"".join(parts)
+
+
+def lines(blocks: Iterable[bytes], longest: int, what: str, call: str) -> Iterator[bytes]:
+    """What comes in pieces as lines, without their ends; what comes after the last end is a line, too. Takes no longer
+    for a line that comes in many pieces. Raises `Unavailable` where one has more than `longest` bytes; `what` it is."""
+    rest = bytearray()
+    for block in blocks:
+        *ended, last = block.split(b"\n")
+        for text in ended:
+            yield bytes(rest) + text
+            rest.clear()
+        rest += last
+        if len(rest) > longest:
+            raise Unavailable(f"{what} has more than {longest} bytes", evidence={"call": call})
+    if rest:
+        yield bytes(rest)

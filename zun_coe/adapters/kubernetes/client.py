@@ -32,6 +32,8 @@ PAGE = 500
 """Objects that are asked for at once."""
 METADATA = "application/json;as={};v=v1;g=meta.k8s.io,application/json"
 """The metadata alone, or the whole from a server that does not do that; the metadata look the same."""
+PAGES, LARGEST_LIST = 2000, 512 << 20
+"""No list of a real cluster has more pages or bytes. A server may be anybody's, and always have another page."""
 _DECODERS = Lock()
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _WARNINGS, _LONGEST_WARNING = 10, 1000
@@ -181,15 +183,21 @@ class Client:
     def _pages(self, path: str, type: type[T], params: Mapping[str, Any], accept: str) -> Listing[T]:
         items: list[T] = []
         further: Mapping[str, Any] = {}
-        while True:
+        size = 0
+        for _ in range(PAGES):
             body = self._call("GET", path, params={**params, **further}, accept=accept)
             page: Page[T] = _decoded(path, body, Page[type])  # type: ignore[valid-type]  # made where it is used
             items += page.found
+            size += len(body)
+            if size > LARGEST_LIST:
+                break
             if not page.metadata.continued:
                 return Listing(items, page.metadata.resource_version)
             further = {"continue": page.metadata.continued}
 
     def _change(
+        message = f"the list has more than {LARGEST_LIST >> 20} MiB or {PAGES} pages"
+        raise Unavailable(message, "Error", {"call": f"GET {path}", "message": message})
         self,
         method: str,
         path: str,

@@ -19,6 +19,10 @@ import urllib3.exceptions
 from zun_coe.adapters.retry_after import seconds_of
 from zun_coe.adapters.tls import is_distrust
 from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable, causes
+from zun_coe.model.evidence import cut
+
+LONGEST = 4000
+"""So much of a sentence is looked at. A server may be anybody's, and say anything for as long as it likes."""
 
 _MISSING_RIGHT = re.compile(
     r'cannot (?P<verb>\S+) (?:resource "(?P<resource>[^"]+)"(?: in API group "(?P<group>[^"]*)")?'
@@ -84,7 +88,7 @@ class Answer:
     @property
     def message(self) -> str:
         """The server's own sentence."""
-        return self.status.message or f"the API server answered {self.code}"
+        return cut(self.status.message, LONGEST) or f"the API server answered {self.code}"
 
 
 @contextmanager

@@ -12,15 +12,21 @@ _BINARY = {suffix: 1 << (10 * power) for power, suffix in enumerate(("Ki", "Mi",
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _FACTORS = {s: Decimal(f) for s, f in _BINARY.items()} | {s: Decimal(1).scaleb(p) for s, p in _DECIMAL.items()}
 _QUANTITY = re.compile(r"([+-]?[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)([A-Za-z]{0,2})")
+_LONGEST = 40
+"""So many characters of a quantity are read. Servers write far fewer, and none that means more than `_LARGEST`."""
+_LARGEST = 30
+"""Figures before the point; what is beyond is no quantity, and would take for ever to be written out."""
 _UNITS = (("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10))
 
 
 def number_of(quantity: Any) -> Decimal | None:
     """The number that a quantity means, None where it is none."""
-    match = _QUANTITY.fullmatch(str(quantity))
+    text = str(quantity)
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None or match[2] not in _FACTORS or not any(c.isdigit() for c in match[1]):
         return None
-    return Decimal(match[1]) * _FACTORS[match[2]]
+    number = Decimal(match[1])
+    return number * _FACTORS[match[2]] if abs(number.adjusted()) <= _LARGEST else None
 
 
 def of_cpus(cpus: float) -> str:

@@ -93,6 +93,8 @@ _SANDBOX_EVENTS = frozenset({"FailedCreatePodSandBox", "FailedCreatePodContainer
 _UNPLACED = ("OutOf", "NodeAffinity", "NodePorts", "Preempt", "TopologyAffinity", "UnexpectedAdmission")
 _RPC = re.compile(r"^(rpc error: code = \w+ desc = )+")
 _MOST = 2000
+# So many characters of what is told are looked at.
+_LOOKED_AT = 4000
 
 
 def of_pod(pod: wire.Pod, parts: Sequence[Part], events: Sequence[wire.Event], at: datetime) -> Trouble | None:
@@ -267,7 +269,8 @@ def _outlives(event: wire.Event, events: Sequence[wire.Event]) -> bool:
 
 
 def _first(rules: Rules, message: str) -> Reason | None:
-    return next((reason for pattern, reason in rules if pattern.search(message)), None)
+    """A pattern may take the square of the time of a text's length, and a server may be anybody's."""
+    return next((reason for pattern, reason in rules if pattern.search(message, 0, _LOOKED_AT)), None)
 
 
 def _said(message: str) -> str:

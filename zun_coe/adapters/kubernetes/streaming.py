@@ -12,8 +12,8 @@ from threading import Lock
 from urllib3.connection import HTTPSConnection
 from urllib3.response import HTTPResponse
 
+from zun_coe.adapters import bodies
 from zun_coe.adapters.kubernetes.failures import answered, errors
-from zun_coe.errors import Unavailable
 
 BLOCK = 1 << 16
 _LAST_WORDS = 1 << 20
@@ -51,16 +51,9 @@ class Stream:
 
     def lines(self) -> Iterator[bytes]:
         """The same cut into lines, without their ends. Raises `Unavailable` where one has no end."""
-        rest = b""
-        for block in self.blocks():
-            *lines, rest = (rest + block).split(b"\n")
-            yield from lines
-            if len(rest) > _LONGEST:
-                raise Unavailable(
-                    f"a line of the API server has more than {_LONGEST} bytes", evidence={"call": self._call}
-                )
-        if rest and not self.closed:
-            yield rest
+        for line in bodies.lines(self.blocks(), _LONGEST, "a line of the API server", self._call):
+            if not self.closed:
+                yield line
 
     def close(self) -> None:
         """End it. Idempotent; from any thread; does not wait for the reader."""

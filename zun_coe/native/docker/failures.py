@@ -19,10 +19,14 @@ import urllib3.exceptions
 from zun_coe.adapters.retry_after import seconds_of
 from zun_coe.adapters.tls import is_distrust
 from zun_coe.errors import Absent, BackendError, Denied, Invalid, TimedOut, Unavailable, causes
+from zun_coe.model.evidence import cut
 
 Rule = tuple[re.Pattern[str], type[BackendError], str]
 
-_NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, IndexError)
+LONGEST = 4000
+"""So much of a sentence is looked at. An engine may be anybody's, and say anything for as long as it likes."""
+
+_NOT_UNDERSTOOD = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _FOREIGN = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 _NO_CONNECTION = (
@@ -131,6 +135,7 @@ def _answered(call: str, error: docker.errors.APIError) -> BackendError:
 
 def answered(call: str, status: int, message: str) -> BackendError:
     """The error for an answer of the engine that tells of a failure."""
+    message = cut(message, LONGEST)
     evidence = {"call": call, "status": status, "message": message}
     for pattern, kind, reason in _RULES:
         if pattern.search(message):
@@ -143,6 +148,7 @@ def answered(call: str, status: int, message: str) -> BackendError:
 def pull_failure(message: str, *, logged_in: bool, status: int = 200) -> BackendError:
     """The error for a pull that failed. A repository that may be missing or private is called missing
     when nobody logged in, and a wrong login when somebody did."""
+    message = cut(message, LONGEST)
     evidence = {"call": "pull", "status": status, "message": message}
     for pattern, kind, reason in _PULL_LOGGED_IN if logged_in else _PULL_ANONYMOUS:
         if pattern.search(message):

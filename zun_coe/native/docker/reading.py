@@ -3,7 +3,6 @@ way, is understood as well."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -105,7 +104,12 @@ def clock_ahead(info: Mapping[str, Any], asked: datetime, answered: datetime) ->
 def discarded(warnings: Iterable[str] | None) -> str | None:
     """What the engine says of a limit of CPU or memory that it was asked for and has left out. That memory is
     limited without swap is none; the limit of processes is the operator's, and told with the host."""
-    return next((w for w in warnings or () if re.search(r"(memory limit|cpu).*discarded", w, re.IGNORECASE)), None)
+    return next((w for w in warnings or () if _tells_of_a_limit(w.lower())), None)
+
+
+def _tells_of_a_limit(warning: str) -> bool:
+    end = warning.rfind("discarded")
+    return any(0 <= warning.find(limit) < end for limit in ("memory limit", "cpu"))
 
 
 def labels_of_event(event: Mapping[str, Any]) -> dict[str, str]:

@@ -21,6 +21,10 @@ _SLACK = 2.0
 # A container younger than this is always inspected: its words are too coarse to tell a restart by.
 _YOUNG = 5.0
 _LIMIT = 20_000
+# Longer are none of the words that engines have.
+_LONGEST = 200
+# The lookbehind keeps a long number from being tried anew at each of its digits.
+_TIMES = r"(?<!\d)(\d+) (second|minute|hour|day|week|month|year)s?"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Glance:
 
 def glance(summary: Mapping[str, Any], at: float) -> Glance:
     """A line of the list, reduced to what matters."""
-    words = str(summary.get("Status") or "")
+    words = str(summary.get("Status") or "")[:_LONGEST]
     span = _duration(words)
     networks = (summary.get("NetworkSettings") or {}).get("Networks") or {}
     facts = (
@@ -136,11 +140,11 @@ def _duration(words: str) -> tuple[float, float]:
     if match := re.search(r"About an? (minute|hour)", words):
         unit = _UNITS[match[1]]
         return 0.5 * unit, 2.0 * unit
-    if match := re.search(r"(\d+) (second|minute|hour|day|week|month|year)s?", words):
+    if match := re.search(_TIMES, words):
         count, unit = int(match[1]), _UNITS[match[2]]
         return float((count - 1) * unit), float((count + 1) * unit)
     return 0.0, float("inf")
 
 
 def _without_time(words: str) -> str:
-    return re.sub(r"Less than a second|About an? \w+|\d+ (second|minute|hour|day|week|month|year)s?", "", words)
+    return re.sub(rf"Less than a second|About an? \w+|{_TIMES}", "", words)

@@ -22,7 +22,16 @@ from zun_coe.native.docker.looking import Looks
 from zun_coe.native.docker.networks import Networks
 from zun_coe.native.docker.reading import require_labels
 from zun_coe.native.docker.recall import glance
-from zun_coe.native.docker.streams import DockerLog, Stream, closing, log_params, objects, tail_start, until_dropped
+from zun_coe.native.docker.streams import (
+    DockerLog,
+    Stream,
+    closing,
+    in_time,
+    log_params,
+    objects,
+    tail_start,
+    until_dropped,
+)
 from zun_coe.native.naming import reserved
 from zun_coe.native.runtime import ContainerSpec, Found, FoundVolume, RuntimeInfo
 from zun_coe.native.subnets import AddressPool
@@ -34,6 +43,8 @@ _EVENTS += ["update", "health_status"]
 _KEPT = 4
 # Connections of logs and pulls that came to their end and may be used again.
 _STREAMS = 32
+# For so many seconds the lines of a log are counted at most.
+_COUNTING = 60.0
 _NO_CREDENTIALS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -243,11 +254,18 @@ class DockerRuntime:
         tty = bool(self._inspect(id)["Config"].get("Tty"))
         skip = 0
         if options.tail and options.stream:
-            # The engine counts the lines of both streams.
-            every = DockerLog(self._open_logs(id, replace(options, follow=False, tail=None)), instance, tty=tty)
-            since, skip = tail_start(list(every), options.tail)
+            since, skip = self._tail_start(id, instance, options, tty=tty)
             options = replace(options, tail=None, since=since or options.since)
         return DockerLog(self._open_logs(id, options), instance, tty=tty, skip=skip)
+
+    def _tail_start(self, id: str, instance: str, options: LogOptions, *, tty: bool) -> tuple[datetime | None, int]:
+        """Where the last lines of one stream begin: the engine counts the lines of both."""
+        whole = replace(options, follow=False, tail=None)
+        every = DockerLog(self._open_logs(id, whole), instance, tty=tty)
+        try:
+            return tail_start(in_time(every, _COUNTING), options.tail or 0)
+        finally:
+            every.close()
 
     def events(self, labels: Mapping[str, str], stop: StopEvent) -> Iterator[Mapping[str, str]]:
         """See `Runtime.events`. Raises when it can't be opened, ends when the connection is dropped."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from threading import Event as StopEvent
@@ -16,8 +18,8 @@ from typing import Any, Literal
 
 import requests
 
-from zun_coe.adapters import LogLine, LogOptions
-from zun_coe.errors import Unavailable
+from zun_coe.adapters import LogLine, LogOptions, bodies
+from zun_coe.errors import TimedOut, Unavailable
 from zun_coe.native.docker.failures import translated
 from zun_coe.native.docker.reading import moment
 
@@ -213,25 +215,35 @@ def log_params(options: LogOptions) -> dict[str, Any]:
     return params
 
 
-def tail_start(lines: Sequence[LogLine], tail: int) -> tuple[datetime | None, int]:
-    """Where the last `tail` lines begin: a time, and how many lines before them are of that very time."""
-    if len(lines) <= tail:
+def tail_start(lines: Iterable[LogLine], tail: int) -> tuple[datetime | None, int]:
+    """Where the last `tail` lines begin, in the order of their times: a time, and how many lines before them are of
+    that very time. Of the lines none is kept: a log may be long."""
+    last: deque[datetime | None] = deque()
+    before: tuple[datetime | None, int] | None = None
+    for line in lines:
+        last.append(line.at)
+        if len(last) > tail:
+            gone = last.popleft()
+            before = (gone, before[1] + 1 if before and before[0] == gone else 1)
+    if before is None:
         return None, 0
-    first = lines[-tail].at
-    return first, sum(line.at == first for line in lines[:-tail])
+    return last[0], before[1] if before[0] == last[0] else 0
+
+
+def in_time(lines: Iterable[LogLine], seconds: float) -> Iterator[LogLine]:
+    """The lines. Raises `TimedOut` where they have not come to their end after so many seconds."""
+    until = time.monotonic() + seconds
+    for line in lines:
+        yield line
+        if time.monotonic() > until:
+            raise TimedOut(f"the engine told of a log for longer than {seconds:g} seconds", evidence={"call": "logs"})
 
 
 def objects(stream: Stream) -> Iterator[Mapping[str, Any]]:
     """JSON objects, one a line, as the engine tells of events and pulls."""
-    rest = b""
-    for block in stream.blocks():
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield _object(line)
-        _kept(len(rest), "a line")
-    if rest.strip() and not stream.closed:
-        yield _object(rest)
+    for line in bodies.lines(stream.blocks(), LONGEST, "a line of the engine", "stream"):
+        if line.strip() and not stream.closed:
+            yield _object(line)
 
 
 def _object(line: bytes) -> Mapping[str, Any]:
