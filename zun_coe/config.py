@@ -84,8 +84,9 @@ class Settings:
     allow_host_network: bool = False
     """Policy: whether `networks: ["host"]` may be used."""
     allowed_networks: str = ""
-    """Policy: loopback and link-local networks where clusters of everybody may be, such as 127.0.0.0/8, separated by
-    commas. Without, only admins register such addresses, and no name of others may lead to them."""
+    """Policy: loopback and link-local networks, and addresses of clouds' metadata services, where clusters of everybody
+    may be, such as 127.0.0.0/8, separated by commas. Without, only admins register such addresses, and no name of
+    others may lead to them."""
     pids_limit: int = 4096
     """Policy: the most processes and threads in one container on a host, for those created from now on. 0: no
     limit. On Kubernetes its kubelets decide."""

@@ -1,4 +1,4 @@
-"""Bodies of answers that are too large, or come too slowly."""
+"""Answers that are too large, or come too slowly."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ Answering = Callable[[BaseHTTPRequestHandler, threading.Event], None]
 
 
 @contextmanager
-def engine(answering: Answering, status: int = 200) -> Iterator[EngineClient]:
-    """A client of an engine whose every answer has a body that never ends by itself."""
+def engine(answering: Answering, status: int | None = 200) -> Iterator[EngineClient]:
+    """A client of an engine whose every answer never ends by itself. `status`: that of its head, None where that is
+    left to whoever is answering."""
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
-            self.end_headers()
+            if status is not None:
+                self.send_response(status)
+                self.end_headers()
             with suppress(OSError):
                 answering(self, over)
 
@@ -57,6 +59,17 @@ def dribble(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
         handler.wfile.write(b" ")
 
 
+def dribble_a_head(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Words: ")
+    dribble(handler, over)
+
+
+def dribble_heads(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
+    """Each of them says that there will be another one."""
+    while not over.wait(0.05):
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 def asked(client: EngineClient) -> BackendError:
     with pytest.raises(BackendError) as raised, translated("info"):
         client.info()
@@ -75,6 +88,25 @@ def test_an_answer_that_dribbles_has_a_deadline() -> None:
     """Each byte comes in time, and the whole never does."""
     with engine(dribble) as client:
         assert isinstance(asked(client), TimedOut)
+
+
+@pytest.mark.parametrize("dribbling", [dribble_a_head, dribble_heads])
+def test_so_has_its_head(dribbling: Answering) -> None:
+    with engine(dribbling, None) as client:
+        assert isinstance(asked(client), TimedOut)
+        with pytest.raises(BackendError), translated("events"):
+            client.open_events({})
+
+
+def test_what_follows_a_head_has_all_the_time() -> None:
+    def answer(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
+        for _ in range(20):  # longer than a head may take
+            over.wait(0.05)
+            handler.wfile.write(b"{}\n")
+        handler.close_connection = True
+
+    with engine(answer) as client:
+        assert client.open_events({}).raw.read() == b"{}\n" * 20
 
 
 def test_the_words_of_a_failure_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:

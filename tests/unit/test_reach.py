@@ -174,6 +174,15 @@ def test_what_the_operator_allows(ask: Ask, door: Door, names: dict[str, list[st
         ("::ffff:169.254.169.254", False),
         ("2002:7f01:1::", False),
         ("localhost", False),
+        ("100.100.100.200", False),
+        ("168.63.129.16", False),
+        ("fd00:ec2::254", False),
+        ("fd20:ce::254", False),
+        ("::ffff:100.100.100.200", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b::7f00:5", True),
+        ("64:ff9b::a00:4", True),
+        ("fd00:ec3::254", True),
     ],
 )
 def test_what_is_allowed(address: str, allowed: bool) -> None:

@@ -1,9 +1,9 @@
 """Which addresses may be connected to, checked where a connection is made.
 
-Loopback and link-local addresses lead to the gateway's own machine and to its cloud's metadata service. Only admins
-may register them, or networks that the operator allows. A name that somebody else registers may lead to them as well,
-to another address each time it is looked up: so it is the address of each connection that is checked, and nothing is
-sent before."""
+Loopback and link-local addresses lead to the gateway's own machine and to its cloud's metadata service, which has some
+other addresses besides. Only admins may register them, or networks that the operator allows. A name that somebody else
+registers may lead to them as well, to another address each time it is looked up: so it is the address of each
+connection that is checked, and nothing is sent before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from typing import ClassVar
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from zun_coe.adapters.endpoints import is_private
+from zun_coe.adapters.endpoints import is_private, meant
+from zun_coe.adapters.heads import Response
 from zun_coe.errors import Denied
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -43,15 +44,14 @@ class Reach:
             found = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        found = getattr(found, "ipv4_mapped", None) or found
-        return any(found in network for network in self.allowed)
+        return any(meant(found) in network for network in self.allowed)
 
     def check(self, named: str, address: str) -> None:
         """Raises `Denied` for an address that may not be connected to. `named`: what the registration says; one
         that only admins may register says enough by itself."""
         if is_private(named) or self.allows(address):
             return
-        message = f"{named} leads to {address}: loopback and link-local addresses are for admins"
+        message = f"{named} leads to {address}: loopback, link-local and metadata addresses are for admins"
         raise Denied(message, evidence={"address": address})
 
     def check_name(self, named: str, port: int) -> None:
@@ -84,6 +84,7 @@ ELSEWHERE = Reach()
 
 class _Checked(HTTPConnection):
     reach: ClassVar[Reach]
+    response_class = Response
 
     def _new_conn(self) -> socket.socket:
         self.reach.check_name(self._dns_host, self.port)  # before anybody hears of it

@@ -22,7 +22,7 @@ from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 from docker.utils import convert_filters, version_gte, version_lt
 from requests.adapters import HTTPAdapter
 
-from zun_coe.adapters import images
+from zun_coe.adapters import heads, images
 from zun_coe.adapters.bodies import whole
 from zun_coe.adapters.reach import Reach
 from zun_coe.adapters.tls import client_context
@@ -72,6 +72,8 @@ class _TcpAdapter(HTTPAdapter):
 
 class _UnixConnection(UnixHTTPConnection):
     """docker-py's leaves its socket open when nobody listens."""
+
+    response_class = heads.Response
 
     def connect(self) -> None:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
