@@ -11,7 +11,7 @@ import pytest
 
 from tests.real.waiting import wait_until
 from zun_coe.errors import BackendError, Fenced, Unavailable
-from zun_coe.native.jobs import Jobs
+from zun_coe.native.jobs import Jobs, together
 
 
 def test_a_job_that_was_cut_off_says_so() -> None:
@@ -106,3 +106,29 @@ def told(done: list[str], project: str, error: BackendError | None) -> None:
 
 def _no_room(thread: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
+
+
+def test_calls_together_hold_up_no_end_of_the_process() -> None:
+    """A stop may take as long as its grace is, which the process does not have when it ends itself."""
+    seen: list[threading.Thread] = []
+    both = threading.Barrier(2)
+
+    def call() -> None:
+        both.wait(30)
+        seen.append(threading.current_thread())
+
+    together([call, call])
+    assert threading.current_thread() in seen
+    assert [thread.daemon for thread in seen if thread is not threading.current_thread()] == [True]
+    together([])
+
+
+def test_what_one_of_several_calls_raises_is_raised_when_all_have_ended() -> None:
+    ended: list[int] = []
+
+    def fail() -> None:
+        raise Unavailable("no")
+
+    with pytest.raises(Unavailable):
+        together([partial(ended.append, 1), fail, partial(ended.append, 2)])
+    assert sorted(ended) == [1, 2]

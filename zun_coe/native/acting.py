@@ -4,9 +4,9 @@ made is found by its name, and what it began is taken up by the next step."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from zun_coe.adapters import NO_HARDENING, Hardening, Wait
 from zun_coe.errors import Absent, BackendError, Unavailable
@@ -14,7 +14,7 @@ from zun_coe.model import Template, Workload, WorkloadRef
 from zun_coe.native import containers, naming, pause
 from zun_coe.native.background import Relapses
 from zun_coe.native.hosts import NativeHost
-from zun_coe.native.jobs import Jobs
+from zun_coe.native.jobs import Jobs, together
 from zun_coe.native.naming import INFRA, MAIN
 from zun_coe.native.replicas import Replica, cut_off, leading, missing, orphaned, stale
 from zun_coe.native.runtime import ContainerSpec, Found
@@ -226,8 +226,7 @@ class Acting:
 
     def _stop_and_discard(self, host: NativeHost, parts: Mapping[str, Found]) -> None:
         running = [part for role, part in parts.items() if role != INFRA and part.state != "created"]
-        with ThreadPoolExecutor(max(1, len(running))) as pool:
-            list(pool.map(lambda part: self._stop_now(host, part), running))
+        together([partial(self._stop_now, host, part) for part in running])
         self._discard(host, parts)
 
     def _stop_now(self, host: NativeHost, part: Found) -> None:

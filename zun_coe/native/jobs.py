@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -115,6 +115,33 @@ class Jobs:
         self._waiting[job.project].remove(job)
         if not self._waiting[job.project]:
             del self._waiting[job.project]
+
+
+def together(calls: Sequence[Callable[[], None]]) -> None:
+    """Make some calls at once, the first of them in this thread, and wait for all. Raises what one of them raised. As
+    with `Jobs` the threads do not hold up the end of the process."""
+    errors: list[BaseException] = []
+
+    def make(call: Callable[[], None]) -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001  # it is raised where the others are waited for
+            errors.append(error)
+
+    threads = [threading.Thread(target=make, args=(call,), name="job", daemon=True) for call in calls[1:]]
+    started = []
+    for thread, call in zip(threads, calls[1:], strict=True):
+        try:
+            thread.start()
+            started.append(thread)
+        except RuntimeError:  # the machine has no room for another one
+            make(call)
+    for call in calls[:1]:
+        make(call)
+    for thread in started:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _outcome(job: _Job) -> BackendError | None:

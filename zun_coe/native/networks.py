@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from threading import Lock
+from threading import Condition
 
 from zun_coe.native.runtime import Runtime
 
@@ -19,19 +19,22 @@ class ProjectNetworks:
         self._runtime = runtime
         self._there: set[str] = set()
         self._wanted: Counter[str] = Counter()
-        self._lock = Lock()
+        self._going: set[str] = set()
+        self._changed = Condition()
 
     @contextmanager
     def using(self, names: Iterable[str], labels: Mapping[str, str]) -> Iterator[None]:
-        """These are on the host, and none of them is removed meanwhile. The runtime is asked once for each."""
+        """These are on the host, and none of them is removed meanwhile: one that is being removed just now is waited
+        for, and created anew. The runtime is asked once for each."""
         names = list(names)
-        with self._lock:
+        with self._changed:
+            self._changed.wait_for(lambda: self._going.isdisjoint(names))
             self._wanted.update(names)
         try:
             self.ensure(names, labels)
             yield
         finally:
-            with self._lock:
+            with self._changed:
                 self._wanted.subtract(names)
                 self._wanted = +self._wanted
 
@@ -48,8 +51,15 @@ class ProjectNetworks:
         return [name for name in names if not self._release(name)]
 
     def _release(self, name: str) -> bool:
-        with self._lock:
-            if self._wanted[name]:
+        """Whether it is gone. A runtime that takes long keeps nobody from other networks."""
+        with self._changed:
+            if self._wanted[name] or name in self._going:
                 return False
             self._there.discard(name)
+            self._going.add(name)
+        try:
             return self._runtime.remove_network(name)
+        finally:
+            with self._changed:
+                self._going.remove(name)
+                self._changed.notify_all()
