@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zun_coe.model import ClusterInfo, ClusterStatus, Endpoint, Instance, Node, Observation, Status, Value, WorkloadRef
-from zun_coe.model.evidence import BYTES, ENDPOINTS, TEXT, capped, capped_endpoints, capped_observation, cut
+from zun_coe.model.evidence import (
+    BYTES,
+    ENDPOINTS,
+    TEXT,
+    capped,
+    capped_endpoints,
+    capped_info,
+    capped_observation,
+    cut,
+)
 from zun_coe.model.parts import RUN, Part, divide, unpacked, whole
 from zun_coe.store.records import decode, encode, part_key, type_of
 
@@ -53,6 +62,29 @@ def test_an_observation_is_capped_in_all_of_its_places() -> None:
     seen = capped_observation(Observation(ref=ref, instances=(instance,), message="m" * 5000, evidence=large))
     assert len(encode(seen)) < 6000
     assert capped_observation(seen) == seen
+
+
+def test_a_description_of_a_cluster_is_capped_in_all_of_its_places() -> None:
+    large = "x" * 100_000
+    node = Node(
+        name=large,
+        address=large,
+        labels={f"{n}{large}": large for n in range(1000)} | {"a": "b"},
+        version=large,
+        message=large,
+        facts={"os": large, "taints": [large] * 1000},
+    )
+    told = capped_info(ClusterInfo(identity=f"a={large}\nb=2", versions={"docker": {"engine": large}}, nodes=(node,)))
+    assert len(encode(told)) < 500_000
+    assert capped_info(told) == told
+    assert told.identity.endswith("\nb=2")
+
+
+def test_a_description_of_usual_size_stays_as_it_is() -> None:
+    facts = {"runtime": "containerd://1.7.2", "taints": ["gpu"]}
+    nodes = tuple(Node(name=f"n{n}", labels={"kubernetes.io/os": "linux"}, facts=facts) for n in range(5000))
+    info = ClusterInfo(identity="namespace/web=1", versions={"kubernetes": {"negotiated": "v1.30.1"}}, nodes=nodes)
+    assert capped_info(info) == info
 
 
 def test_a_port_on_every_node_of_a_large_cluster() -> None:

@@ -15,7 +15,7 @@ from zun_coe.engine.identity import all_exchanged, exchanged, marked, parts, pin
 from zun_coe.engine.measuring import MeasuredAdapter
 from zun_coe.errors import BackendError, Unavailable
 from zun_coe.model import Cluster, ClusterStatus, CredentialsStatus, Event, Intent
-from zun_coe.model.evidence import capped, cut
+from zun_coe.model.evidence import capped, capped_info, cut
 from zun_coe.store import Delete
 from zun_coe.store.cache import Entry
 from zun_coe.store.records import utc_now
@@ -68,7 +68,7 @@ class ClusterKeeper:
     def describe(self) -> None:
         """Ask the cluster what it is and keep the answer. Raises `BackendError` after having kept that."""
         try:
-            info = self._adapter.describe()
+            info = capped_info(self._adapter.describe())
         except BackendError as error:
             self.failed(error)
             raise

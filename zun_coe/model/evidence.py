@@ -11,6 +11,7 @@ import msgspec
 
 from zun_coe.model.observation import Endpoint, Instance, Observation
 from zun_coe.model.value import timestamp
+from zun_coe.model.workload import ClusterInfo, Node
 
 TEXT = 1000
 """So many characters of a text are kept."""
@@ -20,6 +21,15 @@ DEPTH = 6
 """Objects within objects are kept down to this level."""
 BYTES = 4000
 """The JSON of one piece of evidence is never longer."""
+
+NAME = 400
+"""So many characters of a name are kept, or of a label's key or value. Real ones are shorter."""
+IDENTITY = 300
+"""The same of an engine's identity."""
+LABELS = 500
+"""So many labels of a node are kept."""
+NODES = 10_000
+"""So many nodes of a cluster are kept."""
 
 ENDPOINTS = 1000
 """So many endpoints of one app are kept."""
@@ -73,6 +83,28 @@ def capped_observation(seen: Observation) -> Observation:
         return msgspec.structs.replace(seen, instances=instances)
     message = cut(seen.message) if seen.message else seen.message
     return msgspec.structs.replace(seen, instances=instances, message=message, evidence=capped(seen.evidence))
+
+
+def capped_info(info: ClusterInfo) -> ClusterInfo:
+    """A description of a cluster that is not too large. Its identity stays what tells it from others."""
+    return msgspec.structs.replace(
+        info,
+        identity="\n".join(part[:IDENTITY] for part in info.identity.split()[:NODES]),
+        versions={api: {name: cut(told) for name, told in of.items()} for api, of in info.versions.items()},
+        nodes=tuple(map(_node, info.nodes[:NODES])),
+    )
+
+
+def _node(node: Node) -> Node:
+    return msgspec.structs.replace(
+        node,
+        name=cut(node.name, NAME),
+        address=cut(node.address, NAME) if node.address else node.address,
+        labels={cut(key, NAME): cut(value, NAME) for key, value in list(node.labels.items())[:LABELS]},
+        version=cut(node.version, NAME) if node.version else node.version,
+        message=cut(node.message) if node.message else node.message,
+        facts=capped(node.facts),
+    )
 
 
 def _instance(instance: Instance) -> Instance:

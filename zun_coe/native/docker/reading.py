@@ -81,7 +81,7 @@ def runtime_info(info: Mapping[str, Any], version: Mapping[str, Any], negotiated
     """The engine and its host, from `GET /info` and `GET /version`."""
     told = {"negotiated": negotiated, "supported": f"{oldest} and later", "engine": str(version.get("Version", ""))}
     return RuntimeInfo(
-        identity=str(info["ID"]),
+        identity="".join(str(info["ID"]).split()),  # white space separates the identities of a cluster's engines
         versions={"docker": told},
         cpus=float(info["NCPU"]) if info.get("NCPU") else None,
         memory=int(info["MemTotal"]) if info.get("MemTotal") else None,
