@@ -22,11 +22,12 @@ class Authority:
         self._certificate = builder.sign(self._key, hashes.SHA256())
         self.certificate = _pem(self._certificate)
 
-    def issue(self, name: str, address: str | None = None) -> tuple[str, str]:
+    def issue(self, name: str, address: str | None = None, *, expired: bool = False) -> tuple[str, str]:
         """A certificate and its key, for a client or for a server at `address`."""
         key = ec.generate_private_key(ec.SECP256R1())
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
-        builder = _builder(_name(name), self._name, key).add_extension(usage, False)
+        until = timedelta(minutes=-1) if expired else timedelta(days=1)
+        builder = _builder(_name(name), self._name, key, until).add_extension(usage, False)
         if address:
             names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
             builder = builder.add_extension(names, False)
@@ -49,7 +50,9 @@ class Authority:
         return paths
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, until: timedelta = timedelta(days=1)
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -58,7 +61,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + until)
     )
 
 

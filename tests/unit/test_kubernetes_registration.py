@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.real.certificates import Authority
+from tests.unit.test_expiry import jwt
 from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes.registration import Session, check_registration, session
 from zun_coe.errors import Denied
@@ -18,6 +19,7 @@ from zun_coe.errors import Denied
 AUTHORITY = Authority()
 PEMS = AUTHORITY.credentials("operator")
 ENDPOINT = "https://10.0.0.10:6443"
+EXPIRED = dict(zip(("client_cert", "client_key"), AUTHORITY.issue("operator", expired=True), strict=True))
 TOKEN = {"token": "abc.def", "ca_cert": AUTHORITY.certificate}
 
 
@@ -121,6 +123,13 @@ def test_fine(registration: dict[str, Any]) -> None:
         (body(PEMS | {"client_key": "nonsense"}), "/credentials/client_key", "PEM"),
         (body(PEMS | {"client_key": AUTHORITY.issue("other")[1]}), "/credentials/client_key", "not that of"),
         (with_kubeconfig(kubeconfig(), token="t"), "/credentials/token", "leave this out"),
+        (body(EXPIRED), "/credentials/client_cert", "It expired at"),
+        (body({"token": jwt({"exp": 1_700_000_000})}), "/credentials/token", "It expired at 2023-11-14 22:13 UTC"),
+        (
+            with_kubeconfig(kubeconfig(user={"token": jwt({"exp": 1_700_000_000})})),
+            "/credentials/kubeconfig",
+            "It expired at",
+        ),
     ],
 )
 def test_refused(registration: dict[str, Any], pointer: str, words: str) -> None:

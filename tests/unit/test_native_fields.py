@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.contract import leaves
 from tests.native.workloads import app, container, ref
+from tests.real.certificates import Authority
 from zun_coe.adapters.fields import refusals
 from zun_coe.adapters.reach import Reach
 from zun_coe.model import (
@@ -35,6 +36,7 @@ from zun_coe.native import naming
 from zun_coe.native.adapter import NativeAdapter
 from zun_coe.native.fields import FIELDS
 
+EXPIRED = dict(zip(("client_cert", "client_key"), Authority().issue("operator", expired=True), strict=True))
 LOCAL = Node(name="a", local=True, cpus=4, memory=8 << 30, labels={"disk": "ssd"})
 REMOTE = Node(name="b", local=False, cpus=4, memory=8 << 30)
 HERE = ClusterInfo(identity="x", nodes=(LOCAL,))
@@ -168,6 +170,7 @@ def test_registrations_that_are_fine() -> None:
         ({"hosts": [host()], "credentials": {"token": "x"}}, "/credentials/token"),
         ({"hosts": [host()], "credentials": {"client_cert": "x"}}, "/credentials"),
         ({"hosts": [host(endpoint="unix:///s")], "credentials": {"ca_cert": "x"}}, "/credentials"),
+        ({"hosts": [host()], "credentials": EXPIRED}, "/credentials/client_cert"),
     ],
 )
 def test_registrations_that_are_not(body: dict[str, Any], pointer: str) -> None:

@@ -222,7 +222,7 @@ class Adapter(ABC):
         policy: Policy = NOTHING_ALLOWED,
     ) -> Sequence[FieldProblem]:
         """What is wrong with a request to register such a cluster: fields that this kind needs or
-        forbids, addresses that only admins may name. Pure."""
+        forbids, addresses that only admins may name, credentials whose end has passed. Calls no backend."""
 
     def recall(self, known: Known) -> None:  # noqa: B027  # most kinds keep nothing of their own
         """Take up what was known of the cluster before this adapter was opened, by another process or with another

@@ -1,4 +1,4 @@
-"""When credentials expire, as far as they say so themselves. Pure."""
+"""When credentials expire, as far as they say so themselves."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ def expiry(certificate: str | None = None, token: str | None = None) -> datetime
     that is a JWT (RFC 7519, 4.1.4); None where neither says one, or cannot be read."""
     ends = (_of_certificate(certificate or ""), _of_token(token or ""))
     return min((end for end in ends if end is not None), default=None)
+
+
+def expired(certificate: str | None = None, token: str | None = None) -> str | None:
+    """What to tell whoever registers such credentials after their end; None where that is yet to come, or not known."""
+    end = expiry(certificate, token)
+    if end is None or end > datetime.now(UTC):
+        return None
+    return f"It expired at {end:%Y-%m-%d %H:%M} UTC; give one that is still valid."
 
 
 def _of_certificate(text: str) -> datetime | None:

@@ -1,4 +1,4 @@
-"""What a native cluster must say when it is registered. Pure."""
+"""What a native cluster must say when it is registered. Pure, but for the time of day."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from zun_coe.adapters.endpoints import FOR_ADMINS
+from zun_coe.adapters.expiry import expired
 from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import FieldProblem
 from zun_coe.native.runtimes import RUNTIMES
@@ -73,5 +74,7 @@ def _credentials(credentials: Mapping[str, Any], hosts: list[Mapping[str, Any]])
             yield FieldProblem(f"/credentials/{name}", f"Hosts take {', '.join(_CREDENTIALS)}, as PEM.")
     if ("client_cert" in credentials) != ("client_key" in credentials):
         yield FieldProblem("/credentials", "client_cert and client_key belong together.")
+    if why := expired(str(credentials.get("client_cert") or "")):
+        yield FieldProblem("/credentials/client_cert", why)
     if credentials and not any(str(host.get("endpoint", "")).startswith("tcp://") for host in hosts):
         yield FieldProblem("/credentials", "Credentials are for tcp:// endpoints.")

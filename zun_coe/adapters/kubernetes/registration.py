@@ -1,4 +1,4 @@
-"""What a registration of a Kubernetes must say, and what it comes to. Pure."""
+"""What a registration of a Kubernetes must say, and what it comes to. Pure, but for the time of day."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from zun_coe.adapters import NOTHING_ALLOWED, Connection, Policy
 from zun_coe.adapters.endpoints import FOR_ADMINS
+from zun_coe.adapters.expiry import expired
 from zun_coe.adapters.kubernetes import kubeconfig
 from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import Denied, FieldProblem
@@ -166,7 +167,7 @@ def _endpoint(endpoint: str, admin: bool, reach: Reach) -> str | None:
 
 
 def _unreadable(told: Session) -> Iterator[tuple[str, str]]:
-    """What is no certificate, no key or no token, each with the name of its field."""
+    """What is no certificate, no key or no token, or none any more, each with the name of its field."""
     for name in ("ca_cert", "client_cert"):
         text = getattr(told, name)
         if text and not _certificates(text):
@@ -175,6 +176,9 @@ def _unreadable(told: Session) -> Iterator[tuple[str, str]]:
         yield from (("client_key", why) for why in _key(told.client_key, told.client_cert or ""))
     if told.token and not _TOKEN.fullmatch(told.token):
         yield "token", "A token has no spaces and none but ASCII characters."
+    for name, why in (("client_cert", expired(told.client_cert)), ("token", expired(token=told.token))):
+        if why is not None:
+            yield name, why
 
 
 def _certificates(text: str) -> list[x509.Certificate]:
