@@ -390,6 +390,8 @@ class TestWatches:
         wait_until(lambda: versions(server) == ["1", "20"])
         wait_until(lambda: heard.hints.count(None) >= 1)
         heard.close()
+        listed = [asked.params for asked in server.urls(f"^{PODS}$") if "watch" not in asked.params]
+        assert not any("resourceVersion" in params for params in listed), "a server that is behind hides what is there"
 
     @pytest.mark.parametrize("then", [failing(403), failing(500), cutting, sending(b"nonsense"), failing(401)])
     def test_one_kind_that_cannot_be_had_is_no_harm_to_others(self, server: ApiServer, then: Any) -> None:

@@ -146,8 +146,9 @@ class _Labelled(_Watch):
     """Objects that say whose they are. Claims are a project's: of those anybody may be waiting."""
 
     def _begin(self) -> str:
-        wanted = {"resourceVersion": "0"}  # whatever the server has at hand: the watch brings what is newer
-        listing = self._client.list(self._path, Subject, labels=self._labels, params=wanted, accept=_MANY)
+        # Of the database, not of the memory of a server that may be behind what was seen or written already: what is
+        # not listed counts as gone.
+        listing = self._client.list(self._path, Subject, labels=self._labels, accept=_MANY)
         for subject in listing.items:
             self._keep(subject.metadata)
         self._owners.listed(self.kind, {self._place(subject.metadata) for subject in listing.items})
