@@ -63,6 +63,18 @@ def test_it_is_not_fought_over(server: Stored, noun: Any) -> None:
 
 
 @pytest.mark.parametrize("noun", ["app", "container"])
+def test_of_what_is_gone_nothing_is_kept(server: Stored, noun: Any) -> None:
+    wanted, one = workload(noun), KubernetesAdapter(server.connection())
+    assert one.apply(wanted, None) != Done()
+    assert one.apply(wanted, None) == Done()
+    assert one._insisted.known
+    while one.remove(wanted.ref, None) != Done():
+        pass
+    assert not one._insisted.known
+    one.close()
+
+
+@pytest.mark.parametrize("noun", ["app", "container"])
 def test_what_others_change_besides_is_put_right(server: Stored, noun: Any) -> None:
     wanted, one = workload(noun), KubernetesAdapter(server.connection())
     assert one.apply(wanted, None) != Done()

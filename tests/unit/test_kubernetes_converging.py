@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
+
 from zun_coe.adapters.kubernetes import naming
 from zun_coe.adapters.kubernetes.converging import (
     Erase,
@@ -179,6 +181,13 @@ def test_what_is_on_its_way_out_is_waited_for() -> None:
     live[key_of(POD)]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert plan([POD], live) == Plan(waiting=("one-1",))
     assert plan([], live) == Plan()
+
+
+@pytest.mark.parametrize("written", ["soon", "-1", "9" * 5000])
+def test_a_number_of_restarts_that_others_wrote_is_put_right(written: str) -> None:
+    live = changed(sent(POD), ("Pod", "one-1"), "metadata", annotations={naming.RESTARTED: written})
+    step = plan([POD], live)
+    assert [type(change) for change in step.changes] == [Send]
 
 
 def test_a_restart_makes_a_pod_anew() -> None:

@@ -173,6 +173,7 @@ class KubernetesAdapter(Adapter):
         if not left and not sight.found.pods:
             self._drift.pop(ref.id, None)
             self._owners.forget(ref)
+            self._finder.doubt(ref)
             return Done()
         self._sender.let_go(sight)
         for step in plan([], sight.live).changes:

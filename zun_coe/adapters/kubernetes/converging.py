@@ -213,10 +213,12 @@ def _spent(object: Json, there: Json) -> bool:
     from where it does not come back by itself."""
     if object["kind"] != "Pod":
         return False
-    carried_out, asked_for = (int(_annotation(one, naming.RESTARTED) or 0) for one in (there, object))
+    carried_out, asked_for = (_annotation(one, naming.RESTARTED) or "0" for one in (there, object))
+    ours = carried_out.isdecimal() and len(carried_out) <= len(asked_for)  # else others wrote it, which is put right
+    again = ours and int(carried_out) < int(asked_for)
     status, policy = there.get("status", {}), object["spec"].get("restartPolicy")
     driven_off = status.get("phase") == "Failed" and bool(status.get("reason"))
-    return carried_out < asked_for or (driven_off and policy != "Never")
+    return again or (driven_off and policy != "Never")
 
 
 def otherwise(object: Json, there: Json) -> tuple[Drift, ...]:

@@ -27,6 +27,9 @@ from zun_coe.adapters.kubernetes.converging import (
 from zun_coe.errors import Denied, Invalid
 from zun_coe.model import Drift
 
+MOST = 20_000
+"""Of so many objects it is known at most; of those that are forgotten the server is asked again."""
+
 
 class Insisted:
     """What the server makes otherwise than it was sent, of each object. Thread-safe."""
@@ -41,6 +44,10 @@ class Insisted:
         extra = added(change.object, answer)
         sure = found if new else tuple(d for d in found if (d in extra) == isinstance(change, Strip))
         self._keep(uid, (*(d for d in self.known.get(uid, ()) if d in found), *sure))
+
+    def forget(self, uid: str) -> None:
+        """An object goes. Idempotent."""
+        self.known.pop(uid, None)
 
     def ask(self, changed: Sequence[Changed]) -> bool:
         """Whether the server would make some of it the same again. A dry run for each object, of pods under another
@@ -78,7 +85,10 @@ class Insisted:
 
     def _keep(self, uid: str, drifts: tuple[Drift, ...]) -> None:
         if drifts:
+            self.known.pop(uid, None)
             self.known[uid] = tuple(d for n, d in enumerate(drifts) if d not in drifts[:n])
+            for oldest in list(self.known)[:-MOST]:  # of what others have deleted nobody tells
+                self.known.pop(oldest, None)
         else:
             self.known.pop(uid, None)
 

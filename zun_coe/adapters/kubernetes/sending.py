@@ -78,6 +78,7 @@ class Sender:
 
     def erase(self, namespace: str, step: Erase) -> None:
         """Have this very object deleted. Idempotent."""
+        self._insisted.forget(step.uid)
         with self._one_of_few(step.kind):
             self._client.delete(paths.path(step.kind, step.name, namespace), uid=step.uid)
 
