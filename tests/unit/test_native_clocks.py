@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zun_coe.adapters.clocks import steadied
 from zun_coe.native.docker.reading import clock_ahead
-from zun_coe.native.replicas import steadied
 
 ASKED = datetime(2026, 1, 1, tzinfo=UTC)
 DELAYS = st.floats(0, 30).map(lambda seconds: timedelta(seconds=seconds))

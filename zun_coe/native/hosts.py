@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from zun_coe.adapters.clocks import steadied
 from zun_coe.adapters.reach import ELSEWHERE, Reach
 from zun_coe.errors import BackendError
 from zun_coe.model import Host
@@ -23,7 +24,7 @@ from zun_coe.native import naming
 from zun_coe.native.networks import ProjectNetworks
 from zun_coe.native.placement import Claim, HostView, Ports
 from zun_coe.native.reachability import Reachability, tells_of_host
-from zun_coe.native.replicas import ended_like, steadied
+from zun_coe.native.replicas import ended_like
 from zun_coe.native.runtime import Found, Runtime, RuntimeInfo
 from zun_coe.native.shares import SharedPool
 

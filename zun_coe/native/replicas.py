@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace as replace_struct
 
+from zun_coe.adapters.clocks import SAME
 from zun_coe.model import Endpoint, Instance, WorkloadRef
 from zun_coe.model.observation import InstanceState
 from zun_coe.model.status import killed_for_memory
@@ -23,8 +24,6 @@ from zun_coe.native.runtime import Found, State
 # Docker takes a run of ten seconds for a success, and starts its delays between restarts anew.
 STEADY = timedelta(seconds=10)
 CRASHES = 3
-# A difference of clocks up to this is none: it may come of how long an answer took.
-_SAME_TIME = timedelta(seconds=1)
 # A process that was started again is given a moment to show that it stays.
 RECOVERY = timedelta(seconds=2)
 
@@ -108,14 +107,6 @@ def gather(found: Iterable[Found], place: Place, now: datetime) -> list[Replica]
             key = ref, container.labels.get(naming.SLOT, "1"), container.labels.get(naming.HASH, "")
             groups[key][container.labels.get(naming.ROLE, MAIN)] = container
     return [_replica(ref, int(slot), hash_, parts, place, now) for (ref, slot, hash_), parts in groups.items()]
-
-
-def steadied(known: timedelta, measured: timedelta) -> timedelta:
-    """By how much a clock is ahead, in whole seconds, given what was assumed so far and what was measured now. It
-    stays as it is while that is as good, so that times that were told do not change with every measurement."""
-    if abs(measured - known) <= _SAME_TIME:
-        return known
-    return timedelta() if abs(measured) <= _SAME_TIME else timedelta(seconds=round(measured.total_seconds()))
 
 
 def unreachable(instance: Instance) -> Instance:
@@ -280,7 +271,7 @@ def _same(moment: datetime | None, other: datetime | None, ahead: timedelta) -> 
     """Whether two times are of one start: where clocks differ, one may have been told with another difference."""
     if moment is None or other is None or not ahead:
         return moment == other
-    return abs(moment - other) <= 2 * _SAME_TIME
+    return abs(moment - other) <= 2 * SAME
 
 
 def _not_after(moment: datetime | None, other: datetime | None) -> bool:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -15,6 +16,7 @@ from urllib3 import HTTPHeaderDict
 
 from zun_coe.adapters import Connection
 from zun_coe.adapters.bodies import whole
+from zun_coe.adapters.kubernetes.clock import Clock
 from zun_coe.adapters.kubernetes.failures import Expired, answered, errors
 from zun_coe.adapters.kubernetes.freshness import Freshness
 from zun_coe.adapters.kubernetes.naming import FIELD_MANAGER, selector
@@ -30,10 +32,10 @@ Texts = list[str]
 
 PAGE = 500
 """Objects that are asked for at once."""
-METADATA = "application/json;as={};v=v1;g=meta.k8s.io,application/json"
-"""The metadata alone, or the whole from a server that does not do that; the metadata look the same."""
 PAGES, LARGEST_LIST = 2000, 512 << 20
 """No list of a real cluster has more pages or bytes. A server may be anybody's, and always have another page."""
+METADATA = "application/json;as={};v=v1;g=meta.k8s.io,application/json"
+"""The metadata alone, or the whole from a server that does not do that; the metadata look the same."""
 _DECODERS = Lock()
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _WARNINGS, _LONGEST_WARNING = 10, 1000
@@ -50,10 +52,10 @@ class Listing(Generic[T]):
 class Client:
     """One API server. Thread-safe; opening calls nobody; each call ends within about the connection's timeout.
     Paths begin with `/api` or `/apis`. Every call raises `Unavailable`, `Denied` or `Invalid`. `freshness`: what its
-    writes and whoever watches have seen."""
+    writes and whoever watches have seen; `clock`: the server's."""
 
     def __init__(self, connection: Connection) -> None:
-        self.freshness = Freshness()
+        self.freshness, self.clock = Freshness(), Clock()
         self._connection = connection
         self._held, self._lock = Route(connection), Lock()
 
@@ -186,18 +188,18 @@ class Client:
         size = 0
         for _ in range(PAGES):
             body = self._call("GET", path, params={**params, **further}, accept=accept)
-            page: Page[T] = _decoded(path, body, Page[type])  # type: ignore[valid-type]  # made where it is used
-            items += page.found
             size += len(body)
             if size > LARGEST_LIST:
                 break
+            page: Page[T] = _decoded(path, body, Page[type])  # type: ignore[valid-type]  # made where it is used
+            items += page.found
             if not page.metadata.continued:
                 return Listing(items, page.metadata.resource_version)
             further = {"continue": page.metadata.continued}
-
-    def _change(
         message = f"the list has more than {LARGEST_LIST >> 20} MiB or {PAGES} pages"
         raise Unavailable(message, "Error", {"call": f"GET {path}", "message": message})
+
+    def _change(
         self,
         method: str,
         path: str,
@@ -226,8 +228,9 @@ class Client:
         headers = route.headers(accept) | ({} if body is None else {"Content-Type": content})
         transport = route.transport
         with errors(call):
-            deadline = time.monotonic() + self.timeout
+            deadline, asked = time.monotonic() + self.timeout, datetime.now(UTC)
             response = transport.call(method, route.url(path, params), headers, body, self.timeout)
+            self.clock.hear(response.headers.get("Date"), asked)
             told = whole(response, call, deadline, "the API server")
         if response.status == 401:
             route.doubt()

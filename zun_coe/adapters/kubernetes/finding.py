@@ -85,6 +85,8 @@ class Finder:
             claims=claims,
             events=[event for _, events in told for event in events],
             nodes=self._known_nodes(),
+            at=self._client.clock.now,
+            ahead=self._client.clock.ahead,
             scalers=self._known_scalers() if ref.noun == "app" else (),
         )
         found = survey.sorted_out(listed)
@@ -105,6 +107,8 @@ class Finder:
             claims=claims,
             events=self._happenings.of_many(_unwell(pods, claims)),
             nodes=self._known_nodes(),
+            at=self._client.clock.now,
+            ahead=self._client.clock.ahead,
             scalers=self._known_scalers() if deployments else (),
         )
         return survey.sorted_out(listed)

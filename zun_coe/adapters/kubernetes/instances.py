@@ -30,23 +30,32 @@ _UNMADE = frozenset(
 
 @dataclass(frozen=True)
 class Look:
-    """One pod, looked at: its containers, its state, and what is wrong with it."""
+    """One pod, looked at: its containers, its state, and what is wrong with it. `at`: when, by the cluster's clock,
+    which is `ahead` of the gateway's."""
 
     pod: wire.Pod
     parts: list[Part]
     state: InstanceState
     trouble: Trouble | None
     at: datetime
+    ahead: timedelta = timedelta()
 
     @classmethod
-    def at_pod(cls, pod: wire.Pod, events: Sequence[wire.Event], node: wire.Node | None, at: datetime) -> Look:
+    def at_pod(
+        cls,
+        pod: wire.Pod,
+        events: Sequence[wire.Event],
+        node: wire.Node | None,
+        at: datetime,
+        ahead: timedelta = timedelta(),
+    ) -> Look:
         """`events`: those of the pod. `node`: where it is, None where that may not be seen."""
         parts = of_pod(pod, events)
         if pod.metadata.deletion_timestamp is not None:
-            return cls(pod, parts, "removing", None, at)
+            return cls(pod, parts, "removing", None, at, ahead)
         if finished(pod) or not _away(pod, node):
-            return cls(pod, parts, _state(pod, parts), reasons.of_pod(pod, parts, events, at), at)
-        return cls(pod, parts, "unknown", reasons.of_node(pod.spec.node_name, node), at)
+            return cls(pod, parts, _state(pod, parts), reasons.of_pod(pod, parts, events, at), at, ahead)
+        return cls(pod, parts, "unknown", reasons.of_node(pod.spec.node_name, node), at, ahead)
 
     @property
     def unproven(self) -> timedelta | None:
@@ -66,7 +75,7 @@ class Look:
         return ready.last_transition_time or self.pod.status.start_time or self.at
 
     def instance(self, slot: int) -> Instance:
-        """It, as everything else sees it."""
+        """It, as everything else sees it: with times of the gateway's clock."""
         pod, main, trouble = self.pod, self.parts[0] if self.parts else None, self.trouble
         ended = main.ended if main is not None else None
         return Instance(
@@ -87,11 +96,14 @@ class Look:
             cpu=_limit(main, "cpu"),
             memory=int(memory) if (memory := _limit(main, "memory")) is not None else None,
             digests=_digests(self.parts),
-            created_at=pod.metadata.creation_timestamp,
-            started_at=main.started_at if main is not None else None,
-            finished_at=wire.moment(ended.finished_at) if ended is not None else None,
-            ready_since=self.ready_since,
+            created_at=self._ours(pod.metadata.creation_timestamp),
+            started_at=self._ours(main.started_at) if main is not None else None,
+            finished_at=self._ours(wire.moment(ended.finished_at)) if ended is not None else None,
+            ready_since=self._ours(self.ready_since),
         )
+
+    def _ours(self, moment: datetime | None) -> datetime | None:
+        return moment - self.ahead if moment is not None and self.ahead else moment
 
 
 def finished(pod: wire.Pod) -> bool:

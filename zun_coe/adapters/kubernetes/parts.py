@@ -97,11 +97,12 @@ class Part:
         return left if timedelta(0) < left <= STEADY else None
 
     def looping(self, at: datetime) -> bool:
-        """Whether it ends again and again: it waits to be started again, or was just started again."""
+        """Whether it ends again and again: it waits to be started again, or was just started again. What begins later
+        than it is now is of a clock that disagrees."""
         if self.waiting is not None:
             return self.waiting.reason == "CrashLoopBackOff"
         if self.running:
-            return self.restarts >= CRASHES and self.started_at is not None and at - self.started_at < STEADY
+            return self.restarts >= CRASHES and self.started_at is not None and abs(at - self.started_at) < STEADY
         return self.terminated is not None and not self.final and self.restarts > 0 and _short(self.terminated)
 
 

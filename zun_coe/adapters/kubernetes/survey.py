@@ -36,7 +36,8 @@ in which something runs is remembered."""
 @dataclass(frozen=True)
 class Found:
     """All that was found of one workload, and the nodes. `events`: at least those of its pods and claims. `at`: when
-    it was asked for. `scaler`: the autoscaler of its Deployment, for people."""
+    it was asked for, by the cluster's clock, which is `ahead` of the gateway's. `scaler`: the autoscaler of its
+    Deployment, for people."""
 
     deployment: Object | None = None
     pods: Sequence[wire.Pod] = ()
@@ -46,6 +47,7 @@ class Found:
     nodes: Sequence[wire.Node] = ()
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     scaler: str | None = None
+    ahead: timedelta = timedelta()
 
 
 def observation(ref: WorkloadRef, found: Found) -> Observation:
@@ -120,7 +122,7 @@ def _looks(ref: WorkloadRef, found: Found) -> list[Look]:
         events[event.involved_object.uid].append(event)
     nodes = {node.metadata.name: node for node in found.nodes}
     return [
-        Look.at_pod(pod, events.get(pod.metadata.uid, ()), nodes.get(pod.spec.node_name), found.at)
+        Look.at_pod(pod, events.get(pod.metadata.uid, ()), nodes.get(pod.spec.node_name), found.at, found.ahead)
         for pod in _current(ref, found)
     ]
 
@@ -217,7 +219,8 @@ def _addresses(found: Found) -> list[str]:
 
 @dataclass(frozen=True)
 class Listed:
-    """Everything of ours in a cluster, as it was listed. `events` and `scalers` may be of anything."""
+    """Everything of ours in a cluster, as it was listed. `events` and `scalers` may be of anything; `at`, `ahead`: see
+    `Found`."""
 
     deployments: Sequence[Object] = ()
     pods: Sequence[wire.Pod] = ()
@@ -227,6 +230,7 @@ class Listed:
     nodes: Sequence[wire.Node] = ()
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     scalers: Sequence[wire.Scaler] = ()
+    ahead: timedelta = timedelta()
 
 
 def sorted_out(listed: Listed) -> dict[WorkloadRef, Found]:
@@ -252,7 +256,7 @@ def sorted_out(listed: Listed) -> dict[WorkloadRef, Found]:
         told = [e for uid in uids for e in events.get(uid, ())]
         deployment = deployments.get(ref)
         scaler = scaler_of(deployment, listed.scalers) if deployment else None
-        return Found(deployment, pods[ref], services[ref], own, told, listed.nodes, listed.at, scaler)
+        return Found(deployment, pods[ref], services[ref], own, told, listed.nodes, listed.at, scaler, listed.ahead)
 
     return {ref: found(ref) for ref in dict.fromkeys((*deployments, *pods, *services))}
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from zun_coe.adapters import OPERATIONS
+from zun_coe.adapters.clocks import ahead
 from zun_coe.errors import Invalid
 from zun_coe.model import OperationSupport, Support
 from zun_coe.native.docker.translation import ATTACH, LIFTED_MEMORY, LIFTED_NANO, PERIOD
@@ -93,12 +94,10 @@ def runtime_info(info: Mapping[str, Any], version: Mapping[str, Any], negotiated
 
 
 def clock_ahead(info: Mapping[str, Any], asked: datetime, answered: datetime) -> timedelta:
-    """By how much the engine's clock is ahead of ours (negative: behind), from `GET /info` and when that was asked
-    and answered. What may be no more than the time that the answer took counts as nothing."""
+    """By how much the engine's clock is ahead of ours (see `clocks`), from `GET /info` and when that was asked and
+    answered."""
     theirs = moment(str(info.get("SystemTime") or ""))
-    if theirs is None or asked <= theirs <= answered:
-        return timedelta()
-    return theirs - answered if theirs > answered else theirs - asked
+    return timedelta() if theirs is None else ahead(theirs, asked, answered)
 
 
 def discarded(warnings: Iterable[str] | None) -> str | None:
