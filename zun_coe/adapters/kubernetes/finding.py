@@ -70,7 +70,7 @@ class Finder:
         # What goes with its owner is listed before it: else it may seem that it alone has been taken away.
         kinds = ("Service", *self._secret(ref), "Deployment" if ref.noun == "app" else "Pod")
         asked = [kind for kind in kinds if not self._owners.lacks(ref, kind)]
-        live = {key_of(object): object for kind in asked for object in self._newest(kind, namespace, labels)}
+        live = {key_of(object): object for kind in asked for object in self._own(ref, kind, namespace, labels)}
         self._note(ref, kinds, live)
         pods = self._pods(ref, namespace, labels, live)
         claims = self.claims(ref) if survey.mounts_claims(_of(live, "Deployment"), pods) else []
@@ -160,6 +160,16 @@ class Finder:
     def _objects(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> list[Json]:
         """Whole objects, with what lists leave out: of what kind they are."""
         return _named(kind, self._client.list(paths.collection(kind, namespace), dict[str, Any], labels=labels).items)
+
+    def _own(self, ref: WorkloadRef, kind: str, namespace: str, labels: Mapping[str, str]) -> Sequence[Json]:
+        """The objects of a workload; those that are held are not asked for."""
+        if (held := self._owners.held(ref, kind)) is not None:
+            return held
+        found = self._newest(kind, namespace, labels)
+        self._owners.release(ref, kind)
+        for object in found:
+            self._owners.hold(ref, object)
+        return found
 
     def _newest(self, kind: str, namespace: str, labels: Mapping[str, str]) -> list[Json]:
         """The same in a namespace, as new as the watch and our own writes."""

@@ -2,12 +2,19 @@
 
 A workload that is new has nothing, and one that was removed has nothing any more: to ask the server for all kinds of
 objects each time would be most of what it costs to make and to remove many at once. What the watches do not tell of
-yet is only what this process has sent itself; that is remembered until they do."""
+yet is only what this process has sent itself; that is remembered until they do.
+
+Of some kinds the objects are held as well, for as long as the watches tell of no newer version: they are not asked
+for again each time that something else of their workload changes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
 from threading import Lock
+from typing import Any
+
+import msgspec
 
 from zun_coe.adapters.kubernetes import wire
 from zun_coe.adapters.kubernetes.freshness import Freshness
@@ -18,6 +25,10 @@ Place = tuple[str, str, str]
 
 _SUFFIXES = {"ReplicaSet": 1, "Pod": 2}
 _BODIES = frozenset({"Deployment", "Pod", "Service"})
+_HELD = frozenset({"Service"})
+"""What seldom changes by itself."""
+_MANY = 1000
+"""Of so many workloads objects are held at most, those that were asked for last."""
 
 
 class Owners:
@@ -30,25 +41,36 @@ class Owners:
         self._places: dict[str, set[Place]] = {}
         self._sent: dict[str, set[str]] = {}
         self._leaving: set[str] = set()
+        # The version of each object that was told of last, and of each kind the newest one.
+        self._versions: dict[Place, int] = {}
+        self._newest: dict[str, int] = {}
+        # By workload: the version and the JSON of each object.
+        self._held: OrderedDict[str, dict[Place, tuple[int, bytes]]] = OrderedDict()
         self._lock = Lock()
 
-    def keep(self, place: Place, ref: WorkloadRef) -> None:
-        """It is there."""
+    def keep(self, place: Place, ref: WorkloadRef, version: str = "") -> None:
+        """It is there, in this version."""
         with self._lock:
+            self._note(place, version)
             self._refs[place] = ref
             self._places.setdefault(ref.id, set()).add(place)
             self._sent.get(ref.id, set()).discard(place[0])
 
-    def drop(self, place: Place) -> None:
-        """It is gone."""
+    def drop(self, place: Place, version: str = "") -> None:
+        """It is gone, as of this version."""
         with self._lock:
+            self._note(place, version)
+            self._versions.pop(place, None)
             ref = self._refs.pop(place, None)
             if ref is not None:
                 self._places.get(ref.id, set()).discard(place)
+                self._let_go(ref, place)
 
-    def listed(self, kind: str, places: Collection[Place]) -> None:
-        """These are all of a kind: what went meanwhile was not told of."""
+    def listed(self, kind: str, places: Collection[Place], version: str = "") -> None:
+        """These are all of a kind in this version: what went meanwhile was not told of."""
         with self._lock:
+            if version.isdigit():
+                self._newest[kind] = max(int(version), self._newest.get(kind, 0))
             gone = [place for place in self._refs if place[0] == kind and place not in places]
         for place in gone:
             self.drop(place)
@@ -59,10 +81,47 @@ class Owners:
             if not any(place[0] == kind for place in self._places.setdefault(ref.id, set())):
                 self._sent.setdefault(ref.id, set()).add(kind)
 
+    def hold(self, ref: WorkloadRef, object: dict[str, Any]) -> None:
+        """An object of a workload as the server has it, or had it a moment ago."""
+        metadata, kind = object["metadata"], object["kind"]
+        version = metadata.get("resourceVersion", "")
+        if kind not in _HELD or not version.isdigit():
+            return
+        place = kind, metadata["namespace"], metadata["name"]
+        with self._lock:
+            self._held.setdefault(ref.id, {})[place] = int(version), msgspec.json.encode(object)
+            self._held.move_to_end(ref.id)
+            while len(self._held) > _MANY:
+                self._held.popitem(last=False)
+
+    def held(self, ref: WorkloadRef, kind: str) -> Sequence[dict[str, Any]] | None:
+        """All objects of a kind that a workload has, as they are for all that is known. None: that has to be asked."""
+        if kind not in _HELD or not self.follows(kind):
+            return None
+        with self._lock:
+            held = {place: one for place, one in self._held.get(ref.id, {}).items() if place[0] == kind}
+            told = {place for place in self._places.get(ref.id, ()) if place[0] == kind}
+            # What was not told of must be newer than all that was: else it is gone again.
+            least = {place: self._versions.get(place, 0) for place in told}
+            unseen = self._newest.get(kind, 0) + 1
+            if not told <= held.keys() or any(one[0] < least.get(p, unseen) for p, one in held.items()):
+                return None
+            if not held and kind in self._sent.get(ref.id, ()):
+                return None  # nobody knows what came of it
+        return [msgspec.json.decode(text) for _, text in held.values()]
+
+    def release(self, ref: WorkloadRef, kind: str) -> None:
+        """Hold nothing of a kind that a workload has. Idempotent."""
+        with self._lock:
+            held = self._held.get(ref.id, {})
+            for place in [place for place in held if place[0] == kind]:
+                del held[place]
+
     def leave(self, ref: WorkloadRef) -> None:
         """All of a workload was deleted, and goes."""
         with self._lock:
             self._leaving.add(ref.id)
+            self._held.pop(ref.id, None)
 
     def leaves(self, ref: WorkloadRef) -> bool:
         """Whether all of a workload was deleted and is not gone yet."""
@@ -74,8 +133,22 @@ class Owners:
         with self._lock:
             self._leaving.discard(ref.id)
             self._sent.pop(ref.id, None)
+            self._held.pop(ref.id, None)
             if not self._places.get(ref.id):
                 self._places.pop(ref.id, None)
+
+    def _let_go(self, ref: WorkloadRef, place: Place) -> None:
+        """Hold an object no longer that is gone, unless this process has made another one since."""
+        held = self._held.get(ref.id, {})
+        if place in held and held[place][0] > self._newest.get(place[0], 0):
+            self._sent.setdefault(ref.id, set()).add(place[0])
+        else:
+            held.pop(place, None)
+
+    def _note(self, place: Place, version: str) -> None:
+        if version.isdigit():
+            self._versions[place] = int(version)
+            self._newest[place[0]] = max(int(version), self._newest.get(place[0], 0))
 
     def is_new(self, ref: WorkloadRef) -> bool:
         """Whether nothing of a workload has ever been there, as far as all is told."""

@@ -55,6 +55,7 @@ class Sender:
         for change in step.changes:
             if isinstance(change, Erase):
                 self.erase(namespace, change)
+                self._owners.release(ref, change.kind)
         try:
             for change in step.changes:
                 if not isinstance(change, Erase):
@@ -99,10 +100,13 @@ class Sender:
         if object["kind"] == "Secret":
             self._finder.doubt(ref)
         if isinstance(change, Strip):
-            return self._strip(change)
+            answer = self._strip(change)
+            self._owners.hold(ref, answer)
+            return answer
         warnings: list[str] = []
         with self._one_of_few(object["kind"]):
             answer = self._client.apply(where, object, warnings=warnings)
+        self._owners.hold(ref, answer)
         self._warnings[ref.id] = self._warnings.get(ref.id, {}) | {key_of(object): warnings}
         self._insisted.learn(change, answer, new=not known and there is None)
         return answer

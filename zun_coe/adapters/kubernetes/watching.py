@@ -151,7 +151,7 @@ class _Labelled(_Watch):
         listing = self._client.list(self._path, Subject, labels=self._labels, accept=_MANY)
         for subject in listing.items:
             self._keep(subject.metadata)
-        self._owners.listed(self.kind, {self._place(subject.metadata) for subject in listing.items})
+        self._owners.listed(self.kind, {self._place(subject.metadata) for subject in listing.items}, listing.version)
         self._queue.put(None)
         return listing.version
 
@@ -161,7 +161,7 @@ class _Labelled(_Watch):
     def _hear(self, subject: Subject, *, gone: bool) -> None:
         ref = self._keep(subject.metadata)
         if gone:
-            self._owners.drop(self._place(subject.metadata))
+            self._owners.drop(self._place(subject.metadata), subject.metadata.resource_version)
         if ref is not None and self._owners.only_goes(ref, self.kind, gone=gone):
             return
         if ref is not None or self.kind == "PersistentVolumeClaim":
@@ -170,7 +170,7 @@ class _Labelled(_Watch):
     def _keep(self, metadata: wire.Metadata) -> WorkloadRef | None:
         ref = naming.ref_of(metadata.labels, metadata.annotations)
         if ref is not None:
-            self._owners.keep(self._place(metadata), ref)
+            self._owners.keep(self._place(metadata), ref, metadata.resource_version)
         return ref
 
     def _place(self, metadata: wire.Metadata) -> Place:
