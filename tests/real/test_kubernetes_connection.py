@@ -24,7 +24,7 @@ from zun_coe.adapters.kubernetes.discovery import discover
 from zun_coe.adapters.kubernetes.paths import collection, path, path_of
 from zun_coe.adapters.kubernetes.permissions import EVERYWHERE, OWN, WITH_NAMESPACE, Permissions, Right, rules_for
 from zun_coe.errors import Absent, Denied, Invalid, Unavailable
-from zun_coe.model import Mount, Port, Support, Template, VolumeSource, WorkloadRef
+from zun_coe.model import Mount, Placement, Port, Support, Template, VolumeSource, WorkloadRef
 
 PAGE = Path(__file__).parents[2] / "docs" / "kubernetes.md"
 
@@ -68,17 +68,19 @@ def documented() -> dict[str, Any]:
 
 
 def run_and_remove(adapter: KubernetesAdapter, project: str) -> None:
-    """All that is done to an app which keeps and publishes something."""
+    """All that is done to an app which keeps and publishes something, and of which no pod starts: how soon one goes
+    is a matter of the node that it was on."""
     mounts = (Mount(path="/data", volume=VolumeSource(name="data", size="1Mi")),)
     template = Template(image="none", env_secrets={"P": "s/p"}, mounts=mounts, ports=(Port(port=80, publish="auto"),))
-    workload = app(template, volumes={"data": f"v-{project}"}, secrets={"s/p": "hidden"})
+    nowhere = Placement(constraints={"nobody": "has-this"})
+    workload = app(template, volumes={"data": f"v-{project}"}, secrets={"s/p": "hidden"}, placement=nowhere)
     ref = msgspec.structs.replace(workload.ref, installation="i", cluster=project, project=project)
     workload = msgspec.structs.replace(workload, ref=ref)
     wait_until(lambda: adapter.apply(workload, None) == Done())
     (observation,) = wait_until(lambda: [o for o in adapter.observe(ref) if o.instances])
     assert [o.ref for o in adapter.observe(None)] == [ref]
     adapter.delete_instance(ref, observation.instances[0].native_id)
-    wait_until(lambda: adapter.remove(ref, None) == Done())
+    wait_until(lambda: adapter.remove(ref, None) == Done(), message=lambda: f"What is left: {adapter.observe(ref)}")
     adapter.remove_volume("data", f"v-{project}", project)
 
 
