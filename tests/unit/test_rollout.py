@@ -110,6 +110,18 @@ def test_readiness_counts_after_min_ready_only() -> None:
     assert judge(wanted, seen(*fresh), begun, later(10)).rollout is None
 
 
+@pytest.mark.parametrize(
+    "changes", [{"update": Update(deadline=60, paused=True)}, {"desired_state": "stopped"}, {"replicas": 0}]
+)
+def test_what_may_take_longer_than_the_deadline_is_not_looked_at_again_and_again(changes: dict[str, Any]) -> None:
+    wanted, found = intent(**changes), seen(one(1, OLD), one(2, OLD))
+    status = derive_status(wanted, found, judge(wanted, found, REACHED, NOW), NOW)
+    assert status.phase == "Progressing"
+    assert next_look(wanted, status, NOW) == pytest.approx(60.05)
+    over = derive_status(wanted, found, judge(wanted, found, status, later(61)), later(61))
+    assert (over.phase, next_look(wanted, over, later(61))) == ("Progressing", None)
+
+
 def test_progress_moves_the_deadline() -> None:
     begun = judge(intent(), seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
     moved = judge(intent(), seen(one(1, NEW), one(2, OLD)), begun, later(50))

@@ -82,17 +82,15 @@ def excused(status: Status, since: datetime | None) -> Status:
 
 
 def next_look(intent: Intent, status: Status, now: datetime) -> float | None:
-    """In how many seconds time alone may change the verdict; None: never."""
+    """In how many seconds time alone may change the verdict; None: never. Once a deadline is over it does not pass
+    again: what stays on its way then, as a paused rollout does, changes by what happens alone."""
     if status.phase != "Progressing" or status.progressed_at is None:
         return None
-    left = status.progressed_at + timedelta(seconds=intent.update.deadline) - now
-    seconds = max(left.total_seconds() + 0.05, 0.05)
+    turns = [status.progressed_at + timedelta(seconds=intent.update.deadline)]
     waiting = [i.ready_since for i in status.instances if i.ready_since]
     if intent.update.min_ready and waiting:
-        ripe = max(waiting) + timedelta(seconds=intent.update.min_ready) - now
-        if ripe.total_seconds() > 0:
-            seconds = min(seconds, ripe.total_seconds() + 0.05)
-    return seconds
+        turns.append(max(waiting) + timedelta(seconds=intent.update.min_ready))
+    return min(((turn - now).total_seconds() + 0.05 for turn in turns if turn >= now), default=None)
 
 
 def _begun(intent: Intent, previous: Status, target: str, now: datetime) -> Status:
