@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from contextlib import suppress
 from ipaddress import ip_address
 
@@ -83,10 +84,13 @@ def _is_loopback(address: str) -> bool:
 
 
 def _bound_locally(path: str) -> socket.socket:
-    """Bind to a path. What a process that is gone left there is removed first."""
+    """Bind to a path. The socket that a process that is gone left there is removed first, and nothing else is: a file
+    refuses a connection just as such a socket does."""
     if not path:
         raise ValueError("it names no path")
     if os.path.exists(path):
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise ValueError("what is there is no socket")
         with socket.socket(socket.AF_UNIX) as probe, suppress(ConnectionRefusedError):
             probe.connect(path)
             raise ValueError("somebody listens there")

@@ -68,6 +68,15 @@ def test_a_path(tmp_path: Path) -> None:
         pass
 
 
+def test_a_file_that_is_no_socket_stays(tmp_path: Path) -> None:
+    """It refuses a connection as well, and may be the database."""
+    file = tmp_path / "state.db"
+    file.write_text("everything")
+    with pytest.raises(ConfigError, match="no socket"):
+        bound(f"unix:{file}")
+    assert file.read_text() == "everything"
+
+
 WRONG = {
     "nowhere": "no ADDRESS:PORT",
     "unix:": "no path",
