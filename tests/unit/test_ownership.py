@@ -180,6 +180,31 @@ def test_store_that_is_away_for_a_moment_loses_nothing(
     assert lost == []
 
 
+def test_an_answer_that_takes_long_leaves_time_for_the_next_one(
+    mine: Ownership, store: Unreliable, clock: Clock, monkeypatch: pytest.MonkeyPatch, lost: list[frozenset[str]]
+) -> None:
+    """As where one member of an etcd hangs, and the next one is asked after its deadline."""
+    mine.acquire("c")
+    clock.now += TTL / 3
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "renew", lambda lease: setattr(clock, "now", clock.now + TTL / 2))
+        pause = mine.beat()
+    clock.now += pause
+    assert mine.valid("c")
+    assert lost == []
+
+
+def test_a_turn_that_comes_late_loses_nothing_that_is_still_there(
+    mine: Ownership, clock: Clock, lost: list[frozenset[str]]
+) -> None:
+    mine.acquire("c")
+    clock.now += TTL * 0.9
+    assert not mine.valid("c")
+    mine.beat()
+    assert mine.valid("c")
+    assert lost == []
+
+
 def test_store_that_stays_away_costs_all_clusters_once(
     mine: Ownership, store: Unreliable, clock: Clock, lost: list[frozenset[str]]
 ) -> None:

@@ -65,6 +65,7 @@ def taken_away(place: Place) -> None:
 
 
 LOSSES = [given_back, out_of_time, lost_and_taken_again]
+AGAIN = Result(after=0.0, failed=True)
 
 
 def creation(place: Place) -> Key:
@@ -96,7 +97,7 @@ def test_a_step_that_was_under_way_changes_nothing(
 ) -> None:
     key = due(place)
     place.forget()
-    assert place.work_on(key, lambda: loss(place)) == Result(), "whoever has it now goes on"
+    assert place.work_on(key, lambda: loss(place)) == AGAIN, "whoever has it now goes on"
     assert place.changes == []
 
 
@@ -131,6 +132,18 @@ def test_what_was_forgotten_is_left_to_the_next_one(place: Place, loss: Callable
     assert place.changes == []
     place.site.cluster.read_all = read  # type: ignore[method-assign]  # as it was
     place.engine._rebalance()
+
+
+def test_a_lease_that_is_renewed_late_delays_nothing_until_the_next_resync(place: Place) -> None:
+    key, clock, queue = creation(place), place.ownership._clock, place.runner.queue
+    place.site.running.catch_up()
+    place.ownership._clock = lambda: float("inf")
+    assert queue.get(0.0) == key
+    place.runner._settle(key, place.work_on(key, lambda: None))
+    queue.done(key)
+    place.ownership._clock = clock
+    assert place.changes == []
+    assert key in queue._due
 
 
 def test_a_tenure_ends_for_good(place: Place) -> None:

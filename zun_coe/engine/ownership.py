@@ -213,10 +213,10 @@ class Ownership:
 
     def beat(self) -> float:
         """One turn of the thread: renew the lease, or take a new one, and tell that this process is
-        there. The seconds until the next turn is due. Raises nothing."""
+        there. A turn that comes late asks the store all the same: what can be renewed was nobody else's meanwhile.
+        The seconds until the next turn is due. Raises nothing."""
+        began = self._clock()
         try:
-            if self._overdue():
-                self._lose()
             self._renew(self._lease or self._replace())
         except StoreError as error:
             log.warning("lease not renewed", service=self.service_id, error=str(error))
@@ -224,7 +224,8 @@ class Ownership:
                 self._lose()
             return self._ttl / 20
         self._leave()
-        return self._ttl / 3
+        # From when it was asked for: an answer that took long has used up some of the time.
+        return max(began + self._ttl / 3 - self._clock(), self._ttl / 20)
 
     def _run(self, pause: float) -> None:
         while not self._stopping.is_set():

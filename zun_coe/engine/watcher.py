@@ -170,8 +170,8 @@ class ClusterRunner:
             return result
         except (RevisionConflict, KeyNotFound):
             return self._late(key)
-        except Fenced:
-            return Result()  # whoever has the cluster now goes on
+        except Fenced:  # whoever has the cluster now goes on: where the lease was renewed late, that is this process
+            return Result(after=0.0, failed=True)
         except StoreError as error:
             log.warning("store away", cluster=self.cluster.name, error=str(error))
             return Result(after=0.0, failed=True)
