@@ -14,6 +14,7 @@ from tests.real.components import Engine
 PLAIN = {"image": Engine.image, "cluster": CLUSTER, "command": ["sleep", "1000"], "stop_timeout": 0}
 NEVER = {"command": ["/no/such/program"]}
 OTHER = {"command": ["sleep", "2000"]}
+SICK = {"health": {"exec": {"command": ["false"]}, "interval": 1, "timeout": 2, "retries": 1}}
 
 
 @pytest.fixture
@@ -82,3 +83,18 @@ def test_what_was_reached_comes_back(
     world.patch("app", "web", {"command": ["sleep", "3000"], "update": {"paused": False}})
     world.settled("app", "web", "Running")
     assert serving(world) == [3, 3]
+
+
+@pytest.mark.parametrize("change", [NEVER, SICK], ids=["refused", "unhealthy"])
+def test_going_back_is_told_as_a_change_on_its_way(world: World, docker_engine: Engine, change: Any) -> None:
+    """What is left of the revision that failed takes nothing from those that serve all the time."""
+    update = {"on_failure": "rollback", "deadline": 3}
+    world.create("app", PLAIN | {"name": "web", "replicas": 2, "stop_timeout": 1, "update": update})
+    world.settled("app", "web", "Running")
+    world.patch("app", "web", change)
+    world.until(lambda: (rollout(world) or {}).get("state") == "rolled_back", "it does not go back")
+    world.settled("app", "web", "Running")
+    world.until(lambda: len(docker_engine.client().containers.list(all=True)) == 2, "something is left")
+    world.patch("app", "web", {"labels": {"seen": "again"}})
+    world.settled("app", "web", "Running")
+    assert [e["type"] for e in world.events() if e["type"] in ("AppDegraded", "AppFailed")] == []

@@ -203,6 +203,28 @@ class TestApp:
         driver.settle(changed(workload, replicas=1))
         assert len(lab.hosts["a"].containers) == 1
 
+    def test_what_is_gone_by_the_time_that_its_host_answers_is_on_its_way_out(
+        self, lab: Lab, driver: Driver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Shown as something that has ended, it would be one too many, of a template that is given up."""
+        workload, host = app(Template(image=IMAGE, stop_timeout=60), replicas=2), lab.hosts["a"]
+        driver.settle(workload)
+        host.obedient = False
+        driver.step(changed(workload, replicas=1))
+        adapter = driver.adapter
+        runtime = adapter._hosts["a"].runtime
+        find = runtime.find
+
+        def slow(labels: Any, *, exact: bool = True) -> Any:
+            there = find(labels, exact=exact)
+            host.stopping.set()
+            wait_until(lambda: not adapter._acting.removing("a"), 10.0, "It is gone")
+            return there
+
+        monkeypatch.setattr(runtime, "find", slow)
+        assert [i.state for i in driver.see(workload.ref).instances] == ["running", "removing"]
+        assert len(host.containers) == 1
+
     def test_a_command_that_is_not_there_is_refused_and_told_by_its_replicas(self, driver: Driver) -> None:
         workload = app(Template(image=IMAGE, command=("missing",)), replicas=2)
         driver.step(workload)

@@ -201,9 +201,10 @@ class Reconciler:
             judged = msgspec.structs.replace(judged, restarted=intent.restarts)
         status = derive_status(intent, seen, judged, now)
         if isinstance(outcome, Again):
-            # The step just taken is not seen yet: that it was accepted says nothing about its end.
-            generation = judged.observed_generation
-            status = msgspec.structs.replace(status, observed_generation=generation)
+            # The step just taken is not seen yet: that it was accepted says nothing about its end, and one that was
+            # refused may have left something.
+            generation, settled = judged.observed_generation, min(judged.settled, status.settled)
+            status = msgspec.structs.replace(status, observed_generation=generation, settled=settled)
         return status
 
     def _remove(self, key: Key, entry: Entry, intent: Intent, seen: Observation | None) -> Result | Observation:

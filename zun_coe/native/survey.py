@@ -78,6 +78,7 @@ class Survey:
     def look(self, labels: Mapping[str, str], *, exact: bool) -> list[Replica]:
         """All replicas with these labels, those last seen on hosts that are away among them. Raises
         `Unavailable` when no host answers."""
+        leaving = {name: self._acting.removing(name) for name in self._hosts}
         found = self.ask(lambda host: host.find(labels, exact=exact), decides=True)
         for name, containers in found.items():
             self._hosts[name].saw(containers, labels)
@@ -85,7 +86,8 @@ class Survey:
         now, probed = datetime.now(UTC), self._prober.results()
         replicas: list[Replica] = []
         for name, host in self._hosts.items():
-            removing = self._acting.removing(name)
+            # What was gone by the time that the host had answered was on its way out when it was listed.
+            removing = leaving[name] | self._acting.removing(name)
             place = Place(name, host.address, name in found, removing, probed, host.ended(), self._verdicts, host.ahead)
             known = found[name] if name in found else self._remembered(host, labels)
             replicas += gather(known, place, now)
