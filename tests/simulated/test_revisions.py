@@ -256,3 +256,18 @@ def test_policy_that_was_tightened_is_no_matter_to_other_fields(world: World) ->
         with pytest.raises(Unprocessable) as caught:
             world.patch("app", "web", change, project)
         assert [p.pointer for p in caught.value.problems] == ["/mounts/0/bind"]
+
+
+def test_what_is_refused_while_it_is_paused_holds_nothing_up(
+    world: World, simulated: SimulatedCluster, outside: Outside
+) -> None:
+    simulated.refused = {"web:2"}
+    world.create("app", body())
+    world.settled("app", "web", "Running")
+    world.patch("app", "web", {"image": "web:2", "update": {"paused": True}})
+    world.until(lambda: rollout(world).get("state") == "paused", "it is not paused")
+    world.patch("app", "web", {"replicas": 3})
+    world.until(lambda: sum(c.ready for c in outside.containers("web")) == 3, "it is not scaled")
+    replaced(world, outside, 3)
+    world.patch("app", "web", {"update": {"paused": False}})
+    world.until(lambda: rollout(world).get("state") == "failed", "it does not go on")

@@ -253,6 +253,7 @@ def test_refused_rollout_heeds_what_is_changed_of_its_end() -> None:
     assert state_of(judge(intent(update=Update(on_failure="rollback")), BOTH_OLD, failed, later(1))) == "rolled_back"
 
 
+@pytest.mark.parametrize("state", ["failed", "paused"])
 @pytest.mark.parametrize(
     ("cause", "there", "asked"),
     [
@@ -262,8 +263,10 @@ def test_refused_rollout_heeds_what_is_changed_of_its_end() -> None:
         ("refused", [one(3, NEW, ready=False)], NEW),
     ],
 )
-def test_what_runs_is_asked_for_while_the_other_one_can_not_be(cause: Any, there: list[Instance], asked: str) -> None:
-    failed = replace(REACHED, rollout=Rollout(from_=1, to=2, state="failed", hash=NEW, cause=cause))
+def test_what_runs_is_asked_for_while_the_other_one_can_not_be(
+    cause: Any, there: list[Instance], asked: str, state: Any
+) -> None:
+    failed = replace(REACHED, rollout=Rollout(from_=1, to=2, state=state, hash=NEW, cause=cause))
     found = seen(*BOTH_OLD.instances, *there)
     assert asked_for(intent(), failed, found) == asked
     assert asked_for(intent(), failed, replace(found, hash=NEW)) == NEW
@@ -317,6 +320,33 @@ def test_what_is_in_effect_or_may_be_is_never_pruned(
     assert not gone & {current, reached}
     assert not gone & set(sorted(numbers)[len(numbers) - limit :])
     assert all(number < current for number in gone)
+
+
+@pytest.mark.parametrize("replicas", [2, 0])
+def test_what_is_paused_notes_what_keeps_it_from_going_on(replicas: int) -> None:
+    wanted = intent(update=Update(deadline=60, paused=True), replicas=replicas)
+    paused = judge(wanted, BOTH_OLD, BEGUN, NOW, MISSING)
+    assert paused.rollout is not None
+    assert (paused.rollout.state, paused.rollout.reason, paused.rollout.cause) == ("paused", None, "missing")
+    assert asked_for(wanted, paused, BOTH_OLD) == OLD
+    there = judge(wanted, BOTH_OLD, paused, later(1))
+    assert asked_for(wanted, there, BOTH_OLD) == NEW
+    assert state_of(judge(intent(), BOTH_OLD, paused, later(1), MISSING)) == "progressing"
+
+
+def test_what_is_paused_replaces_nothing_of_a_third_template() -> None:
+    wanted = intent(update=Update(deadline=60, paused=True))
+    found = seen(one(1, OLD), one(2, "third"))
+    assert asked_for(wanted, judge(wanted, found, BEGUN, NOW, REFUSED), found) == NEW
+
+
+def test_what_was_refused_is_not_asked_for_again_while_it_is_paused() -> None:
+    wanted = intent(update=Update(deadline=60, paused=True))
+    paused = judge(wanted, BOTH_OLD, BEGUN, NOW, REFUSED)
+    assert judge(wanted, BOTH_OLD, paused, later(1)) == paused
+    assert asked_for(wanted, paused, BOTH_OLD) == OLD
+    on = judge(intent(), BOTH_OLD, paused, later(1))
+    assert (state_of(on), asked_for(intent(), on, BOTH_OLD)) == ("progressing", NEW)
 
 
 def test_paused_stops_the_clock() -> None:

@@ -17,6 +17,8 @@ from zun_coe.store.records import encode, revision_key
 
 # How many go with one transaction.
 _ROOM = 50
+# The states of a rollout in which nothing more is replaced.
+_HELD = ("failed", "paused")
 
 
 class Revisions:
@@ -90,9 +92,11 @@ def asked_for(intent: Intent, status: Status, seen: Observation) -> str:
     nothing of it is there. Then what runs is still healed and scaled, which the other one would be in the way of. Pure.
     """
     effective, rollout = effective_hash(intent, status), status.rollout
-    if rollout is None or rollout.from_ is None or (rollout.state, rollout.hash) != ("failed", effective):
+    if rollout is None or rollout.from_ is None or rollout.hash != effective or rollout.state not in _HELD:
         return effective
-    there = effective == seen.hash or any(i.hash == effective for i in seen.instances)
+    hashes = {seen.hash, *(i.hash for i in seen.instances)}
+    # While it is paused nothing is replaced, whatever else is there.
+    there = effective in hashes or (rollout.state == "paused" and not hashes <= {"", status.hash})
     return effective if there or rollout.cause not in ("refused", "missing") else status.hash
 
 

@@ -42,7 +42,7 @@ def judge(
     status = _begun(intent, previous, target, now)
     wanted = wanted_replicas(intent, observation)
     if wanted == 0 and _is_held(intent, status.rollout):
-        return _with_paused(intent, status)
+        return _with_paused(intent, status, _hopeless([], target, refusal))
     live = [i for i in observation.instances if i.state != "removing"]
     going_back = status.rollout is not None and status.rollout.state == "rolled_back"
     towards = previous.hash if going_back else target
@@ -112,11 +112,16 @@ def _is_held(intent: Intent, rollout: Rollout | None) -> bool:
     return rollout.state == "failed" or (intent.update.paused and rollout.state != "rolled_back")
 
 
-def _with_paused(intent: Intent, status: Status) -> Status:
-    """The status with its rollout paused where the user says so."""
-    if not intent.update.paused or status.rollout is None:
+def _with_paused(intent: Intent, status: Status, refusal: Refusal | None = None) -> Status:
+    """The status with its rollout paused where the user says so. Why nothing would come of it is noted all the same:
+    what runs is not to be held up by that, nor to be asked for what was refused, until it is to go on."""
+    rollout = status.rollout
+    if not intent.update.paused or rollout is None:
         return status
-    return _with(status, status.rollout, state="paused", reason=None, message=None, cause=None)
+    cause, message = (refusal.cause, refusal.message or None) if refusal else (None, None)
+    if refusal is None and rollout.cause == "refused":
+        cause, message = rollout.cause, rollout.message
+    return _with(status, rollout, state="paused", reason=None, message=message, cause=cause)
 
 
 def _reached(status: Status, intent: Intent) -> Status:
@@ -166,7 +171,7 @@ def _decided(intent: Intent, status: Status, refusal: Refusal | None, progressed
     rollout = status.rollout
     assert rollout is not None  # the caller made sure
     if intent.update.paused and rollout.from_ is not None:
-        return _with_paused(intent, status)
+        return _with_paused(intent, status, refusal)
     if rollout.state == "paused":
         return _resumed(status, rollout, now)
     if rollout.state == "failed":
