@@ -255,7 +255,14 @@ def _strangers(cluster: Cluster, before: ClusterStatus, after: ClusterStatus, no
     new = {name: id for name, id in after.others.items() if before.others.get(name) != id}
     return [
         telling.event(
-            cluster, "cluster", "BackendChanged", told(name, pinned, id), now, level="warning", reason="BackendChanged"
+            cluster,
+            "cluster",
+            "BackendChanged",
+            told(name, pinned, id),
+            now,
+            level="warning",
+            reason="BackendChanged",
+            data={"host": name},
         )
         for name, id in sorted(new.items())
     ]

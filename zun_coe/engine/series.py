@@ -125,9 +125,12 @@ class Series:
 
 def _same(event: Event) -> _Same:
     """What two events have in common that tell the same of the same thing and of the same request. Instances of one
-    slot are different things: that each of them was created, and removed, is told of each."""
-    about = (event.project, event.subject, event.subject_id, event.data.get("native_id"))
-    told = (event.type, event.level, event.reason, normalised(event.message))
+    slot are different things: that each of them was created, and removed, is told of each. So are hosts, whose names
+    often differ by a number alone, and fields of a list; and a process that ends otherwise has another fault."""
+    data = event.data
+    about = (event.project, event.subject, event.subject_id, data.get("native_id"), data.get("host"))
+    fields = tuple(difference.get("pointer") for difference in data.get("differences", ()))
+    told = (event.type, event.level, event.reason, normalised(event.message), data.get("exit_code"), fields)
     return (*about, *told, event.generation, event.request_id)
 
 
