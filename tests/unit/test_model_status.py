@@ -375,6 +375,14 @@ def test_app_is_settled(phase: Any, settled: bool) -> None:
     assert not is_settled(app(deletion=MARK), Status(phase=phase, observed_generation=3))
 
 
+@pytest.mark.parametrize(("ready", "paused", "settled"), [(2, True, True), (1, True, False), (2, False, False)])
+def test_app_whose_rollout_is_paused_is_settled_when_enough_serve(ready: int, paused: bool, settled: bool) -> None:
+    rollout = Rollout(from_=1, to=2, state="paused", hash=NEW)
+    counts = ReplicaCounts(desired=2, current=2, ready=ready)
+    status = Status(phase="Progressing", observed_generation=3, rollout=rollout, replicas=counts)
+    assert is_settled(app(update=Update(paused=paused)), status) is settled
+
+
 @pytest.mark.parametrize(
     ("desired", "phase", "settled"),
     [

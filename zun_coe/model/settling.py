@@ -18,7 +18,7 @@ def is_settled(intent: Intent, status: Status) -> bool:
     if status.observed_generation < intent.generation or intent.deletion:
         return False
     if intent.noun == "app":
-        return status.phase in ("Running", "Stopped", "Degraded", "Failed")
+        return status.phase in ("Running", "Stopped", "Degraded", "Failed") or _rests(intent, status)
     if intent.desired_state == "running":
         if status.phase == "Failed" and not status.instances:  # there is nothing that could be restarted
             return True
@@ -38,6 +38,13 @@ def settles_in(intent: Intent, status: Status, now: datetime, grace: float = GRA
         return 0.0
     since = max(filter(None, (status.reason_since, status.progressed_at)), default=now)
     return max(0.0, grace - (now - since).total_seconds())
+
+
+def _rests(intent: Intent, status: Status) -> bool:
+    """Whether as many serve as are wanted, and nothing more is replaced until the user says so."""
+    rollout, counts = status.rollout, status.replicas
+    paused = rollout is not None and rollout.state == "paused" and intent.update.paused
+    return paused and counts is not None and counts.ready >= counts.desired
 
 
 def _is_held_up(intent: Intent, status: Status) -> bool:
