@@ -177,6 +177,27 @@ def test_adapters_ask_the_tenure_under_which_they_were_opened(place: Place) -> N
     newer()
 
 
+def test_a_cluster_that_is_lost_while_it_is_opened_is_not_begun_with(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, opened = place.engine, place.engine._opened
+    place.ownership._lose()
+    place.site.running.catch_up()
+
+    def slow(*given: Any) -> Any:
+        adapter = opened(*given)
+        place.ownership._lose()
+        return adapter
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_opened", slow)
+        engine._rebalance()
+    assert engine.runners() == []
+    place.site.running.catch_up()
+    engine._rebalance()
+    assert len(engine.runners()) == 1
+
+
 class TestWrites:
     """Nothing is written on behalf of a cluster but under the conditions on which it was decided."""
 

@@ -163,6 +163,8 @@ class Engine:
                 return
             self._runners[cluster.id] = runner
         runner.start()
+        if not self.ownership.valid(cluster.id):  # lost while it was opened: nobody else would end it
+            self._end(cluster.id, release=False)
 
     def _goes_on(self, runner: ClusterRunner, now: Cluster) -> bool:
         """Whether what is open is what is registered, or becomes it: to encrypt credentials with another key changes
