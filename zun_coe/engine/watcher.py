@@ -67,7 +67,7 @@ class ClusterRunner:
         self._told: set[str] = set()
         self._failing: dict[Key, float] = {}
         self._overtaken: Counter[Key] = Counter()
-        self._seen_at = float("-inf")
+        self._seen_at, self._unseen = float("-inf"), timedelta()
         self._reachable, self._described = False, float("-inf")
         self._first_probe = tools.settings.backoff
         self._threads: list[Thread] = []
@@ -280,11 +280,13 @@ class ClusterRunner:
 
     def _survey(self) -> None:
         """Ask it who it is, where that is due, and look at everything. Raises `BackendError`, `StoreError`."""
-        begun, unseen = time.monotonic(), self._keeper.unseen
+        begun = time.monotonic()
+        # That it answers who it is tells nothing of what runs there, and yet moves the moment of its last answer.
+        self._unseen = max(self._unseen, self._keeper.unseen)
         if begun - self._described >= self._tools.settings.describe or not self._reachable:
             self._described = begun  # before, so that what is heard meanwhile is not lost
             self._keeper.describe()
-        self._look(unseen)
+        self._look()
 
     def _broken(self, error: Exception) -> None:
         """The gateway itself failed over this cluster. Its keys are worked on as long as they can be."""
@@ -303,7 +305,7 @@ class ClusterRunner:
         except StoreError as trouble:
             log.warning("status not written", cluster=self.cluster.name, error=str(trouble))
 
-    def _look(self, unseen: timedelta) -> None:
+    def _look(self) -> None:
         if self._keeper.forget():
             return
         if self._keeper.blocked:
@@ -311,9 +313,9 @@ class ClusterRunner:
         seen_at = time.monotonic()
         found = self._adapter.observe(None)
         self._keeper.answered()
-        if unseen > _UNSEEN and not self._reachable:
+        if self._unseen > _UNSEEN and not self._reachable:
             self._reconciler.resumed()
-        self._reachable, self._seen_at = True, seen_at
+        self._reachable, self._seen_at, self._unseen = True, seen_at, timedelta()
         seen = {Key(o.ref.noun, o.ref.project, o.ref.id): o for o in found}
         keys = self._wanted()
         for key in sorted(self._sightings.listed(seen_at, seen, keys)):
