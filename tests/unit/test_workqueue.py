@@ -466,3 +466,14 @@ def test_what_waits_for_its_group_costs_nothing_while_it_waits(clock: Clock) -> 
     queue.done(held)
     assert looks <= 4 * 2000
     assert [*queue._order, *queue._heads, *queue._places] == []
+
+
+def test_what_is_asked_for_long_before_it_is_due_leaves_little_behind(queue: WorkQueue[str]) -> None:
+    queue.add_after("b", 900.0)
+    for _ in range(5000):
+        queue.add_after("a", 600.0)
+        queue.add("a")
+        assert drain(queue) == ["a"]
+    assert sum(map(len, queue._order.values())) < 1100
+    assert len(queue._heads) < 1100
+    assert set(queue._due) == {"b"}

@@ -26,6 +26,10 @@ from zun_coe.adapters.delays import doubled
 
 K = TypeVar("K", bound=Hashable)
 
+# So many entries of a heap that were overtaken may wait for their time, besides two for each that was not: a key that is
+# asked for again and again long before it is due leaves one behind each time.
+_OVERTAKEN = 1000
+
 
 @dataclass
 class _Backoff:
@@ -170,7 +174,11 @@ class WorkQueue(Generic[K]):
 
     def _enqueue(self, key: K) -> None:
         group = self._group_of(key)
-        heapq.heappush(self._order.setdefault(group, []), (self._due[key], next(self._numbers), key))
+        entries = self._order.setdefault(group, [])
+        if len(entries) > _OVERTAKEN + 2 * len(self._due):
+            entries[:] = filter(self._stands, entries)
+            heapq.heapify(entries)
+        heapq.heappush(entries, (self._due[key], next(self._numbers), key))
         self._place(group)
         if group in self._places:  # else nobody may have it yet
             self._changed.notify()
@@ -192,12 +200,16 @@ class WorkQueue(Generic[K]):
         """The first entry of a group."""
         entries = self._order.get(group, [])
         while entries:
-            at, _, key = entries[0]
-            if self._due.get(key) == at and key not in self._working:
+            if self._stands(entries[0]):
                 return entries[0]
             heapq.heappop(entries)
         self._order.pop(group, None)
         return None
+
+    def _stands(self, entry: tuple[float, int, K]) -> bool:
+        """Whether it is what its key is due by, and was not overtaken."""
+        at, _, key = entry
+        return self._due.get(key) == at and key not in self._working
 
     def _place(self, group: Hashable) -> None:
         """Have a group stand where its first entry does; nowhere while it has its share of the workers."""
@@ -206,6 +218,9 @@ class WorkQueue(Generic[K]):
             self._places.pop(group, None)
         elif self._places.get(group) != first[:2]:
             self._places[group] = first[:2]
+            if len(self._heads) > _OVERTAKEN + 2 * len(self._places):
+                self._heads = list({head for head in self._heads if self._places.get(head[2]) == head[:2]})
+                heapq.heapify(self._heads)
             heapq.heappush(self._heads, (*first[:2], group))
 
     def _release(self, group: Hashable) -> None:
