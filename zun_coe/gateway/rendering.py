@@ -202,12 +202,12 @@ def revision(record: Revision, current: int, effective: int) -> dict[str, Any]:
 
 def event(record: Event, id: str) -> dict[str, Any]:
     """An event under its id."""
-    # one by one, since pages have hundreds of them: only `data` has anything inside
+    # one by one, since pages have hundreds of them
     body = {name: value for name, value in zip(_OF_EVENTS, _all_of(record), strict=True) if value is not None}
     at = timestamp(record.at)
     body |= {"at": at, "first_at": timestamp(record.first_at) if record.first_at else at, "last_at": at}
     if record.data:
-        body["data"] = plain(record.data)
+        body["data"] = record.data  # of plain JSON, as it was stored
     return {"id": id} | body
 
 
