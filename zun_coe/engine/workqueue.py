@@ -26,8 +26,8 @@ from zun_coe.adapters.delays import doubled
 
 K = TypeVar("K", bound=Hashable)
 
-# So many entries of a heap that were overtaken may wait for their time, besides two for each that was not: a key that is
-# asked for again and again long before it is due leaves one behind each time.
+# So many entries of a heap that were overtaken may wait for their time, besides two for each that was not: a key that
+# is asked for again and again long before it is due leaves one behind each time.
 _OVERTAKEN = 1000
 
 
