@@ -15,7 +15,7 @@ from typing import Any
 from zun_coe.adapters import OPERATIONS, LogLine, LogOptions, LogStream
 from zun_coe.errors import Absent, BackendError, Invalid, TimedOut, Unavailable
 from zun_coe.model import OperationSupport, Support
-from zun_coe.native.runtime import ContainerSpec, Found, FoundVolume, PortBinding, RuntimeInfo
+from zun_coe.native.runtime import ContainerSpec, Found, FoundVolume, PortBinding, Restart, RuntimeInfo
 
 _ids = itertools.count(1)
 
@@ -120,6 +120,7 @@ class FakeRuntime:
                 memory=spec.memory,
                 networks=tuple(spec.networks),
                 created_at=now,
+                restart=spec.restart,
             )
             host.specs[id] = spec
             return id
@@ -197,6 +198,10 @@ class FakeRuntime:
     def resize(self, id: str, cpu: float | None, memory: int | None) -> None:
         with self._changing("resize") as host:
             host.change(id, cpu=cpu, memory=memory)
+
+    def set_restart(self, id: str, restart: Restart) -> None:
+        with self._changing("set_restart") as host:
+            host.change(id, restart=restart)
 
     def has_image(self, image: str) -> bool:
         self._reach("has_image")

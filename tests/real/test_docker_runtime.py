@@ -405,6 +405,13 @@ def test_limits_are_changed_in_place(bench: Bench) -> None:
     assert (bench.found(id, exact=False).cpu, bench.found(id, exact=False).memory) == (0.5, 16 << 20)
 
 
+def test_the_restart_policy_is_changed_in_place(bench: Bench) -> None:
+    id = bench.start("sleep 100", restart="always", memory=64 << 20)
+    for policy in ("never", "on_failure", "always"):
+        bench.runtime.set_restart(id, policy)
+        assert (bench.found(id).restart, bench.found(id).memory) == (policy, 64 << 20)
+
+
 def test_a_limit_that_the_engine_refuses(bench: Bench) -> None:
     with pytest.raises(Invalid):
         bench.runtime.create(bench.spec("", cpu=10_000))
@@ -732,10 +739,10 @@ def test_a_limit_that_the_engine_leaves_out_is_refused(bench: Bench, monkeypatch
     warning = (
         "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded."
     )
-    create, update = EngineClient.create_named, EngineClient.update_limits
+    create, update = EngineClient.create_named, EngineClient.update_terms
     id = bench.start("sleep 100", memory=32 << 20)
     monkeypatch.setattr(EngineClient, "create_named", lambda *args: (create(*args)[0], [warning]))
-    monkeypatch.setattr(EngineClient, "update_limits", lambda *args: [*update(*args), warning])
+    monkeypatch.setattr(EngineClient, "update_terms", lambda *args: [*update(*args), warning])
     with pytest.raises(Invalid, match="Limitation discarded"):
         bench.runtime.create(bench.spec("sleep 100", memory=32 << 20))
     assert [found.id for found in bench.runtime.find(bench.labels)] == [id], "what was made is gone"

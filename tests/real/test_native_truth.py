@@ -220,17 +220,28 @@ def test_limits_that_were_changed_by_hand_are_put_back(world: World, docker_engi
     world.settled("app", "free", "Running")
     world.until(lambda: world.show("container", "own")["status"]["phase"] == "Running", "it does not run")
     ids = {name: found(docker_engine, name) for name in ("limited", "free", "own")}
+    never = {"Name": "no"}
     for id in ids.values():
-        docker_engine.client().api.update_container(id, mem_limit=32 << 20, memswap_limit=32 << 20)
+        limits = {"mem_limit": 32 << 20, "memswap_limit": 32 << 20}
+        docker_engine.client().api.update_container(id, **limits, restart_policy=never)
     world.until(lambda: {memory(docker_engine, ids[name]) for name in ("limited", "own")} == {64 << 20}, "not put back")
     world.until(lambda: memory(docker_engine, ids["free"]) > 1 << 40, "it still has a limit")
+    world.until(lambda: {policy(docker_engine, id) for id in ids.values()} == {"unless-stopped"}, "not put back")
     looked(world)
     assert {name: found(docker_engine, name) for name in ids} == ids
+    told = world.events("DriftCorrected")
+    assert sorted(event["subject_name"] for event in told) == ["free", "limited", "own"]
+    pointers = {d["pointer"].rpartition("/")[2] for event in told for d in event["data"]["differences"]}
+    assert pointers == {"memory", "restart"}
 
 
 def found(engine: Engine, name: str) -> str:
     (one,) = engine.client().api.containers(filters={"label": f"zun.name={name}"})
     return str(one["Id"])
+
+
+def policy(engine: Engine, id: str) -> str:
+    return str(engine.client().api.inspect_container(id)["HostConfig"]["RestartPolicy"]["Name"])
 
 
 def memory(engine: Engine, id: str) -> int:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.native.workloads import app
 from zun_coe.model import Instance, Mount, Placement, Port, Template, Update, VolumeSource, Workload
-from zun_coe.native.actions import Create, Mend, Plan, Remove, Resize
+from zun_coe.native.actions import Create, Mend, Plan, Remove, Restore
 from zun_coe.native.placement import Claim, HostView
 from zun_coe.native.steps import limits, plan
 
@@ -196,17 +196,13 @@ def test_halted_still_scales() -> None:
     assert created(step(want(5, halted=True), seen)) == [4, 5]
 
 
-def test_limits_that_somebody_changed_are_put_back() -> None:
-    limited = msgspec.structs.replace(TEMPLATE, cpu=0.5, memory="64Mi")
-    workload = want(4, template=limited, previous=TEMPLATE, halted=True)
-    as_wanted = instance(1, cpu=0.5000000001, memory=64 << 20)
-    changed, lifted = instance(2, cpu=0.5, memory=16 << 20), instance(3)
-    old = instance(4, OLD, memory=16 << 20)
-    seen = [as_wanted, changed, lifted, old]
-    resized = [Resize(i, 0.5, 64 << 20) for i in (changed, lifted)]
-    assert step(workload, seen).actions == (*resized, Resize(old, None, None))
+def test_what_somebody_changed_is_put_right_where_it_stays_and_can_be_reached() -> None:
+    seen = [instance(1), instance(2), unready(3, state="exited")]
+    altered = frozenset({seen[1].native_id, seen[2].native_id})
+    assert step(want(3), seen, altered=altered).actions == (Mend(seen[2]), Restore(seen[1]))
+    assert step(want(1), seen[:2], altered=altered).actions == (Remove(seen[1]),)
     away = [msgspec.structs.replace(i, state="unknown") for i in seen]
-    assert not any(isinstance(a, Resize) for a in step(workload, away).actions)
+    assert step(want(3), away, altered=altered).actions == ()
 
 
 def test_what_ended_or_was_made_in_part_is_mended() -> None:
@@ -417,8 +413,6 @@ class World:
                     self.instances.append(msgspec.structs.replace(action.instance, **going))
             elif isinstance(action, Mend):
                 self._change(action.instance, state="running")
-            elif isinstance(action, Resize):
-                self._change(action.instance, cpu=action.cpu, memory=action.memory)
 
     def pass_time(self, seconds: float = 30) -> None:
         """What is on its way arrives: stops end, and good templates turn ready."""

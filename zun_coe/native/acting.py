@@ -13,6 +13,7 @@ from zun_coe.errors import Absent, BackendError, Unavailable
 from zun_coe.model import Template, Workload, WorkloadRef
 from zun_coe.native import containers, naming, pause
 from zun_coe.native.background import Relapses
+from zun_coe.native.drifting import Change
 from zun_coe.native.hosts import NativeHost
 from zun_coe.native.jobs import Jobs, together
 from zun_coe.native.naming import INFRA, MAIN
@@ -135,6 +136,14 @@ class Acting:
         if wait is None:
             self.stopped.discard(part.id)
         return wait
+
+    def restore(self, host: NativeHost, changes: Sequence[Change]) -> None:
+        """Give containers the terms that they are to have. Idempotent."""
+        for change in changes:
+            if change.limits:
+                host.runtime.resize(change.part.id, change.terms.cpu, change.terms.memory)
+            if change.policy:
+                host.runtime.set_restart(change.part.id, change.terms.restart)
 
     def kill_off(self, host: NativeHost, replica: Replica) -> None:
         """Remove a replica now, without grace. Idempotent."""

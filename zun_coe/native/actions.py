@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zun_coe.model import Instance, Template, bytes_of
+from zun_coe.model import Instance
 from zun_coe.native.placement import Refused
 
 
@@ -71,15 +71,13 @@ class Unpause:
 
 
 @dataclass(frozen=True)
-class Resize:
-    """Set the limits in place: CPUs and bytes, None for none."""
+class Restore:
+    """Give its containers the limits and the restart policies of their template again, in place."""
 
     instance: Instance
-    cpu: float | None
-    memory: int | None
 
 
-Action = Create | Remove | Mend | Stop | Start | Restart | Pause | Unpause | Resize
+Action = Create | Remove | Mend | Stop | Start | Restart | Pause | Unpause | Restore
 
 
 @dataclass(frozen=True)
@@ -91,12 +89,3 @@ class Plan:
     waiting: bool = False
     due: float | None = None
     blocked: Refused | None = None
-
-
-def limits_restored(instance: Instance, template: Template) -> Resize | None:
-    """What gives a replica the limits of its template, None where it has them: `docker update` changes them in place.
-    Docker counts CPUs in billionths and rounds, so a difference below a millionth is none."""
-    memory = bytes_of(template.memory) if template.memory else None
-    if abs((template.cpu or 0.0) - (instance.cpu or 0.0)) < 1e-6 and memory == instance.memory:
-        return None
-    return Resize(instance, template.cpu, memory)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeVar
 from zun_coe.adapters import (
     NOTHING_ALLOWED,
     Adapter,
+    Again,
     Connection,
     Done,
     Known,
@@ -37,6 +38,7 @@ from zun_coe.native import containers, describing, naming, registration, standal
 from zun_coe.native.acting import Acting
 from zun_coe.native.actions import Plan
 from zun_coe.native.background import Ailments, Pulls, Relapses
+from zun_coe.native.drifting import Drifting
 from zun_coe.native.fields import FIELDS
 from zun_coe.native.health import Prober
 from zun_coe.native.hosts import NativeHost
@@ -82,6 +84,7 @@ class NativeAdapter(Adapter):
         self._pulls = Pulls(self._hints.put, always=connection.always_pull_images)
         self._relapses = Relapses()
         self._ailments = Ailments()
+        self._drifting = Drifting()
         self._prober = Prober(self._hints.put, connection.reach, self._turned)
         self._survey = Survey(connection, self._hosts, self._prober, self._acting)
         self._observed: dict[str, tuple[Observation, list[Replica]]] = {}
@@ -149,16 +152,19 @@ class NativeAdapter(Adapter):
     def apply(self, workload: Workload, seen: Observation | None) -> Outcome:
         """See `Adapter.apply`. Whatever can be done at once is done at once, on all hosts."""
         replicas = self._replicas(workload.ref, seen)
+        verdict = self._drifting.look(workload, replicas)
+        if verdict.untold:  # the next observation tells it first
+            return Again()
         self._prepare(workload, replicas)
         replace, pending = self._relapsed(workload, replicas)
         step = Step(workload, self._hosts, replicas, self._acting, self._pulls, self._relapses)
         with self._planning:
-            plan = self._plan(workload, replicas, replace)
+            plan = self._plan(workload, replicas, replace, verdict.altered)
             step.claim(plan)
         outcome = step.take(plan)
-        if isinstance(outcome, Done) and pending is not None:
-            return Wait(pending)
-        return outcome
+        if isinstance(outcome, Done) and verdict.left:
+            return self._drifting.waiting(workload.ref, verdict)
+        return Wait(pending) if isinstance(outcome, Done) and pending is not None else outcome
 
     def remove(self, ref: WorkloadRef, seen: Observation | None) -> Outcome:
         """See `Adapter.remove`. Waits for hosts that are away, since they may have something of it."""
@@ -178,6 +184,7 @@ class NativeAdapter(Adapter):
         self._lingering.discard(ref.id)
         self._observed.pop(ref.id, None)
         self._ailments.forget(ref)
+        self._drifting.forget(ref)
         return Done()
 
     def remove_volume(self, name: str, id: str, project: str) -> None:
@@ -246,6 +253,7 @@ class NativeAdapter(Adapter):
             reason=told.reason if told else None,
             message=told.message if told else None,
             evidence=dict(told.evidence) if told else {},
+            drift=self._drifting.told(ref),
         )
         self._observed[ref.id] = observation, replicas
         if not self.connection.owned:  # whoever has the cluster hears what is gone
@@ -285,12 +293,14 @@ class NativeAdapter(Adapter):
     def _stays(self, replica: Replica) -> bool:
         return self._hosts[replica.instance.host or ""].host.schedulable
 
-    def _plan(self, workload: Workload, replicas: Sequence[Replica], replace: frozenset[str]) -> Plan:
+    def _plan(
+        self, workload: Workload, replicas: Sequence[Replica], replace: frozenset[str], altered: frozenset[str]
+    ) -> Plan:
         views = [host.view() for host in self._hosts.values()]
         instances = [r.instance for r in replicas]
         lost = frozenset(r.instance.native_id for r in replicas if cut_off(r.parts))
         if not workload.standalone:
-            return steps.plan(workload, instances, views, datetime.now(UTC), replace, lost)
+            return steps.plan(workload, instances, views, datetime.now(UTC), replace, lost, altered)
         if not instances and (unheard := self._unheard()):
             return Plan(waiting=True, blocked=Refused("BackendUnreachable", f"Nothing was heard of {unheard} yet."))
         acting = self._acting
@@ -299,7 +309,7 @@ class NativeAdapter(Adapter):
             for r in replicas
             if r.parts and acting.over.get(r.instance.native_id, r) == leading(r.parts).started_at
         }
-        memory = standalone.Memory(dict(acting.restarted), frozenset(acting.stopped), over, lost)
+        memory = standalone.Memory(dict(acting.restarted), frozenset(acting.stopped), over, lost, altered)
         return standalone.plan(workload, instances, views, memory)
 
     def _unheard(self) -> str | None:

@@ -23,6 +23,7 @@ CHANGES = frozenset(
         "kill",
         "remove",
         "resize",
+        "set_restart",
         "import_image",
         "ensure_network",
         "remove_network",

@@ -207,6 +207,9 @@ class Runtime(Protocol):
         """Set the limits of a container where it is, running or not; None lifts a limit. Raises `Invalid` where the
         runtime leaves one out."""
 
+    def set_restart(self, id: str, restart: Restart) -> None:
+        """Set the restart policy of a container where it is, running or not."""
+
     def has_image(self, image: str) -> bool:
         """Whether the image is on the host."""
 

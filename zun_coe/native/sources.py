@@ -23,7 +23,8 @@ SOURCES: Mapping[str, str] = {
     "CredentialsExpired": "The engine does not take the gateway's certificate, whose end has passed.",
     "BackendUnreachable": "No host of the cluster answers; of a replica: its host does not.",
     "RolloutStuck": "The gateway's own verdict.",
-    "Contested": "It does not occur: what was changed is made anew, after growing delays.",
+    "Contested": "The gateway's own verdict, on limits or a restart policy that others set again and again (`docker "
+    "update`).",
     "Error": "Anything else that the engine said.",
     "Pulling": "The gateway has the host pull the image.",
 }

@@ -17,10 +17,10 @@ from zun_coe.native.actions import (
     Plan,
     Remove,
     Restart,
+    Restore,
     Start,
     Stop,
     Unpause,
-    limits_restored,
 )
 from zun_coe.native.placement import HostView, Needs, Refused, place
 from zun_coe.native.steps import keeping_order
@@ -29,13 +29,15 @@ from zun_coe.native.steps import keeping_order
 @dataclass(frozen=True)
 class Memory:
     """What this process remembers of containers, by native id: the restarts carried out here, those that it
-    stopped itself (which have ended, but not of their own accord), when the run began that it restarted last, and
-    those that run and can't be reached as they are to be (`cut_off`)."""
+    stopped itself (which have ended, but not of their own accord), when the run began that it restarted last, those
+    that run and can't be reached as they are to be (`cut_off`), and those that are to have other limits or restart
+    policies than they have (`altered`)."""
 
     restarted: dict[str, int]
     stopped: frozenset[str]
     over: Mapping[str, datetime | None] = field(default_factory=dict)
     cut_off: frozenset[str] = frozenset()
+    altered: frozenset[str] = frozenset()
 
 
 def plan(workload: Workload, seen: Sequence[Instance], hosts: Sequence[HostView], memory: Memory) -> Plan:
@@ -78,7 +80,8 @@ def _action(workload: Workload, it: Instance, memory: Memory) -> Action | None:
         return Unpause(it)
     if again and it.state != "creating":
         return Restart(it, workload.restarts)
-    return _run(workload, it, memory) or limits_restored(it, workload.template) or _freeze(workload, it)
+    restored = Restore(it) if it.native_id in memory.altered else None
+    return _run(workload, it, memory) or restored or _freeze(workload, it)
 
 
 def _stop(it: Instance) -> Action | None:

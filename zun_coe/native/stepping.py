@@ -21,13 +21,14 @@ from zun_coe.native.actions import (
     Pause,
     Plan,
     Remove,
-    Resize,
     Restart,
+    Restore,
     Start,
     Stop,
     Unpause,
 )
 from zun_coe.native.background import Demand, Pulls, Relapses
+from zun_coe.native.drifting import changes
 from zun_coe.native.hosts import NativeHost
 from zun_coe.native.naming import container_name
 from zun_coe.native.placement import Needs, Refused, place
@@ -156,16 +157,18 @@ class Step:
                 self._at_once(host, action, replica)
                 return None
 
-    def _at_once(self, host: NativeHost, action: Pause | Unpause | Resize, replica: Replica) -> None:
-        """What needs no waiting, on a container of its own."""
+    def _at_once(self, host: NativeHost, action: Pause | Unpause | Restore, replica: Replica) -> None:
+        """What needs no waiting."""
         id = leading(replica.parts).id
         match action:
             case Pause():
                 host.runtime.pause(id)
             case Unpause():
                 host.runtime.unpause(id)
-            case Resize():
-                host.runtime.resize(id, action.cpu, action.memory)
+            case Restore():
+                own = self._workload.standalone  # then the template is changed in place, and the hash stays
+                template = self._workload.template if own else self._template(replica.instance.hash)
+                self._acting.restore(host, changes(replica, template))
 
     def _remove(self, host: NativeHost, replica: Replica) -> Wait | None:
         if replica.instance.health == "unhealthy":

@@ -17,7 +17,7 @@ from datetime import datetime
 from zun_coe.model import Instance, Template, Workload, share_of
 from zun_coe.model.status import available
 from zun_coe.native import containers
-from zun_coe.native.actions import Action, Create, Mend, Plan, Remove, limits_restored
+from zun_coe.native.actions import Action, Create, Mend, Plan, Remove, Restore
 from zun_coe.native.placement import HostView, Needs, Refused, place
 
 # A process that nothing checks counts in an update only when it has not ended at once.
@@ -34,12 +34,13 @@ def plan(
     now: datetime,
     replace: frozenset[str] = frozenset(),
     cut_off: frozenset[str] = frozenset(),
+    altered: frozenset[str] = frozenset(),
 ) -> Plan:
     """The next step of an app. `seen`: its instances, with state "removing" for those that are on their
     way out; `replace`: native ids of unhealthy instances whose time has come to be replaced; `cut_off`: of those that
-    run and can't be reached as they are to be. Nothing to do
-    and nothing to wait for is an empty plan. The same arguments give the same plan."""
-    return _Step(workload, seen, hosts, now, replace, cut_off).plan()
+    run and can't be reached as they are to be; `altered`: of those whose limits or restart policies others changed.
+    Nothing to do and nothing to wait for is an empty plan. The same arguments give the same plan."""
+    return _Step(workload, seen, hosts, now, replace, cut_off, altered).plan()
 
 
 def broken(instance: Instance) -> bool:
@@ -71,6 +72,7 @@ class _Step:
     now: datetime
     replace: frozenset[str]
     cut_off: frozenset[str]
+    altered: frozenset[str]
     actions: list[Action] = field(default_factory=list)
     blocked: Refused | None = None
     waiting: bool = False
@@ -207,13 +209,8 @@ class _Step:
         broken_ones = [i for i in self.kept if i.state in awry or i.native_id in self.cut_off]
         mended = [i for i in broken_ones if self._reachable(i) and not self._refused(i)]
         self.actions += [Mend(i) for i in mended]
-        self.actions += filter(None, (self._limited(i) for i in self.kept if i not in mended))
-
-    def _limited(self, instance: Instance) -> Action | None:
-        """What undoes that somebody changed its limits."""
-        template = self._template(instance.hash)
-        there = instance.state == "running" and self._reachable(instance)
-        return limits_restored(instance, template) if there and template else None
+        changed = (i for i in self.kept if i.native_id in self.altered and i not in mended and self._reachable(i))
+        self.actions += [Restore(i) for i in changed]
 
     def _refused(self, instance: Instance) -> bool:
         """Whether it was never started and can't be. While a rollout is halted it is left as it is, to be looked at:

@@ -210,10 +210,11 @@ class EngineClient(APIClient):
         told: dict[str, Any] = self.inspect_image(name)  # type: ignore[no-untyped-call]  # docker-py decorates it without types
         return told
 
-    def update_limits(self, id: str, limits: Mapping[str, Any]) -> list[str]:
-        """Change resources of a container (docker-py's `update_container` has no NanoCpus); what is warned of."""
+    def update_terms(self, id: str, terms: Mapping[str, Any]) -> list[str]:
+        """Change resources or the restart policy of a container (docker-py's `update_container` has no NanoCpus); what
+        is warned of."""
         url = self._at("/containers/{0}/update", id)
-        told = self._checked(self.post(url, json=dict(limits), timeout=self.timeout))
+        told = self._checked(self.post(url, json=dict(terms), timeout=self.timeout))
         return list(told.json().get("Warnings") or ())
 
     def open_logs(self, id: str, params: Mapping[str, Any], *, follow: bool) -> requests.Response:

@@ -33,7 +33,7 @@ from zun_coe.native.docker.streams import (
     until_dropped,
 )
 from zun_coe.native.naming import reserved
-from zun_coe.native.runtime import ContainerSpec, Found, FoundVolume, RuntimeInfo
+from zun_coe.native.runtime import ContainerSpec, Found, FoundVolume, Restart, RuntimeInfo
 from zun_coe.native.subnets import AddressPool
 
 # The changes of a container that matter; without them every exec of a health check would be one.
@@ -202,9 +202,14 @@ class DockerRuntime:
             self.info()
         with self._changing(id, "update") as client:
             body = translation.limits_body(cpu, memory, self._host_cpus or 1, client.api_version)
-            warnings = client.update_limits(id, body)
+            warnings = client.update_terms(id, body)
         if (cpu or memory) and (left_out := reading.discarded(warnings)):
             raise _unlimited("update", left_out)
+
+    def set_restart(self, id: str, restart: Restart) -> None:
+        """See `Runtime.set_restart`."""
+        with self._changing(id, "update") as client:
+            client.update_terms(id, {"RestartPolicy": translation.restart_policy(restart)})
 
     def has_image(self, image: str) -> bool:
         """See `Runtime.has_image`."""

@@ -13,7 +13,7 @@ from docker.utils import version_gte
 
 from zun_coe.errors import Invalid
 from zun_coe.model import Health
-from zun_coe.native.runtime import ContainerSpec, PortBinding, RuntimeMount
+from zun_coe.native.runtime import ContainerSpec, PortBinding, Restart, RuntimeMount
 
 # Networks that a container is still to join before its first start, as JSON: {name: [alias, …]}. Written on every
 # container, since one of its image would count otherwise.
@@ -85,9 +85,14 @@ def limits_body(cpu: float | None, memory: int | None, host_cpus: int, api: str)
     return body | {"NanoCpus": round(cpu * 10**9) if cpu else (host_cpus - 1) * 10**9 + LIFTED_NANO}
 
 
+def restart_policy(restart: Restart) -> dict[str, Any]:
+    """A restart policy as the engine has it."""
+    return {"Name": _RESTART[restart], "MaximumRetryCount": 0}
+
+
 def _host_config(spec: ContainerSpec, api: str) -> dict[str, Any]:
     return {
-        "RestartPolicy": {"Name": _RESTART[spec.restart], "MaximumRetryCount": 0},
+        "RestartPolicy": restart_policy(spec.restart),
         "LogConfig": {"Type": "json-file", "Config": dict(LOG_FILES)},
         "NetworkMode": _network_mode(spec),
         "PortBindings": _port_bindings(spec),
