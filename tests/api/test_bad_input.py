@@ -139,6 +139,7 @@ BROKEN = [
     (json.dumps(APP).encode("utf-16"), "UTF-8"),
     (b'{"image": "\\ud800"}', "surrogate"),
     (b'{"\\udfff": 1}', "surrogate"),
+    (b'{"\\udfff": 1, "\\udfff": 2}', "in one object twice"),
     (b"[" * 40 + b"]" * 40, "nested"),
     (b"[" * 20_000, "nested"),
     (b"[" * 30_001, "values"),
@@ -258,6 +259,63 @@ def test_events_of_a_resource_that_is_named_with_its_kind(api: httpx.Client) -> 
     answer = api.get("/v1/events?resource=app/hello")
     assert answer.status_code == 400
     assert "its kind is another parameter, subject" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("field", "key"),
+    [
+        ("env", "A\n"),
+        ("env_secrets", "A\n"),
+        ("labels", ""),
+        ("labels", "a\n"),
+        ("labels", "x" * 256),
+        ("labels", "\x00"),
+    ],
+)
+def test_a_key_that_is_none(api: httpx.Client, field: str, key: str) -> None:
+    for answer in (
+        api.post("/v1/apps", json=APP | {field: {key: "db/x"}}),
+        api.patch("/v1/apps/none", json={field: {key: "db/x"}}),
+    ):
+        assert answer.status_code == 400, answer.text
+        assert [e["pointer"][:40] for e in answer.json()["errors"]] == [f"/{field}/{key}"[:40]]
+
+
+@pytest.mark.parametrize("field", ["constraints", "labels"])
+def test_keys_of_clusters_labels_are_those_of_labels(api: httpx.Client, field: str) -> None:
+    hosts = [{"name": "a", "labels": {"x" * 256: "y"}}]
+    bodies = {
+        "constraints": ("/v1/apps", APP | {"placement": {"constraints": {"a\n": "b"}}}, "/placement/constraints/a\n"),
+        "labels": ("/v1/clusters", {"name": "c", "kind": "native", "hosts": hosts}, "/hosts/0/labels/xxx"),
+    }
+    path, body, pointer = bodies[field]
+    answer = api.post(path, json=body)
+    assert answer.status_code == 400, answer.text
+    assert [e["pointer"].startswith(pointer) for e in answer.json()["errors"]] == [True]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/apps/hello", "There is nothing at /apps/hello; did you mean /v1/apps/hello?"),
+        ("/v1/none", "There is nothing at /v1/none; /v1/openapi.json tells what there is."),
+        ("/v1/" + "x" * 500, '…"; /v1/openapi.json tells what there is.'),
+    ],
+)
+def test_where_to_look_instead(api: httpx.Client, path: str, words: str) -> None:
+    told = api.get(path).json()["detail"]
+    assert words in told
+    assert len(told) < 200
+
+
+@pytest.mark.parametrize("image", ["http://" + "x" * 490, "A" * 300, "web:" + "." * 300, "web@sha256:" + "x" * 300])
+def test_what_is_wrong_is_repeated_as_far_as_it_is_of_use(api: httpx.Client, image: str) -> None:
+    [problem] = api.post("/v1/apps", json=APP | {"image": image}).json()["errors"]
+    assert '…"' in problem["detail"]
+    assert len(problem["detail"]) < 300
+    for path in (f"/v1/apps/{'x' * 255}", "/v1/containers/a%0Ab"):
+        told = api.get(path).json()["detail"]
+        assert (len(told) < 200, "\n" in told, '"' in told) == (True, False, True)
 
 
 @pytest.mark.parametrize("query", ["name=a&name=b", "limit=5&limit=5"])

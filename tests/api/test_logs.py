@@ -229,6 +229,10 @@ def test_nothing_is_left_when_the_client_goes(api: httpx.Client, app_of: Make) -
         ("999999999d", EPOCH),
         ("2026-03-01T12:00:00Z", NOW),
         ("2026-03-01t13:00:00.000000000+01:00", NOW),
+        ("99999d", EPOCH),
+        ("0001-01-01T00:00:00+14:00", EPOCH),
+        ("1752-01-01T00:00:00Z", EPOCH),
+        ("9999-12-31T23:59:59-14:00", datetime.max.replace(tzinfo=UTC)),
     ],
 )
 def test_since(given: str, expected: datetime) -> None:

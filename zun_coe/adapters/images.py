@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from zun_coe.model.evidence import named, quoted
+
 DOCKER_HUB = "docker.io"
 """The registry of references that name none."""
 LONGEST_REPOSITORY = 255
@@ -46,13 +48,16 @@ class Reference:
 def parse(reference: str) -> Reference:
     """What a reference names. Raises `ValueError` with a sentence that says what is wrong with it."""
     if "://" in reference:
-        raise ValueError(f"{reference} is a URL; name an image without its scheme: {reference.partition('://')[2]}.")
+        plain = named(reference.partition("://")[2])
+        raise ValueError(f"{quoted(reference)} is a URL; name an image without its scheme: {plain}.")
     if _ID.fullmatch(reference):
-        raise ValueError(f"{reference} is the id of an image, which says nothing of where it comes from; name it.")
-    named, at, digest = reference.partition("@")
+        raise ValueError(
+            f"{quoted(reference)} is the id of an image, which says nothing of where it comes from; name it."
+        )
+    tagged, at, digest = reference.partition("@")
     if at:
         _check_digest(digest)
-    name, tag = _split_tag(named)
+    name, tag = _split_tag(tagged)
     registry, repository = _split_registry(name)
     _check_repository(registry, repository, name)
     return Reference(registry, repository, tag, digest or None)
@@ -87,10 +92,10 @@ def split(reference: str) -> tuple[str, str | None]:
     return head + slash + last, tag if colon else None
 
 
-def _split_tag(named: str) -> tuple[str, str | None]:
-    name, tag = split(named)
+def _split_tag(tagged: str) -> tuple[str, str | None]:
+    name, tag = split(tagged)
     if tag is not None and not _TAG.fullmatch(tag):
-        told = f"{tag} is no tag" if tag else f"The tag of {named} is empty"
+        told = f"{quoted(tag)} is no tag" if tag else f"The tag of {quoted(tagged)} is empty"
         raise ValueError(
             f"{told}: a tag has 1 to 128 letters, digits, _, . and -, and begins with none of the last two."
         )
@@ -99,8 +104,8 @@ def _split_tag(named: str) -> tuple[str, str | None]:
 
 def _split_registry(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
-    named = bool(slash) and (bool(re.search(r"[.:\[]", first)) or first == "localhost" or first != first.lower())
-    registry, repository = (first, rest) if named else (DOCKER_HUB, name)
+    given = bool(slash) and (bool(re.search(r"[.:\[]", first)) or first == "localhost" or first != first.lower())
+    registry, repository = (first, rest) if given else (DOCKER_HUB, name)
     if registry not in _HUB_NAMES:
         return registry, repository
     return DOCKER_HUB, repository if "/" in repository else f"library/{repository}"
@@ -108,13 +113,13 @@ def _split_registry(name: str) -> tuple[str, str]:
 
 def _check_repository(registry: str, repository: str, name: str) -> None:
     if not _REGISTRY.fullmatch(registry):
-        raise ValueError(f"{registry} is no registry: it is the name or address of a host, maybe with a port.")
+        raise ValueError(f"{quoted(registry)} is no registry: it is the name or address of a host, maybe with a port.")
     if repository != repository.lower():
-        raise ValueError(f"The repository of {name} has upper case letters, which no registry takes.")
+        raise ValueError(f"The repository of {quoted(name)} has upper case letters, which no registry takes.")
     if not _REPOSITORY.fullmatch(repository):
         raise ValueError(
-            f"{name} is no name of a repository: components of lower case letters and digits, with single ., _, __ "
-            "or - between them, are separated by single slashes."
+            f"{quoted(name)} is no name of a repository: components of lower case letters and digits, with single "
+            "., _, __ or - between them, are separated by single slashes."
         )
     if len(repository) > LONGEST_REPOSITORY:
         raise ValueError(f"The name of the repository has more than {LONGEST_REPOSITORY} characters.")
@@ -123,7 +128,8 @@ def _check_repository(registry: str, repository: str, name: str) -> None:
 def _check_digest(digest: str) -> None:
     algorithm, _, value = digest.partition(":")
     if not _DIGEST.fullmatch(digest):
-        raise ValueError(f"{digest or 'What follows the @'} is no digest, such as sha256: with 64 hexadecimal digits.")
+        told = quoted(digest) if digest else "What follows the @"
+        raise ValueError(f"{told} is no digest, such as sha256: with 64 hexadecimal digits.")
     expected = _DIGITS.get(algorithm)
     if expected and not re.fullmatch(f"[0-9a-f]{{{expected}}}", value):
         raise ValueError(f"A digest of {algorithm} has {expected} hexadecimal digits in lower case; it has {value}.")

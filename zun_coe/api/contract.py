@@ -140,6 +140,7 @@ def prepared(schema: Schema, schemas: Mapping[str, Schema], direction: Direction
     if "pattern" in out:
         out["pattern"] = _DOLLAR.sub(r"\\Z", out["pattern"])
     if keys := out.get("x-key-pattern"):
+        keys = out["x-key-pattern"] = _DOLLAR.sub(r"\\Z", keys)
         out |= {"patternProperties": {keys: out["additionalProperties"]}, "additionalProperties": False}
     return _nullable(out)
 

@@ -11,6 +11,7 @@ from jsonschema import Draft4Validator, ValidationError
 from jsonschema.validators import extend
 
 from zun_coe.errors import FieldProblem
+from zun_coe.model.evidence import quoted
 
 MOST = 50
 """The most problems that are told of one value."""
@@ -156,10 +157,10 @@ def _extra(value: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]
 def _unknown(path: Sequence[Any], name: str, schema: Mapping[str, Any], *, suggest: bool) -> FieldProblem:
     where = pointer([*path, name])
     if "x-key-pattern" in schema:
-        return FieldProblem(where, f'"{_short(name)}" is no name that can be used here: {schema["x-key-means"]}')
+        return FieldProblem(where, f"{quoted(name)} is no name that can be used here: {schema['x-key-means']}")
     settable = [field for field, inside in schema.get("properties", {}).items() if inside]  # the server sets the others
     known = suggestion(name, settable) if suggest and len(name) < MOST_POINTER else ""
-    return FieldProblem(where, f'unknown field "{_short(name)}"{known}')
+    return FieldProblem(where, f"unknown field {quoted(name)}{known}")
 
 
 def _sentence(keyword: str, wanted: Any, value: Any, schema: Mapping[str, Any]) -> str | None:
@@ -201,9 +202,4 @@ def _shown(value: Any) -> str:
         return str(value).lower().replace("none", "null")
     if isinstance(value, int | float):
         return str(value) if len(str(value)) < 40 else "such a number"
-    return f'"{_short(value)}"' if isinstance(value, str) else kind_of(value)
-
-
-def _short(text: str) -> str:
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:60])
-    return clean + ("…" if len(text) > 60 else "")
+    return quoted(value) if isinstance(value, str) else kind_of(value)

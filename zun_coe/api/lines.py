@@ -18,7 +18,7 @@ from zun_coe.api.tailing import Ended, Item, Line
 from zun_coe.errors import BackendError, FieldProblem, Malformed
 from zun_coe.gateway import LogSources
 from zun_coe.model import Instance
-from zun_coe.model.evidence import cut
+from zun_coe.model.evidence import cut, named
 from zun_coe.model.value import timestamp
 
 TEXT = "text/plain; charset=utf-8"
@@ -86,14 +86,22 @@ def since_of(text: str, now: datetime) -> datetime:
     """A time (RFC 3339), or how long ago: `90`, `90s`, `10m`, `2h`, `1d`."""
     try:
         if "-" in text[1:]:
-            return datetime.fromisoformat(text.upper())
+            return _moment(datetime.fromisoformat(text.upper()))
         unit = _UNITS.get(text[-1])
-        return now - timedelta(seconds=float(text[:-1]) * unit if unit else float(text))
+        return max(EPOCH, now - timedelta(seconds=float(text[:-1]) * unit if unit else float(text)))
     except OverflowError:
         return EPOCH
     except ValueError as error:
-        detail = f"{text} is no time; use one such as 2026-03-01T12:00:00Z, or how long ago, such as 10m"
+        detail = f"{named(text)} is no time; use one such as 2026-03-01T12:00:00Z, or how long ago, such as 10m"
         raise Malformed(f"/since: {detail}.", [FieldProblem("/since", detail)]) from error
+
+
+def _moment(given: datetime) -> datetime:
+    """In UTC, and not before 1970: engines count from then, and nothing was written earlier."""
+    try:
+        return max(EPOCH, given.astimezone(UTC))
+    except OverflowError:
+        return EPOCH if given.year == 1 else datetime.max.replace(tzinfo=UTC)
 
 
 class Writer:

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from zun_coe.errors import Malformed
+from zun_coe.model.evidence import quoted
 
 MAX_VALUES = 30_000
 """The most values, those inside of others included, that a body may have."""
@@ -59,7 +60,7 @@ def _separators(raw: bytes) -> int:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise Malformed(f'The key "{_repeated(pairs)[:60]}" is in one object twice; give it once.')
+        raise Malformed(f"The key {quoted(_repeated(pairs))} is in one object twice; give it once.")
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Mapping
 from math import ceil
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 from zun_coe import errors
 from zun_coe.api.contract import media_types_at, methods_at
 from zun_coe.api.exchange import exchange_of
-from zun_coe.model.evidence import capped, cut
+from zun_coe.model.evidence import capped, cut, named
 
 BASE = "https://zun-coe.dev/problems/"
 """What the types of problems begin with. They are names; nothing need be there."""
@@ -131,8 +132,12 @@ def headers_of(status: int) -> dict[str, str]:
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """A problem as it goes out. Evidence may hold what JSON can't say; it is told as text."""
-    return msgspec.json.encode(body, enc_hook=str)
+    """A problem as it goes out. Evidence may hold what JSON can't say; it is told as text, and halves of surrogate
+    pairs as they are escaped: a problem that can't be told would leave the caller without an answer."""
+    try:
+        return msgspec.json.encode(body, enc_hook=str)
+    except UnicodeEncodeError:
+        return json.dumps(body, default=str).encode()
 
 
 def handlers() -> Mapping[type[Exception], Any]:
@@ -178,11 +183,17 @@ def _not_taken(request: ConnexionRequest) -> str:
 
 async def _starlettes(request: ConnexionRequest, error: HTTPException) -> ConnexionResponse:
     path, headers = request.scope["path"], dict(error.headers or {})
-    told = {404: f"There is nothing at {path}."}
+    told = {404: f"There is nothing at {named(path)}; {_instead_of(path)}"}
     if error.status_code == 405:
         headers["Allow"] = ", ".join(methods_at(path))
-        told[405] = f"{request.scope['method']} does not apply to {path}; {headers['Allow']} do."
+        told[405] = f"{request.scope['method']} does not apply to {named(path)}; {headers['Allow']} do."
     return _response(request, _plain(error.status_code, told.get(error.status_code, error.detail)), headers)
+
+
+def _instead_of(path: str) -> str:
+    """Where to look instead: below the version, which is easily left out."""
+    meant = f"/v1{path}"
+    return f"did you mean {named(meant)}?" if methods_at(meant) else "/v1/openapi.json tells what there is."
 
 
 async def _unexpected(request: ConnexionRequest, error: Exception) -> ConnexionResponse:

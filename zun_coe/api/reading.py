@@ -22,6 +22,7 @@ from zun_coe.api.explaining import MOST, MOST_SUGGESTIONS, pointer, suggestion, 
 from zun_coe.api.parsing import parse
 from zun_coe.api.problems import UnsupportedMediaType
 from zun_coe.errors import FieldProblem, Malformed
+from zun_coe.model.evidence import quoted
 
 SMALL = 16 * 1024
 """Bytes up to which a body is parsed in the event loop: that takes less than to hand it to a thread and back."""
@@ -151,7 +152,7 @@ def _unknown(names: Sequence[str], known: Sequence[str]) -> list[FieldProblem]:
     return [
         FieldProblem(
             pointer([name]),
-            f'unknown parameter "{name[:60]}"' + (suggestion(name[:60], known) if n < MOST_SUGGESTIONS else ""),
+            f"unknown parameter {quoted(name)}" + (suggestion(name[:60], known) if n < MOST_SUGGESTIONS else ""),
         )
         for n, name in enumerate(names[:MOST])
     ]

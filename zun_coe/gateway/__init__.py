@@ -18,6 +18,7 @@ from zun_coe.gateway.views import Replica, Resource, StoredEvent, Views
 from zun_coe.gateway.writing import Writer
 from zun_coe.metrics import Metrics
 from zun_coe.model import Instance, ref_of, settles_in
+from zun_coe.model.evidence import named
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache
 from zun_coe.store.records import utc_now
@@ -124,7 +125,7 @@ class Gateway:
         resource = found.app if isinstance(found, Replica) else found
         names = self._containers(found)
         if container is not None and container not in names:
-            raise NotFound(f"There is no container {container} in it; there are {', '.join(names)}.")
+            raise NotFound(f"There is no container {named(container)} in it; there are {', '.join(names)}.")
         adapter = self.backends.adapter(resource.intent.cluster)
         if not isinstance(adapter, Logs):
             raise Conflict("Logs can't be had from this cluster.")

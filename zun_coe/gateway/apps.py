@@ -15,6 +15,7 @@ from zun_coe.gateway.views import Resource
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, Taken, name_taken, replaced
 from zun_coe.model import Intent, Revision, Status, effective_hash, wanted_hash, whole
+from zun_coe.model.evidence import named
 from zun_coe.store.records import revision_key
 
 
@@ -126,7 +127,8 @@ class Apps(Workloads):
         wanted = body["adopt"]
         name = body.get("name", wanted["name"])
         if not specs.is_name(name):
-            raise Unprocessable("A name is needed.", [FieldProblem("/name", f"No app can be named {name}; give one.")])
+            detail = f"No app can be named {named(name)}; give one."
+            raise Unprocessable("A name is needed.", [FieldProblem("/name", detail)])
         if self._check_name(call, name) is not None:
             raise name_taken("app", name)
         force = body.get("force", False)
@@ -154,10 +156,10 @@ class Apps(Workloads):
 
     def _create_named(self, call: Call, ref: str, body: Mapping[str, Any]) -> Answer:
         if body.get("name", ref) != ref:
-            detail = f"The path names {ref}, the body {body['name']}; leave the name out of the body."
+            detail = f"The path names {named(ref)}, the body {body['name']}; leave the name out of the body."
             raise Unprocessable(detail, [FieldProblem("/name", detail)])
         if not specs.is_name(ref):
-            raise NotFound(f"There is no app {ref} in the project {call.principal.project}.")
+            raise NotFound(f"There is no app {named(ref)} in the project {call.principal.project}.")
         return self._create(call, {"name": ref} | dict(body), _not_remembered)
 
     def _restart_effective(self, call: Call, found: Resource, once: Once) -> Answer:

@@ -9,6 +9,7 @@ from typing import Any
 from zun_coe.auth import Principal
 from zun_coe.errors import PreconditionFailed
 from zun_coe.model import Instance, Noun, WorkloadRef
+from zun_coe.model.evidence import cut
 from zun_coe.model.settling import GRACE
 
 PLURALS = {
@@ -113,7 +114,8 @@ def check_preconditions(call: Call, generation: int | None) -> None:
         return
     wanted = {tag.strip().removeprefix("W/") for tag in call.if_match.split(",")}
     if generation is None or ("*" not in wanted and etag(generation) not in wanted):
-        raise PreconditionFailed(f"If-Match asks for {call.if_match}, but {_there(call.if_match, generation)}")
+        asked = cut(call.if_match, 100)
+        raise PreconditionFailed(f"If-Match asks for {asked}, but {_there(call.if_match, generation)}")
 
 
 def _there(if_match: str, generation: int | None) -> str:

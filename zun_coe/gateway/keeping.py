@@ -13,6 +13,7 @@ from zun_coe.gateway.resources import Once, Resources, Tools, page_answer
 from zun_coe.gateway.views import StoredEvent, Views
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import Deletion, Secret, Volume
+from zun_coe.model.evidence import quoted
 from zun_coe.store import At, Condition, Delete
 from zun_coe.store.records import intent_key, name_key, new_id, use_key, utc_now
 from zun_coe.store.references import secret_uses, volume_uses
@@ -203,6 +204,6 @@ def order_of(id: str, field: str = "marker") -> tuple[int, int]:
     """The place in the order that an event's id names. Raises `Malformed`."""
     found = _EVENT_ID.fullmatch(id)
     if found is None:
-        detail = f"{id[:40]!r} is no id of an event."
+        detail = f"{quoted(id)} is no id of an event, such as 1000-0; it is the id of one that was seen."
         raise Malformed(detail, [FieldProblem(f"/{field}", detail)])
     return int(found[1]), int(found[2] or 0)

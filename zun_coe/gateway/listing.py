@@ -12,6 +12,7 @@ import msgspec
 from zun_coe.errors import FieldProblem, Malformed
 from zun_coe.gateway.entries import Found, Replica, phase_of
 from zun_coe.gateway.indexes import Condition, Place, Scope, Traits
+from zun_coe.model.evidence import quoted
 
 PUBLIC = "*"
 """The scope of what everybody sees. No project can be called so."""
@@ -104,7 +105,7 @@ def _place(marker: str, field: str) -> Place:
     except ValueError as error:
         raise _lost(marker) from error
     if of != field or (of in _TIMES and place[0].tzinfo is None):
-        detail = f"The marker {marker[:60]} is of a list that is sorted by {of}; begin again without it."
+        detail = f"The marker {quoted(marker)} is of a list that is sorted by {of}; begin again without it."
         raise Malformed(detail, [FieldProblem("/marker", detail)])
     return place
 
@@ -113,7 +114,7 @@ _Marker = tuple[str, str, str]
 
 
 def _lost(marker: str) -> Malformed:
-    detail = f"The marker {marker[:60]} is not there (any more); begin again without it."
+    detail = f"The marker {quoted(marker)} is not there (any more); begin again without it."
     return Malformed(detail, [FieldProblem("/marker", detail)])
 
 

@@ -26,6 +26,7 @@ from zun_coe.gateway.listing import SORTS
 from zun_coe.gateway.views import Views
 from zun_coe.gateway.writing import Change, Writer
 from zun_coe.model import Cluster, Event
+from zun_coe.model.evidence import named
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache
 from zun_coe.store.records import utc_now
@@ -93,14 +94,15 @@ class Resources:
         """A page of this noun's list, or of another's, and the marker of the next."""
         if query.sort.removeprefix("-") not in self.sorts:
             told = ", ".join(sorted(self.sorts))
-            raise Malformed(f"sort takes {told}, with - in front for descending.", [FieldProblem("/sort", told)])
+            detail = f"sort takes {told}, with - in front for descending"
+            raise Malformed(f"/sort: {detail}.", [FieldProblem("/sort", detail)])
         return self._views.page(noun or self.noun, scopes, query, extra)
 
     def _find(self, call: Call, ref: str) -> Resource:
         found = self._views.get(self.noun, ref) if _is_id(ref) else None
         found = found or self._views.named(self.noun, call.principal.project, ref)
         if found is None or not self._visible(call, found):
-            raise NotFound(f"There is no {self.noun} {ref} in the project {call.principal.project}.")
+            raise NotFound(f"There is no {self.noun} {named(ref)} in the project {call.principal.project}.")
         return found
 
     def _check_name(self, call: Call, name: str) -> Resource | None:

@@ -35,6 +35,7 @@ from zun_coe.model import (
     revision_of,
     without,
 )
+from zun_coe.model.evidence import named
 from zun_coe.model.spec import larger, storage_of
 from zun_coe.store import Put
 from zun_coe.store.records import adopted_key, encode, intent_key, new_id, revision_key, utc_now
@@ -243,7 +244,7 @@ class Workloads(Resources):
             raise Unprocessable("A cluster is needed.", [FieldProblem("/cluster", f"Choose one: {names}.")])
         own = [c for c in visible if ref in (c.id, c.intent.name)]
         if not own:
-            detail = f"There is no cluster {ref} that the project {call.principal.project} can use."
+            detail = f"There is no cluster {named(ref)} that the project {call.principal.project} can use."
             raise Unprocessable(detail, [FieldProblem("/cluster", detail)])
         return self._ready(own[0])
 

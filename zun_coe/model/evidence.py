@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -17,6 +18,8 @@ TEXT = 1000
 """So many characters of a text are kept."""
 ITEMS = 20
 """So many entries of a list or an object are kept."""
+SHOWN = 60
+"""So many characters of what somebody gave are repeated in a sentence about it."""
 DEPTH = 6
 """Objects within objects are kept down to this level."""
 BYTES = 4000
@@ -33,6 +36,8 @@ NODES = 10_000
 
 ENDPOINTS = 1000
 """So many endpoints of one app are kept."""
+# Names and references, of the length that most have.
+_PLAIN = re.compile(r"[A-Za-z0-9/][-A-Za-z0-9._:/@+]{0,99}")
 
 
 def cut(text: str, most: int = TEXT) -> str:
@@ -41,6 +46,17 @@ def cut(text: str, most: int = TEXT) -> str:
         return text
     told = f" … ({len(text)} characters)"
     return text[: most - len(told)] + told
+
+
+def quoted(text: str, most: int = SHOWN) -> str:
+    """A text in quotation marks, as a sentence can hold it: in one line, of characters that can be seen, and cut."""
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:most])
+    return f'"{clean}{"…" if len(text) > most else ""}"'
+
+
+def named(text: str) -> str:
+    """What somebody calls something: as it is where it may be a name or a reference, else quoted."""
+    return text if _PLAIN.fullmatch(text) else quoted(text)
 
 
 def capped(evidence: Mapping[str, Any]) -> dict[str, Any]:
