@@ -10,8 +10,8 @@ from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.adopting import Adopting, Valid
 from zun_coe.gateway.calls import Answer, Call, Query, backend_answer, check_preconditions
 from zun_coe.gateway.diagnosing import diagnose
-from zun_coe.gateway.resources import Once, Tools, page_answer
-from zun_coe.gateway.views import Resource
+from zun_coe.gateway.resources import Once, Tools, page_answer, status_for
+from zun_coe.gateway.views import NEVER_SEEN, Resource
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, Taken, name_taken, replaced
 from zun_coe.model import Intent, Revision, Status, effective_hash, wanted_hash, whole
@@ -107,7 +107,9 @@ class Apps(Workloads):
     def diagnosis(self, call: Call, ref: str) -> Answer:
         """Why it is in the state it is in, with the evidence, and what to do. Asks no backend."""
         found = self._find(call, ref)
-        return Answer(200, rendering.encode(diagnose(found, self._views)))
+        cluster = self._views.get("cluster", found.intent.cluster)
+        status = status_for(call, cluster) if cluster else NEVER_SEEN
+        return Answer(200, rendering.encode(diagnose(found, self._views, status)))
 
     def judge(self, call: Call, cluster: Resource, body: Mapping[str, Any], taken: Taken, *, valid: Valid) -> None:
         """Raises `Unprocessable` for what an app that takes something over cannot be, whatever its name is to be."""

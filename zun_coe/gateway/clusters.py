@@ -15,7 +15,7 @@ from zun_coe.gateway.adopting import Adopting, Judge
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions, etag
 from zun_coe.gateway.entries import Found
 from zun_coe.gateway.listing import PUBLIC
-from zun_coe.gateway.resources import Once, Resources, Tools, adapter_of
+from zun_coe.gateway.resources import Once, Resources, Tools, adapter_of, may_see_all
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, replaced
 from zun_coe.model import Cluster, Deletion, Host, OperationSupport
@@ -222,7 +222,7 @@ class Clusters(Resources):
     def _body(self, call: Call, found: Found) -> bytes:
         """Only its own project and operators see how a cluster is reached and what its machines are."""
         assert isinstance(found, Resource)
-        if call.principal.admin or found.intent.project == call.principal.project:
+        if may_see_all(call, found):
             return super()._body(call, found)
         return rendering.encode(rendering.public_cluster(found.intent, found.status))
 

@@ -35,10 +35,10 @@ ADVICE = {
 EVENTS = 20
 
 
-def diagnose(found: Resource, views: Views) -> dict[str, Any]:
-    """One page: the state, the cause with its evidence, what to do, each replica, and the last events."""
+def diagnose(found: Resource, views: Views, cluster: ClusterStatus) -> dict[str, Any]:
+    """One page: the state, the cause with its evidence, what to do, each replica, and the last events. `cluster`: the
+    status of its cluster, as far as the caller may see it."""
     intent, status = found.intent, found.status
-    cluster = views.cluster_status(intent.cluster)
     reason, message, evidence = cause(status, cluster)
     body: dict[str, Any] = {
         "phase": "Deleting" if intent.deletion else status.phase,
@@ -48,7 +48,7 @@ def diagnose(found: Resource, views: Views) -> dict[str, Any]:
         "message": message,
         "evidence": evidence or None,
         "advice": ADVICE.get(reason) if reason else None,
-        "cluster": _cluster(views, intent.cluster),
+        "cluster": _cluster(views.cluster_name(intent.cluster), cluster),
         "rollout": rendering.status_of(status).get("rollout"),
         "containers": [_replica(i) for i in status.instances],
         "events": _events(found, views),
@@ -73,10 +73,9 @@ def _summary(intent: Any, status: Any, reason: str | None, message: str | None) 
     return f"{intent.name} is {status.phase}. {told}{waiting}{why}"
 
 
-def _cluster(views: Views, id: str) -> dict[str, Any]:
-    status = views.cluster_status(id)
+def _cluster(name: str, status: ClusterStatus) -> dict[str, Any]:
     told = {
-        "name": views.cluster_name(id),
+        "name": name,
         "reachable": status.reachable,
         "as_of": timestamp(status.as_of) if status.as_of else None,
         "reason": status.reason,

@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
+import msgspec
+
 from zun_coe.adapters import Adapter, kinds
 from zun_coe.config import Settings
 from zun_coe.errors import (
@@ -25,7 +27,7 @@ from zun_coe.gateway.indexes import Condition
 from zun_coe.gateway.listing import SORTS
 from zun_coe.gateway.views import Views
 from zun_coe.gateway.writing import Change, Writer
-from zun_coe.model import Cluster, Event
+from zun_coe.model import Cluster, ClusterStatus, Event
 from zun_coe.model.evidence import named
 from zun_coe.store import Store
 from zun_coe.store.cache import Cache
@@ -184,6 +186,18 @@ class Resources:
                 if call.if_match:
                     raise PreconditionFailed("It was changed meanwhile. Read it again, then decide.") from error
         raise Conflict("Others keep changing it at the same time; try again.")
+
+
+def may_see_all(call: Call, cluster: Resource) -> bool:
+    """Whether the caller may see how a cluster is reached and what its machines are: of a public one its own project
+    and operators may."""
+    return call.principal.admin or bool(cluster.intent.project == call.principal.project)
+
+
+def status_for(call: Call, cluster: Resource) -> ClusterStatus:
+    """The status of a cluster without the words of its engine, which name addresses, for whoever only uses it."""
+    status: ClusterStatus = cluster.status
+    return status if may_see_all(call, cluster) else msgspec.structs.replace(status, message=None, evidence={})
 
 
 def adapter_of(cluster: Cluster) -> type[Adapter]:

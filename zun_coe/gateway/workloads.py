@@ -15,7 +15,7 @@ from zun_coe.errors import ClusterNotReady, Conflict, FieldProblem, Unprocessabl
 from zun_coe.gateway import changes, limits, rendering, specs
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions, etag
 from zun_coe.gateway.listing import PUBLIC
-from zun_coe.gateway.resources import Listing, Once, Resources, adapter_of
+from zun_coe.gateway.resources import Listing, Once, Resources, adapter_of, status_for
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, Taken, replaced
 from zun_coe.model import (
@@ -239,29 +239,20 @@ class Workloads(Resources):
         visible = self._clusters(call)
         if ref is None:
             if len(visible) == 1:
-                return self._ready(visible[0])
+                return _ready(call, visible[0])
             names = ", ".join(c.intent.name for c in visible) or "none is registered yet"
             raise Unprocessable("A cluster is needed.", [FieldProblem("/cluster", f"Choose one: {names}.")])
         own = [c for c in visible if ref in (c.id, c.intent.name)]
         if not own:
             detail = f"There is no cluster {named(ref)} that the project {call.principal.project} can use."
             raise Unprocessable(detail, [FieldProblem("/cluster", detail)])
-        return self._ready(own[0])
+        return _ready(call, own[0])
 
     def _clusters(self, call: Call) -> Sequence[Resource]:
         project = call.principal.project
         found, _ = self._views.page("cluster", (project, PUBLIC), Query(limit=sys.maxsize - 1))
         usable = [cast(Resource, cluster) for cluster in found]
         return sorted(usable, key=lambda c: c.intent.project != project)
-
-    def _ready(self, cluster: Resource) -> Resource:
-        record: Cluster = cluster.intent
-        if record.deletion is not None:
-            raise Conflict(f"The cluster {record.name} is being deleted.")
-        if cluster.status.info is None:
-            why = cluster.status.message or "it was registered a moment ago"
-            raise ClusterNotReady(f"The cluster {record.name} was not reached yet ({why}); try again when it was.")
-        return cluster
 
     def _same_place(self, call: Call, old: Intent, wanted: specs.Wanted) -> Resource:
         """The cluster that it is on. Raises `Unprocessable` for a body that would move or rename it."""
@@ -273,7 +264,7 @@ class Workloads(Resources):
         if wanted.cluster not in (None, cluster.id, cluster.intent.name):
             detail = f"It is on {cluster.intent.name} for good; create another one elsewhere."
             raise Unprocessable("A cluster can't change.", [FieldProblem("/cluster", detail)])
-        return self._ready(cluster)
+        return _ready(call, cluster)
 
     def _volumes(self, call: Call, intent: Intent, change: Change) -> dict[str, str]:
         """The ids of the volumes that the template names; those that are not there yet are part of the change, and so
@@ -391,6 +382,18 @@ class Workloads(Resources):
 
     def _containers(self, apps: Iterable[Resource]) -> Listing:
         return list(chain.from_iterable(self._views.replicas(app) for app in apps))
+
+
+def _ready(call: Call, cluster: Resource) -> Resource:
+    """A cluster of which it is known what it can carry. Raises `Conflict`."""
+    record: Cluster = cluster.intent
+    if record.deletion is not None:
+        raise Conflict(f"The cluster {record.name} is being deleted.")
+    if cluster.status.info is None:
+        status = status_for(call, cluster)
+        why = status.message or status.reason or "it was registered a moment ago"
+        raise ClusterNotReady(f"The cluster {record.name} was not reached yet ({why}); try again when it was.")
+    return cluster
 
 
 def _adapter(cluster: Resource) -> type[Adapter]:
