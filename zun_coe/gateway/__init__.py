@@ -74,9 +74,9 @@ class Gateway:
 
     def settled(self, settle: Settle) -> Answer | None:
         """The answer to give to somebody who waits, or None while there is more to wait for."""
-        found = self.views.get(settle.noun, settle.id)
         if settle.deleted:
-            return Answer(204) if found is None else None
+            return Answer(204) if self._awaited(settle) is None else None
+        found = self.views.get(settle.noun, settle.id)
         if found is None:
             return Answer(404)
         if self._settles_in(found, settle) != 0:
@@ -90,10 +90,18 @@ class Gateway:
 
     def unsettled(self, settle: Settle) -> Answer:
         """The answer to somebody who has waited long enough: the state of now."""
-        found = self.views.get(settle.noun, settle.id)
+        found = self._awaited(settle)
         if found is None:
             return Answer(204 if settle.deleted else 404)
+        if isinstance(found, Replica):
+            return Answer(202, self.views.body(found))
         return Answer(202, self._seen(found, settle), {"ETag": etag(found.intent.generation)})
+
+    def _awaited(self, settle: Settle) -> Resource | Replica | None:
+        """What is waited for, as long as it is there."""
+        if settle.replica is not None:
+            return self.views.replica(settle.replica)
+        return self.views.get(settle.noun, settle.id)
 
     def _seen(self, found: Resource, settle: Settle) -> bytes:
         return settle.see(found) if settle.see else self.views.body(found)

@@ -49,7 +49,7 @@ class Query:
 class Settle:
     """What `?wait` waits for: that this resource has settled at this generation (or is gone). `grace`: seconds
     after which a reason that might go away by itself counts as the end, too. `see`: its JSON as the caller may see
-    it (None: all of it)."""
+    it (None: all of it). `replica`: the id of one replica of the app, whose end is waited for."""
 
     noun: str
     project: str
@@ -58,6 +58,7 @@ class Settle:
     deleted: bool = False
     grace: float = GRACE
     see: Callable[[Any], bytes] | None = field(default=None, compare=False)
+    replica: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from zun_coe.adapters import DeleteInstance, Kill
 from zun_coe.errors import Conflict, FieldProblem, NotFound, Unprocessable
 from zun_coe.gateway.backends import Backends
-from zun_coe.gateway.calls import Answer, Call, backend_answer, check_preconditions
+from zun_coe.gateway.calls import Answer, Call, Settle, backend_answer, check_preconditions
 from zun_coe.gateway.entries import Found
 from zun_coe.gateway.resources import Once, Tools
 from zun_coe.gateway.views import Replica, Resource, phase_of
@@ -53,10 +53,13 @@ class Containers(Workloads):
         return self._shown(found, 200, None if isinstance(found, Replica) else self._watched(call, found))
 
     def delete(self, call: Call, ref: str, *, force: bool = False, keep: bool = False, volumes: bool = False) -> Answer:
-        """Delete a standalone container, or the replica of an app, which then is replaced."""
+        """Delete a standalone container, or the replica of an app, which then is replaced. Of a replica nothing can
+        be forgotten, kept or taken along: that is decided for its app as a whole."""
         call.principal.must_write()
         found = self._any(call, ref)
         if isinstance(found, Replica):
+            check_preconditions(call, found.app.intent.generation)
+            _must_be_plain(found, force=force, keep=keep, volumes=volumes)
             adapter = self._able(found.app, DeleteInstance, "delete")
             return backend_answer(call, found.app.intent.cluster, lambda: self._delete_replica(call, found, adapter))
         return super().delete(call, ref, force=force, keep=keep, volumes=volumes)
@@ -124,7 +127,9 @@ class Containers(Workloads):
 
     def _delete_replica(self, call: Call, found: Replica, adapter: Any) -> Answer:
         adapter.delete_instance(self._ref(found.app), found.instance.native_id)
-        answer = Answer(202, self._views.body(found))
+        app = found.app.intent
+        settle = Settle("app", app.project, app.id, app.generation, deleted=True, replica=found.id)
+        answer = Answer(202, self._views.body(found), settle=settle)
         self._tell(call, found, "ContainerDeleted", "Deletion was asked for; the app replaces it.")
         return answer
 
@@ -207,3 +212,11 @@ class Containers(Workloads):
         replicas = [r for r in self._views.replicas(app) if r.instance.slot == int(slot)]
         ready = [r for r in replicas if r.instance.ready]
         return next(iter(ready or replicas), None)
+
+
+def _must_be_plain(found: Replica, **given: bool) -> None:
+    """Raises `Unprocessable` for what the deletion of a replica can't be asked for."""
+    app = found.app.intent.name
+    detail = f"It is a replica of the app {app}, which replaces it: leave this out, or delete the app."
+    if problems := [FieldProblem(f"/{name}", detail) for name, wanted in given.items() if wanted]:
+        raise Unprocessable("A replica is not deleted so.", problems)
