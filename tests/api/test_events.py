@@ -228,7 +228,26 @@ class TestResuming:
         service.process.cache.wait_for(service.process.store.list("meta/").revision)
         answer = self._asked(api, headers, field, first)
         assert (answer.status_code, answer.headers["Content-Type"]) == (410, "application/problem+json")
-        assert answer.json()["oldest"] == first  # it is still there: only the floor was moved
+        assert answer.json()["oldest"] == second  # nothing behind it was removed
+
+
+@pytest.mark.parametrize("everybody", [False, True])
+def test_who_missed_events_goes_on_with_all_that_are_kept(
+    service: Service, api: httpx.Client, other: httpx.Client, project: str, everybody: bool
+) -> None:
+    """Of all projects, too, where events of others are older than those that are no longer kept of one."""
+    happen(other, "x")
+    happen(api, "a", "b")
+    gone, kept = (e["id"] for e in api.get("/v1/events").json()["events"])
+    service.process.store.create(floor_key(project), gone.encode())
+    service.process.cache.wait_for(service.process.store.list("meta/").revision)
+    asked: dict[str, Any] = {"all_projects": everybody, "resource": "b"}
+    missed = api.get("/v1/events", params=asked | {"after": "0-0"})
+    assert missed.status_code == 410
+    oldest = missed.json()["oldest"]
+    assert oldest in missed.json()["detail"]
+    answer = api.get("/v1/events", params=asked | {"after": oldest})
+    assert kept in [e["id"] for e in answer.json()["events"]], answer.text
 
 
 def test_a_process_that_is_behind_asks_the_store(

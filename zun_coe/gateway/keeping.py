@@ -169,11 +169,12 @@ class Events:
             return page, page[-1].order if len(page) == limit else max(last, self.latest(project))
 
     def _must_be_kept(self, project: str | None, last: tuple[int, int]) -> None:
-        if last < self._views.floor(project):
-            oldest = next(iter(self._views.events(project)), None)
+        floor = self._views.floor(project)
+        if last < floor:
+            oldest = f"{floor[0]}-{floor[1]}"
             raise Gone(
-                "Events after this one are no longer kept; begin again with the oldest there is.",
-                oldest=oldest.id if oldest else None,
+                f"Some events after this one are no longer kept. Go on behind {oldest}: none is missing from there on.",
+                oldest=oldest,
             )
 
     def latest(self, project: str | None) -> tuple[int, int]:
