@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -155,6 +156,15 @@ def test_get_edit_put(api: httpx.Client, app_of: Make) -> None:
     assert (answer.json()["replicas"], answer.json()["env"], answer.json()["id"]) == (2, {"A": "1"}, app["id"])
 
 
+def test_get_edit_put_keeps_losses_that_were_accepted_and_did_not_happen(api: httpx.Client, app_of: Make) -> None:
+    app_of(accept_loss=["/gpu"])
+    seen = api.get("/v1/apps/hello")
+    assert seen.json()["accept_loss"] == ["/gpu"]
+    assert "lost" not in seen.json()
+    again = api.put("/v1/apps/hello", json=seen.json())
+    assert (again.headers["ETag"], again.json()["accept_loss"]) == (seen.headers["ETag"], ["/gpu"])
+
+
 def test_put_creates_and_then_replaces_all(api: httpx.Client) -> None:
     first = api.put("/v1/apps/web", json={"cluster": "here", "image": "web:1", "labels": {"a": "b"}})
     second = api.put("/v1/apps/web", json={"cluster": "here", "image": "web:2"})
@@ -239,6 +249,24 @@ def test_the_same_idempotency_key_gives_the_same_answer(api: httpx.Client) -> No
     assert first.headers["Location"] == second.headers["Location"]
     assert api.post("/v1/apps", json=APP | {"replicas": 2}, headers=key).status_code == 422
     assert len(api.get("/v1/apps").json()["apps"]) == 1
+
+
+def test_a_key_that_is_forgotten_by_somebody_else_at_the_same_time(
+    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = service.process.gateway._tools.writer
+    forget = writer._store.delete
+
+    def after_somebody_else(key: str, expected: int) -> int:
+        forget(key, expected)
+        return forget(key, expected)
+
+    key = {"Idempotency-Key": str(uuid4())}
+    assert api.post("/v1/apps", json=APP, headers=key).status_code == 202
+    monkeypatch.setattr(writer, "_settings", replace(service.process.settings, idempotency_age=0.0))
+    monkeypatch.setattr(writer._store, "delete", after_somebody_else)
+    answer = api.post("/v1/apps", json=APP | {"name": "second"}, headers=key)
+    assert answer.status_code == 202, answer.text
 
 
 @pytest.mark.parametrize(("first", "second"), [("apps", "containers"), ("containers", "apps")])

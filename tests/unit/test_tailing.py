@@ -49,8 +49,10 @@ def test_a_project_leaves_places_to_others() -> None:
     one.take(3)
     with pytest.raises(TooManyStreams):
         one.take()
-    with pytest.raises(TooManyStreams):
+    with pytest.raises(TooManyStreams, match="Try again later"):
         two.take(3)
+    with pytest.raises(TooManyStreams, match=r"a project has 3 at most. Read the logs of one container at a time"):
+        places.of("three").check(4)
     two.take(2)
     assert (one.free, two.free, places.of("three").free) == (0, 0, 0)
     one.give(3)

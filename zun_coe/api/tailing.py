@@ -110,6 +110,11 @@ class Places:
         """The places of a project."""
         return Share(self, project)
 
+    @property
+    def most(self) -> int:
+        """How many one project may have, if nobody else has any."""
+        return min(self._limit, self._per_project)
+
     def free(self, project: str) -> int:
         """How many are left for a project."""
         return min(self._limit - self._taken.total(), self._per_project - self._taken[project])
@@ -129,6 +134,9 @@ class Share:
 
     def check(self, number: int) -> None:
         """Raises `TooManyStreams` when there are not so many left."""
+        if number > self._places.most:
+            told = f"It takes {number} streams, and a project has {self._places.most} at most"
+            raise TooManyStreams(f"{told}. Read the logs of one container at a time.")
         if number > self.free:
             raise TooManyStreams("As many streams are open as may be, of this project or of all. Try again later.")
 

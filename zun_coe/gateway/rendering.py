@@ -265,6 +265,8 @@ def _server_set(intent: Intent, status: Status) -> dict[str, Any]:
         body["host"] = status.instances[0].host
     if intent.adopted:
         body["adopted"] = {"namespace": intent.adopted.namespace, "name": intent.adopted.name}
+    if intent.accept_loss:
+        body["accept_loss"] = list(intent.accept_loss)
     if intent.lost:
-        body |= {"accept_loss": list(intent.accept_loss), "lost": plain(intent.lost)}
+        body["lost"] = plain(intent.lost)
     return body

@@ -4,6 +4,7 @@ idempotent answer, and a way to tell whether it happened when the store's answer
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
@@ -122,7 +123,8 @@ class Writer:
             return None
         kept = decode(record.value, IdempotentAnswer)
         if utc_now() - kept.at > timedelta(seconds=self._settings.idempotency_age):
-            self._store.delete(record.key, record.revision)
+            with suppress(KeyNotFound):  # somebody else was quicker: whoever cleans up, or the same request
+                self._store.delete(record.key, record.revision)
             return None
         if kept.digest not in self._digests(body):
             raise Unprocessable("This Idempotency-Key was used with another body; use a new key for a new request.")
