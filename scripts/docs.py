@@ -38,7 +38,8 @@ def configuration() -> str:
 
 Each setting can be given in a TOML file (`--config FILE`, a line `NAME = VALUE`), in the environment
 (`{config.PREFIX}NAME`, in capitals) and on the command line of `zun-coe serve`, `api` and `engine` (`--name`).
-The command line wins over the environment, the environment over the file, and the file over the default.
+The command line wins over the environment, the environment over the file, and the file over the default. What is no
+setting is refused in a file, and in the environment where it is nearly one, since it is mistyped then.
 
 {_table(("setting", "default", "what it does"), rows)}"""
 

@@ -18,6 +18,10 @@ from typing import Any
 import msgspec
 
 PREFIX = "ZUN_COE_"
+_OF_USERS = ("endpoint", "token", "project", "roles")
+"""What the user's commands take from the environment."""
+# What Kubernetes puts there for a Service: NAME_SERVICE_HOST, NAME_PORT, NAME_PORT_80_TCP_ADDR and the like.
+_LINK = re.compile(r"ZUN_COE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 # Settings with few values; empty: none of them.
 _KINDS: Mapping[str, str] = {
     "str": 'must be text, in quotation marks in a file, such as "9517"',
@@ -204,6 +208,7 @@ def load(
     values: dict[str, Any] = {}
     if file is not None:
         values |= _typed(_from_file(file), str(file))
+    must_be_meant(environment)
     named = {k.removeprefix(PREFIX).lower(): v for k, v in environment.items() if k.startswith(PREFIX)}
     known = {f.name for f in fields(Settings)}
     values |= _typed({k: v for k, v in named.items() if k in known}, "the environment")
@@ -211,6 +216,18 @@ def load(
     settings = Settings(**values)
     _check_pool(settings)
     return settings
+
+
+def must_be_meant(environment: Mapping[str, str]) -> None:
+    """Raises `ConfigError` for a variable that is nearly a setting's, or one of the command line's: it is mistyped,
+    and what it says would be ignored. Others may be anybody's, such as those that Kubernetes makes for a Service that
+    is called zun-coe."""
+    known = [PREFIX + name.upper() for name in (*(f.name for f in fields(Settings)), *_OF_USERS)]
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name in known or _LINK.fullmatch(name):
+            continue
+        if close := get_close_matches(name.removeprefix(PREFIX), [k.removeprefix(PREFIX) for k in known], 1, 0.8):
+            raise ConfigError(f"the environment sets {name}, which is no setting; did you mean {PREFIX}{close[0]}?")
 
 
 def _check_pool(settings: Settings) -> None:
@@ -230,7 +247,7 @@ def _check_pool(settings: Settings) -> None:
 def _from_file(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
 
 

@@ -85,6 +85,38 @@ def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         load(file=tmp_path / "absent.toml", environment={})
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ZUN_COE_STOR", "ZUN_COE_STORE"),
+        ("ZUN_COE_ENCRYPTION_KEY", "ZUN_COE_ENCRYPTION_KEYS"),
+        ("ZUN_COE_LOGLEVEL", "ZUN_COE_LOG_LEVEL"),
+        ("ZUN_COE_ENDPIONT", "ZUN_COE_ENDPOINT"),
+    ],
+)
+def test_a_variable_that_is_nearly_a_setting_is_refused(name: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"sets {name}, which is no setting; did you mean {meant}\?"):
+        load(environment={name: "x"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_9517_TCP", "PORT_9517_TCP_ADDR"),
+        *("API_PORT", "ENGINE_SERVICE_HOST", "TOKEN", "PROJECT", "ROLES", "ENDPOINT", "IMAGE"),
+    ],
+)
+def test_what_kubernetes_and_users_set_is_no_setting(name: str) -> None:
+    assert load(environment={f"ZUN_COE_{name}": "tcp://10.0.0.1:9517"}) == Settings()
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "zun-coe.toml"
+    path.write_bytes(b'listen = "\xff"')
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(file=path)
+
+
 def test_bad_variable_and_option_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"environment sets resync to 'soon'"):
         load(environment={"ZUN_COE_RESYNC": "soon"})
