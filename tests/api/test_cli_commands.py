@@ -109,14 +109,14 @@ def test_a_file_and_flags_together(run: Run, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("hello")
 def test_a_refusal_is_readable_and_has_an_exit_code(run: Run) -> None:
     taken = run("app", "create", "hello", "--cluster", "here", "--image", "web:1", code=1)
-    assert taken.stderr.startswith("Error: The name is taken\n  /name: Another app of this project")
+    assert taken.stderr.startswith("Error: The name is taken\n  NAME: Another app of this project")
     bad = run("app", "create", "x", "--image", "web:1", "--replicas", "-1", "--memory", "1m", code=1).stderr
-    assert "\n  /memory: " in bad
-    assert "\n  /replicas: " in bad
+    assert "\n  --memory: " in bad
+    assert "\n  --replicas: " in bad
     problem = json.loads(run("app", "show", "nope", "-o", "json", code=1).stderr)
     assert problem["status"] == 404
     carried = run("app", "update", "hello", "--gpu", "1", code=1).stderr
-    assert "\n  /gpu: " in carried
+    assert "\n  --gpu: " in carried
     run("app", "update", "hello", "--gpu", "1", "--accept-loss", "/gpu", "--wait")
     assert show(run)["lost"][0]["pointer"] == "/gpu"
 
@@ -168,6 +168,80 @@ def test_edits_on_a_condition(run: Run) -> None:
 )
 def test_what_can_not_be_meant_is_exit_code_2(run: Run, line: tuple[str, ...]) -> None:
     assert "Error: " in run(*line, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (("app", "create", "--image", "web:1"), "A name is needed: main app create NAME, or name in a file."),
+        (("container", "create", "-f", "-"), "A name is needed: main container create NAME, or name in a file."),
+        (("secret", "create", "--from-literal", "a=b"), "A name is needed: main secret create NAME"),
+        (("cluster", "register", "--kind", "native"), "A name is needed: main cluster register NAME"),
+        (("app", "scale", "x", "many"), "'many' is not a whole number of replicas, 0 or more"),
+        (("app", "list", "--limit", "0"), "'0' is not a whole number, 1 or more"),
+        (("app", "logs", "x", "--tail", "all"), "'all' is not a whole number from 0 to 100000"),
+        (("app", "show", "x", "--timeout", "x"), "No such option"),
+        (("--timeout", "soon", "app", "list"), "'soon' is not a number of seconds, 0.1 or more"),
+        (("app", "stop", "x", "--wait=long"), "'long' is not a number of seconds, 0 or more"),
+        (("app", "stop", "x", "--settle-after", "3"), "--settle-after says how to wait; add --wait."),
+        (("app", "rollback", "x", "1"), "'1' is too much. A revision is given as --to 1."),
+        (("secret", "create", "x", "--from-file", "a=-", "--from-file", "b=-"), "can be read once"),
+        (("app", "create", "x", "nginx"), "'nginx' is too much. An image is given as --image nginx"),
+        (("secret", "create", "x", "a=b"), "A value is given as --from-literal a=b"),
+        (("app", "create", "x", "--mount", "data:/data"), "Write volume=data,path=/data or bind=/srv"),
+        (("app", "logs", "x", "-o", "yaml"), "with -o json"),
+    ],
+)
+def test_what_was_meant_is_told(run: Run, line: tuple[str, ...], words: str) -> None:
+    assert words in run(*line, code=2, input="image: web:1").stderr
+
+
+def test_a_secret_whose_file_has_no_values_to_add_to(run: Run) -> None:
+    told = run("secret", "create", "x", "-f", "-", "--from-literal", "a=b", input="data: [1]", code=2).stderr
+    assert "data in the file has to be an object" in told
+    run("secret", "create", "x", "-f", "-", "--from-literal", "a=b", input="data:")
+
+
+def test_what_is_wrong_is_told_by_options_or_by_fields(run: Run) -> None:
+    assert "\n  --image: is required" in run("app", "create", "x", "--cluster", "here", code=1).stderr
+    assert "\n  /image: is required" in run("app", "create", "x", "-f", "-", input="cluster: here", code=1).stderr
+    assert "\n  --kind: " in run("cluster", "register", "x", "--kind", "nothing", code=1).stderr
+
+
+@pytest.mark.usefixtures("hello")
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (("app", "scale", "hello", "1001"), "REPLICAS: must be at most 1000"),
+        (("app", "rollback", "hello", "--to", "9"), "--to: There is no revision 9"),
+        (("app", "logs", "hello", "--since", "soon"), "--since: must be a time"),
+        (("app", "list", "--marker", "x"), "--marker: The marker"),
+        (("events", "--after", "x"), "--after: "),
+        (("container", "delete", "hello-1", "--keep"), "--keep: It is a replica"),
+        (("container", "kill", "hello-1", "-s", "x"), "--signal: "),
+    ],
+)
+def test_what_is_refused_is_called_as_it_was_typed(run: Run, line: tuple[str, ...], words: str) -> None:
+    assert f"\n  {words}" in run(*line, code=1).stderr
+
+
+def test_how_long_a_reason_is_waited_out(run: Run) -> None:
+    line = ("app", "create", "bad", "--cluster", "here", "--image", "web:1", "--wait=20", "--settle-after=0")
+    assert "CrashLoop" in run(*line, "--", "sh", "-c", "exit 1", code=3).stderr
+
+
+@pytest.mark.usefixtures("hello")
+def test_a_replica_that_was_deleted_is_gone(run: Run, api: httpx.Client) -> None:
+    before = {one["id"] for one in api.get("/v1/apps/hello/containers").json()["containers"]}
+    assert run("container", "delete", "hello-1", "--wait=20").stdout == "container hello-1 is deleted.\n"
+    there = {one["id"] for one in api.get("/v1/apps/hello/containers").json()["containers"]}
+    assert len(before & there) == 1
+
+
+@pytest.mark.parametrize("signal", ["kill", "KILL", "SIGKILL", "9"])
+def test_signals_as_people_write_them(run: Run, signal: str) -> None:
+    run("container", "create", "job", "--cluster", "here", "--image", "web:1", "--restart", "never", "--wait")
+    run("container", "kill", "job", "-s", signal)
 
 
 def test_nobody_there_is_exit_code_5(run: Run) -> None:

@@ -3,6 +3,7 @@ everything else is the real client."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from zun_coe.cli import client, waiting
 from zun_coe.cli.client import Api, open_http, path_of
+from zun_coe.cli.clusters import ATTEMPTS, _schedule
 from zun_coe.cli.failures import Away, Failure, Misuse, Refusal, TimeUp
 from zun_coe.cli.session import Connection, Session
 from zun_coe.cli.waiting import Target
@@ -114,6 +116,90 @@ def test_answers_that_are_no_problem_documents() -> None:
     api, _ = asking(httpx.Response(404, content=b"[1", headers={"Content-Type": "application/json"}))
     with pytest.raises(Refusal):
         api.ask("GET", "/v1/apps")
+
+
+@pytest.mark.parametrize("times", [1, ATTEMPTS - 1, ATTEMPTS])
+def test_hosts_that_somebody_else_changed_meanwhile(times: int) -> None:
+    read = answer(name="c", id="1", generation=3, hosts=[{"name": "a", "schedulable": True}, {"name": "b"}])
+    stale = answer(412, title="Precondition failed", status=412)
+    session = Session(Connection())
+    session.api, script = asking(*[read, stale] * times, read, read)
+    if times == ATTEMPTS:
+        with pytest.raises(Refusal, match="Precondition failed"):
+            _schedule(session, "c", "a", None, schedulable=False)
+        return
+    _schedule(session, "c", "a", None, schedulable=False)
+    written = [r for r in script.requests if r.method == "PATCH"]
+    assert len(written) == times + 1
+    assert json.loads(written[-1].content) == {"hosts": [{"name": "a", "schedulable": False}, {"name": "b"}]}
+    assert {r.headers["If-Match"] for r in written} == {'"3"'}
+
+
+def html(code: int = 200) -> httpx.Response:
+    return httpx.Response(code, html="<html>Welcome to nginx!</html>")
+
+
+def test_somebody_else_at_the_address() -> None:
+    api, _ = asking(html())
+    with pytest.raises(Away, match=r"no gateway of zun-coe \(it sent text/html.*--endpoint"):
+        api.ask("GET", "/v1/apps")
+    with (
+        pytest.raises(Away, match="no gateway of zun-coe"),
+        api.stream("/v1/apps/a/logs", params={}, headers={"Accept": "text/plain"}),
+    ):
+        raise AssertionError("it is read as logs")
+    api, _ = asking(answer(items=[]))
+    with pytest.raises(Away, match="no gateway of zun-coe"):
+        api.listing("/v1/apps", "apps", {})
+    api, _ = asking(html(404))
+    with pytest.raises(Refusal, match=r"http://gateway.test did not answer as a gateway of zun-coe does: <html>"):
+        api.ask("GET", "/v1/apps")
+
+
+def test_what_is_no_text_can_not_be_sent() -> None:
+    api, script = asking(answer())
+    for given in ({"body": {"image": "\udcff"}}, {"params": {"name": "\udcff"}}, {"headers": {"If-Match": "ü"}}):
+        with pytest.raises(Misuse, match="no text in UTF-8"):
+            api.ask("PUT", path_of("apps", "\udcff"), **given)  # type: ignore[arg-type]  # one of them each time
+    assert not script.requests
+
+
+def test_a_request_that_breaks_the_protocol() -> None:
+    api, _ = asking(httpx.LocalProtocolError("Illegal header value"))
+    with pytest.raises(Misuse, match="can't be sent: Illegal header value"):
+        api.ask("GET", "/v1/apps")
+
+
+@pytest.mark.parametrize("token", ["ü", "a\nb", "\udcff"])
+def test_a_token_that_no_header_can_have(token: str) -> None:
+    with pytest.raises(Misuse, match="ZUN_COE_TOKEN"):
+        _ = Session(Connection(token=token)).api
+
+
+def test_the_newline_at_the_end_of_a_token_is_that_of_its_file() -> None:
+    assert Session(Connection(token="abc\n")).api._http.headers["X-Auth-Token"] == "abc"
+
+
+def test_a_mistyped_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZUN_COE_PROJET", "shop")
+    with pytest.raises(Misuse, match="did you mean ZUN_COE_PROJECT"):
+        _ = Session(Connection()).api
+
+
+def test_what_is_to_go_is_waited_for_while_it_is_shown() -> None:
+    api, script = asking(
+        answer(200, name="a-1", status={"phase": "Running"}), answer(404, title="Not found", status=404)
+    )
+    target = Target("container", "containers", "1", "a-1", deleted=True)
+    assert waiting.wait_for(api, target, 30) is None
+    assert len(script.requests) == 2
+
+
+def test_how_long_a_reason_may_stand_is_asked_for() -> None:
+    api, script = asking(answer(200, name="a", status={"phase": "Running"}))
+    waiting.wait_for(api, Target("app", "apps", "1", "a", settle_after=0.0), 30)
+    waiting.wait_for(api, Target("app", "apps", "1", "a"), 30)
+    assert [r.url.params.get("settle_after") for r in script.requests] == ["0.0", None]
 
 
 def test_all_pages_of_a_list() -> None:

@@ -48,6 +48,24 @@ def test_what_can_not_be_read(tmp_path: Path, text: str, name: str, said: str) -
         documents.read(written(tmp_path, text, name))
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ("cpu: .nan", "app.yaml", "JSON can't say"),
+        ('{"cpu": Infinity}', "app.json", "JSON can't say"),
+        ("image: !!binary aGVsbG8=", "app.yaml", "JSON can't say"),
+        ("args: &a [*a]", "app.yaml", "JSON can't say"),
+        ("labels: !!set {a, b}", "app.yaml", "JSON can't say"),
+        ('{"image": "\\ud800"}', "app.json", "surrogate"),
+        ("[" * 100_000, "app.json", "nested too deeply"),
+        ("[" * 10_000, "app.yaml", "nested too deeply"),
+    ],
+)
+def test_what_can_not_be_sent(tmp_path: Path, text: str, name: str, said: str) -> None:
+    with pytest.raises(Misuse, match=said):
+        documents.read(written(tmp_path, text, name))
+
+
 def test_one_means_one(tmp_path: Path) -> None:
     assert documents.one([]) == {}
     with pytest.raises(Misuse, match="There are 2 documents"):

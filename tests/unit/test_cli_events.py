@@ -68,7 +68,15 @@ def test_a_lost_connection_is_taken_up_behind_the_last_event(capsys: pytest.Capt
     )
     assert ids(api, 2) == ["6-0", "7-0"]
     assert asked == [None, "6-0", "6-0", "6-0"]
-    assert capsys.readouterr().err.count("The connection was lost; going on where it was.") == 3
+    assert capsys.readouterr().err.count("The connection was lost; going on where it was") == 1
+
+
+def test_each_loss_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    api, _ = asking(
+        stream(BEGIN, event("6-0")), httpx.ConnectError("refused"), stream(event("7-0")), stream(event("8-0"))
+    )
+    assert ids(api, 3) == ["6-0", "7-0", "8-0"]
+    assert capsys.readouterr().err.count("The connection was lost; going on where it was") == 2
 
 
 def test_a_connection_lost_before_any_event_goes_on_where_it_began() -> None:

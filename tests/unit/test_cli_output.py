@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from zun_coe.cli.columns import age
+from zun_coe.cli.columns import age, size
 from zun_coe.cli.failures import Away, Refusal, Unwell
 from zun_coe.cli.output import Printer, clean, say_failure
-from zun_coe.cli.waiting import check_well, sentence
+from zun_coe.cli.waiting import check_well, rollout_words, sentence
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 APPS: list[dict[str, Any]] = [
@@ -204,4 +204,48 @@ def test_what_has_ended_well(status: dict[str, Any]) -> None:
 def test_state_in_words() -> None:
     assert sentence(APPS[1]).startswith("worker is Degraded: 1 of 2 ready. ImagePullFailed: worker:2 [2J could")
     rollout = {"name": "a", "status": {"phase": "Running", "rollout": {"to": 2, "state": "rolled_back"}}}
-    assert sentence(rollout) == "a is Running. The rollout to revision 2 is rolled back."
+    assert sentence(rollout) == "a is Running. The rollout to revision 2 has failed and was rolled back."
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("progressing", "is in progress"),
+        ("paused", "is paused"),
+        ("failed", "has failed"),
+        ("rolled_back", "has failed and was rolled back"),
+        ("a_new_one", "is a_new_one"),
+    ],
+)
+def test_rollouts_in_words(state: str, words: str) -> None:
+    assert rollout_words({"to": 2, "state": state}) == f"The rollout to revision 2 {words}"
+
+
+def test_memory_of_nodes_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = [{"name": "a", "memory": 33554432000}, {"name": "b"}]
+    printer().details("cluster", {"name": "local", "status": {"phase": "Ready", "nodes": nodes}})
+    assert "- {name: a, memory: 31.2Gi}" in capsys.readouterr().out
+    printer("json").details("cluster", {"name": "local", "status": {"nodes": nodes}})
+    assert json.loads(capsys.readouterr().out)["status"]["nodes"] == nodes
+
+
+def test_what_can_be_adopted_is_named_so(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {"namespace": "shop", "name": "web", "kind": "Deployment"}
+    printer("name").listing("workload", "workloads", {"workloads": [found]})
+    assert capsys.readouterr().out == "shop/web\n"
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "0"), (1023, "1023"), (1024, "1Ki"), (1536 * 1024, "1.5Mi"), (5 << 30, "5Gi")]
+)
+def test_sizes(count: int, told: str) -> None:
+    assert size(count) == told
+
+
+def test_fields_are_called_by_their_options_where_they_were_set_so(capsys: pytest.CaptureFixture[str]) -> None:
+    refusal = Refusal(PROBLEM)
+    refusal.called = {"/gpu": "--gpu"}
+    say_failure(refusal)
+    assert "\n  --gpu: There are no GPUs.\n" in capsys.readouterr().err
+    say_failure(refusal, "json")
+    assert json.loads(capsys.readouterr().err) == PROBLEM

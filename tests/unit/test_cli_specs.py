@@ -63,8 +63,33 @@ def test_mounts(text: str, entry: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_no_mount(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=f"{said}.*Write volume=data,path=/data or "):
         specs.mount(text)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "option"),
+    [
+        ("/image", "--image"),
+        ("/ports/0/port", "--port"),
+        ("/health/http/port", "--health-http"),
+        ("/env/A", "--env"),
+        ("/update/max_surge", "--max-surge"),
+        ("/replicas", "--replicas"),
+        ("/update", None),
+        ("/sidecars/0/image", None),
+        ("", None),
+    ],
+)
+def test_the_option_that_sets_a_field(pointer: str, option: str | None) -> None:
+    assert specs.option_of(APP_FLAGS, pointer) == option
+
+
+@pytest.mark.parametrize("text", ["x", "", "0", "11", "1.5", "١"])
+def test_what_is_out_of_range(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a whole number from 1 to 10"):
+        specs.within(specs.whole, "a whole number", 1, 10)(text)
+    assert specs.within(specs.whole, "a whole number", 1, 10)("10") == 10
 
 
 def test_hosts() -> None:

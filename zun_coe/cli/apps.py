@@ -13,16 +13,18 @@ from zun_coe.cli.failures import Misuse
 from zun_coe.cli.logs import logs
 from zun_coe.cli.nouns import APP, common, each, finish, page_options, write
 from zun_coe.cli.options import (
+    COUNT,
     Ordered,
+    Reading,
     Verb,
     file_option,
     if_match_option,
     one_name,
     optional_name,
-    wait_option,
+    settling_options,
 )
 from zun_coe.cli.session import Session, output_option
-from zun_coe.cli.specs import APP_FLAGS
+from zun_coe.cli.specs import APP_FLAGS, whole, within
 
 
 @click.group("app", cls=Ordered)
@@ -35,7 +37,7 @@ def app() -> None:
 @file_option
 @click.option("--create-only", is_flag=True, help="Refuse to replace what is there.")
 @if_match_option
-@wait_option
+@settling_options
 @output_option
 @click.pass_obj
 def apply(
@@ -86,7 +88,7 @@ def _name(body: Mapping[str, Any], name: str | None) -> str:
 @click.option("--name", help="What to call the app; without it, as it is called there.")
 @click.option("--force", is_flag=True, help="Though something else manages it, as Helm does.")
 @click.option("--dry-run", is_flag=True, help="Only show what the app would be.")
-@wait_option
+@settling_options
 @output_option
 @click.pass_obj
 def adopt(
@@ -109,9 +111,9 @@ def adopt(
 
 @click.command("scale", cls=Verb)
 @one_name
-@click.argument("replicas", type=click.IntRange(min=0))
+@click.argument("replicas", type=Reading(within(whole, "a whole number of replicas", 0), "REPLICAS"))
 @if_match_option
-@wait_option
+@settling_options
 @output_option
 @click.pass_obj
 def scale(session: Session, name: str, replicas: int, if_match: str | None, wait: float | None) -> None:
@@ -119,11 +121,11 @@ def scale(session: Session, name: str, replicas: int, if_match: str | None, wait
     write(session, APP, "PATCH", name, body={"replicas": replicas}, if_match=if_match, wait=wait)
 
 
-@click.command("rollback", cls=Verb)
+@click.command("rollback", cls=Verb, beyond="A revision is given as --to {}.")
 @one_name
-@click.option("--to", "revision", type=click.IntRange(min=1), help="A revision; without it, the one before.")
+@click.option("--to", "revision", type=COUNT, metavar="REVISION", help="A revision; without it, the one before.")
 @if_match_option
-@wait_option
+@settling_options
 @output_option
 @click.pass_obj
 def rollback(session: Session, name: str, revision: int | None, if_match: str | None, wait: float | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -19,6 +19,7 @@ PAGE = 500
 """How many a page has when all are wanted."""
 _MERGE = "application/merge-patch+json"
 _BUSY = (429, 503)
+_ELSEWHERE = "--endpoint (ZUN_COE_ENDPOINT) names another"
 _wait = wait_random_exponential(multiplier=0.2, max=3)
 
 
@@ -66,7 +67,7 @@ def _located(endpoint: str) -> tuple[httpx.URL, str | None]:
 
 def path_of(*parts: str) -> str:
     """/v1/apps/hello/logs, with each part quoted."""
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+    return "/v1/" + "/".join(quote(part, safe="", errors="replace") for part in parts)
 
 
 class Api:
@@ -99,7 +100,8 @@ class Api:
         if method == "PATCH":
             sent["Content-Type"] = _MERGE
         repeatable = "If-Match" not in sent and "If-None-Match" not in sent
-        asked = self._http.build_request(method, path, params=_query(params), json=body, headers=sent)
+        with _sendable():
+            asked = self._http.build_request(method, path, params=_query(params), json=body, headers=sent)
         if params and "wait" in params:
             asked.extensions["timeout"] = self._patience(float(params["wait"]))
         return self._repeated(asked, attempts if repeatable else 1)
@@ -111,6 +113,8 @@ class Api:
         while True:
             left = PAGE if limit is None else min(limit - len(found), PAGE)
             page = self.ask("GET", path, params={"limit": left} | asked).json()
+            if key not in page:
+                raise self._stranger("its answer has no such list")
             found += page[key]
             behind = page.get("next")
             if behind is None or (limit is not None and len(found) >= limit):
@@ -128,13 +132,17 @@ class Api:
     ) -> Iterator[httpx.Response]:
         """An answer that is read as it comes. `silence`: for how many seconds it may say nothing (None: for ever)."""
         timeout = httpx.Timeout(self._http.timeout.connect, read=silence)
+        with _sendable():
+            asked = self._http.build_request("GET", path, params=_query(params), headers=dict(headers), timeout=timeout)
         with (
             self._lost("The connection was lost before the end."),
-            self._http.stream("GET", path, params=_query(params), headers=dict(headers), timeout=timeout) as answer,
+            closing(self._http.send(asked, stream=True)) as answer,
         ):
             if not answer.is_success:
                 answer.read()
-                raise _refusal(answer)
+                raise self._refusal(answer)
+            if not answer.headers.get("Content-Type", "").startswith(headers["Accept"]):
+                raise self._stranger(f"it did not send {headers['Accept']}")
             yield answer
 
     def close(self) -> None:
@@ -165,10 +173,10 @@ class Api:
                 raise _Again(away) from away
             raise
         if answer.is_success:
-            return answer
+            return self._known(answer)
         if again and asked.method == "DELETE" and answer.status_code == 404:
             return httpx.Response(204, request=asked)  # the first try, whose answer was lost, did it
-        refusal = _refusal(answer)
+        refusal = self._refusal(answer)
         if answer.status_code in _BUSY and "Retry-After" in answer.headers:
             raise _Again(refusal, _seconds(answer.headers["Retry-After"]))
         raise refusal
@@ -180,12 +188,34 @@ class Api:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             told = f"No service can be reached at {self.endpoint}: {error or 'no answer'}."
-            raise Away(f"{told} --endpoint (ZUN_COE_ENDPOINT) names another; `zun-coe serve` starts one.") from error
+            raise Away(f"{told} {_ELSEWHERE}; `zun-coe serve` starts one.") from error
         except httpx.TimeoutException as error:
             raise Away(f"The service at {self.endpoint} did not answer in time. {consequence}") from error
+        except httpx.LocalProtocolError as error:
+            raise Misuse(f"The request can't be sent: {error}.") from error
         except httpx.HTTPError as error:
             told = str(error) or type(error).__name__
             raise Away(f"The connection to {self.endpoint} was lost: {told}. {consequence}") from error
+
+    def _known(self, answer: httpx.Response) -> httpx.Response:
+        """The answer, where it is one of a gateway: anything may be at an address that was mistyped."""
+        if answer.content and not _is_json(answer):
+            raise self._stranger(f"it sent {answer.headers.get('Content-Type') or 'something'} instead of JSON")
+        return answer
+
+    def _stranger(self, why: str) -> Away:
+        return Away(f"What answers at {self.endpoint} is no gateway of zun-coe ({why}). {_ELSEWHERE}.")
+
+    def _refusal(self, answer: httpx.Response) -> Refusal:
+        problem = _problem(answer)
+        if problem is None:
+            told = " ".join(answer.text[:300].split())
+            detail = f"{self.endpoint} did not answer as a gateway of zun-coe does: {told}"
+            problem = {"title": answer.reason_phrase, "detail": detail}
+        problem.setdefault("status", answer.status_code)
+        if request_id := answer.headers.get("X-Openstack-Request-Id"):
+            problem.setdefault("request_id", request_id)
+        return Refusal(problem)
 
     def _patience(self, wait: float) -> dict[str, float | None]:
         timeout = self._http.timeout.as_dict()
@@ -197,19 +227,26 @@ def _query(params: Mapping[str, Any] | None) -> dict[str, str]:
     return {k: "true" if v is True else str(v) for k, v in given.items()}
 
 
-def _refusal(answer: httpx.Response) -> Refusal:
-    problem: Any = None
-    if "json" in answer.headers.get("Content-Type", ""):
-        try:
-            problem = answer.json()
-        except ValueError:
-            problem = None
-    if not isinstance(problem, dict):
-        problem = {"title": answer.reason_phrase, "detail": answer.text[:300].strip()}
-    problem.setdefault("status", answer.status_code)
-    if request_id := answer.headers.get("X-Openstack-Request-Id"):
-        problem.setdefault("request_id", request_id)
-    return Refusal(problem)
+def _is_json(answer: httpx.Response) -> bool:
+    return "json" in answer.headers.get("Content-Type", "")
+
+
+def _problem(answer: httpx.Response) -> dict[str, Any] | None:
+    """What an answer tells of a problem, where it is told as the service does."""
+    try:
+        problem = answer.json() if _is_json(answer) else None
+    except ValueError:
+        return None
+    return problem if isinstance(problem, dict) else None
+
+
+@contextmanager
+def _sendable() -> Iterator[None]:
+    """What was typed may be bytes that are no text."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise Misuse("What was given has bytes that are no text in UTF-8, so that it can't be sent.") from error
 
 
 def _pause(state: RetryCallState) -> float:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import httpx
 
 from zun_coe.cli import workloads
-from zun_coe.cli.failures import Misuse
-from zun_coe.cli.nouns import CLUSTER, common, finish, page_options, write
+from zun_coe.cli.failures import Misuse, Refusal
+from zun_coe.cli.nouns import CLUSTER, common, finish, page_options, with_name, write
 from zun_coe.cli.options import (
     Ordered,
     Verb,
@@ -24,6 +25,8 @@ from zun_coe.cli.options import (
 from zun_coe.cli.session import Session, output_option
 from zun_coe.cli.specs import Flag, etag, host, merge, pair
 
+ATTEMPTS = 5
+"""How often a list of hosts is read and written that others change meanwhile."""
 F = TypeVar("F", bound=Callable[..., Any])
 _CHANGEABLE = (
     Flag("--label", ("labels",), "A label to find it by.", pair, "KEY=VALUE", "map"),
@@ -45,6 +48,7 @@ _CHANGEABLE = (
 )
 _NEW = (Flag("--kind", ("kind",), "native, or another kind that the gateway knows.", metavar="KIND"), *_CHANGEABLE)
 _CREDENTIALS = ("ca_cert", "client_cert", "client_key", "kubeconfig", "token", "password")
+_FILES = tuple(Flag(f"--{name.replace('_', '-')}-file", ("credentials", name), "") for name in _CREDENTIALS)
 
 
 @click.group("cluster", cls=Ordered)
@@ -54,11 +58,10 @@ def cluster() -> None:
 
 def _credential_options(command: F) -> F:
     """Credentials come from files: a command line can be seen by everybody on the machine."""
-    for name in reversed(_CREDENTIALS):
-        option = f"--{name.replace('_', '-')}"
-        what = name.replace("_", " ")
-        type = click.Path(path_type=Path, dir_okay=False)
-        command = click.option(f"{option}-file", name, type=type, metavar="FILE", help=f"Its {what}.")(command)
+    for flag in reversed(_FILES):
+        name = flag.path[-1]
+        type, help = click.Path(path_type=Path, dir_okay=False), f"Its {name.replace('_', ' ')}."
+        command = click.option(flag.option, name, type=type, metavar="FILE", help=help)(command)
     return command
 
 
@@ -69,8 +72,8 @@ def _credential_options(command: F) -> F:
 @_credential_options
 @wait_option
 @output_option
-@click.pass_obj
-def register(session: Session, /, name: str | None, files: Sequence[str], wait: float | None, **values: Any) -> None:
+@click.pass_context
+def register(ctx: click.Context, /, name: str | None, files: Sequence[str], wait: float | None, **values: Any) -> None:
     """Make a cluster known.
 
     For a machine with Docker: cluster register local --kind native --host
@@ -79,9 +82,9 @@ def register(session: Session, /, name: str | None, files: Sequence[str], wait: 
     For a Kubernetes: cluster register prod --kind kubernetes --kubeconfig-file
     ~/.kube/config --context prod"""
     body = merge(workloads.described(_NEW, values, files, ()), _credentials(values))
-    if name:
-        body["name"] = name
-    write(session, CLUSTER, "POST", body=body, wait=wait)
+    body = with_name(body, name, ctx)
+    with workloads.in_words_of((*_NEW, *_FILES), files):
+        write(ctx.obj, CLUSTER, "POST", body=body, wait=wait)
 
 
 @cluster.command("update", cls=Verb)
@@ -100,7 +103,8 @@ def update(
     body = merge(workloads.described(_CHANGEABLE, values, files, (), patch=True), _credentials(values))
     if not body:
         raise Misuse("Nothing to change was named.")
-    write(session, CLUSTER, "PATCH", name, body=body, if_match=if_match, wait=wait)
+    with workloads.in_words_of((*_CHANGEABLE, *_FILES), files):
+        write(session, CLUSTER, "PATCH", name, body=body, if_match=if_match, wait=wait)
 
 
 @cluster.command("drain", cls=Verb)
@@ -176,13 +180,29 @@ foreign.params += page_options()
 
 
 def _schedule(session: Session, name: str, host: str, wait: float | None, *, schedulable: bool) -> None:
-    """The list of hosts is replaced whole, so it must still be the one that was read."""
-    found = session.api.ask("GET", CLUSTER.path(name)).json()
-    hosts = found.get("hosts") or []
+    """The list of hosts is replaced whole, so it must still be the one that was read; else it is read again."""
+    for left in reversed(range(ATTEMPTS)):
+        found = session.api.ask("GET", CLUSTER.path(name)).json()
+        body = {"hosts": _hosts(found, host, schedulable)}
+        try:
+            answer = session.api.ask("PATCH", CLUSTER.path(name), body=body, headers=_at(found["generation"]))
+        except Refusal as refusal:
+            if refusal.status != httpx.codes.PRECONDITION_FAILED or not left:
+                raise
+        else:
+            finish(session, CLUSTER, answer.json(), wait)
+            return
+
+
+def _at(generation: int) -> dict[str, str]:
+    return {"If-Match": etag(str(generation))}
+
+
+def _hosts(cluster: Mapping[str, Any], host: str, schedulable: bool) -> list[Any]:
+    hosts = cluster.get("hosts") or []
     if host not in [entry["name"] for entry in hosts]:
-        raise Misuse(f"The cluster {name} has no host {host}.")
-    changed = [entry | {"schedulable": schedulable} if entry["name"] == host else entry for entry in hosts]
-    write(session, CLUSTER, "PATCH", name, body={"hosts": changed}, if_match=etag(str(found["generation"])), wait=wait)
+        raise Misuse(f"The cluster {cluster['name']} has no host {host}.")
+    return [entry | {"schedulable": schedulable} if entry["name"] == host else entry for entry in hosts]
 
 
 def _credentials(values: Mapping[str, Any]) -> dict[str, Any]:

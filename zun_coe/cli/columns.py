@@ -73,6 +73,14 @@ def plain(value: Any) -> str:
     return str(value)
 
 
+def size(count: int) -> str:
+    """Bytes in the largest unit of which there is one at least: 31.3Gi."""
+    for power, unit in ((3, "Gi"), (2, "Mi"), (1, "Ki")):
+        if count >= 1024**power:
+            return f"{round(count / 1024**power, 1):g}{unit}"
+    return str(count)
+
+
 def since(*path: str) -> Callable[[Resource, datetime], str]:
     """The age of the time at a path."""
     at = text(*path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from signal import Signals
 
 import click
 
@@ -34,7 +35,7 @@ def container() -> None:
 @click.pass_obj
 def kill(session: Session, names: Sequence[str], signal: str) -> None:
     """Send a signal to the main process of containers, once."""
-    name_of_signal = signal if signal.startswith("SIG") else f"SIG{signal}"
+    name_of_signal = _signal(signal)
 
     def ask(name: str) -> Callable[[], None]:
         path = CONTAINER.path(name, "kill")
@@ -42,6 +43,13 @@ def kill(session: Session, names: Sequence[str], signal: str) -> None:
         return lambda: session.printer.row(CONTAINER.name, resource)
 
     each(session, names, ask)
+
+
+def _signal(text: str) -> str:
+    """ "hup", "HUP", "SIGHUP" and "1" are all SIGHUP."""
+    if text.isdecimal() and int(text) in {known.value for known in Signals}:
+        return Signals(int(text)).name
+    return text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
 
 
 def _commands() -> Iterator[click.Command]:

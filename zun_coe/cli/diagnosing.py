@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from zun_coe.cli.output import Printer, clean
+from zun_coe.cli.waiting import rollout_words
 
 
 def show_diagnosis(printer: Printer, found: Mapping[str, Any]) -> None:
@@ -21,7 +22,7 @@ def show_diagnosis(printer: Printer, found: Mapping[str, Any]) -> None:
         since = f" This is how it was at {cluster['as_of']}." if cluster.get("as_of") else ""
         click.echo(clean(f"The cluster {cluster['name']} can't be reached. {why}{since}"))
     if rollout := found.get("rollout"):
-        click.echo(clean(f"The rollout to revision {rollout['to']} is {rollout['state'].replace('_', ' ')}."))
+        click.echo(clean(f"{rollout_words(rollout)}."))
     _evidence(found.get("evidence"))
     for columns, rows in (("instance", found["containers"]), ("event", found["events"])):
         if rows:

@@ -53,12 +53,25 @@ def _documents(path: str) -> list[dict[str, Any]]:
         raise Misuse(f"{path}: {error.strerror}.") from error
     except (ValueError, yaml.YAMLError) as error:
         raise Misuse(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise Misuse(f"{path}: it is nested too deeply.") from error
     if not found:
         raise Misuse(f"{path}: there is nothing in it.")
     for document in found:
         if not isinstance(document, dict):
             raise Misuse(f"{path}: a document must be an object, with the resource's fields.")
+        _must_be_json(path, document)
     return found
+
+
+def _must_be_json(path: str, document: dict[str, Any]) -> None:
+    """YAML has more than JSON, in which everything is sent: numbers that are none, bytes, what contains itself."""
+    try:
+        json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise Misuse(f"{path}: it has half of a surrogate pair, which is no character.") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Misuse(f"{path}: it has what JSON can't say, in which it is sent ({error}).") from error
 
 
 def _parsed(text: str, is_json: bool) -> list[Any]:

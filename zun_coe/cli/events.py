@@ -12,7 +12,7 @@ from httpx_sse import EventSource
 
 from zun_coe.cli.client import Api, path_of
 from zun_coe.cli.failures import Away, Failure, Misuse, Refusal
-from zun_coe.cli.options import Verb
+from zun_coe.cli.options import COUNT, Verb
 from zun_coe.cli.session import Session, output_option
 
 LATEST = 100
@@ -41,7 +41,7 @@ class _Place:
 @click.option("--type", "type", help="Only of this type, such as AppRunning.")
 @click.option("--level", type=click.Choice(["info", "warning"]), help="Only of this level.")
 @click.option("--all-projects", is_flag=True, help="Those of all projects (for admins).")
-@click.option("--limit", type=click.IntRange(min=1), help=f"At most so many.  [default: the latest {LATEST}]")
+@click.option("--limit", type=COUNT, metavar="N", help=f"At most so many.  [default: the latest {LATEST}]")
 @output_option
 @click.pass_obj
 def events_command(session: Session, /, follow: bool, after: str | None, limit: int | None, **filters: Any) -> None:
@@ -78,16 +78,18 @@ def _subject(filters: dict[str, Any]) -> dict[str, Any]:
 def followed(api: Api, filters: Mapping[str, Any], after: str | None) -> Iterator[dict[str, Any]]:
     """Events from now on, or behind `after`; a lost connection is taken up where it was. Blocks. Raises `Away`
     when the service stays away, and `Refusal`."""
-    place = _Place(after)
+    place, told = _Place(after), False
     while True:
         try:
             for id, event in _stream(api, filters, place.last):
-                place = _Place(id, heard=time.monotonic())
+                place, told = _Place(id, heard=time.monotonic()), False
                 if event is not None:
                     yield event
         except (Away, Refusal) as failure:
             place = _resumed(place, failure)
-        click.echo("The connection was lost; going on where it was.", err=True)
+        if not told:  # once for each time that it is away, however often it is asked meanwhile
+            click.echo("The connection was lost; going on where it was as soon as it is back.", err=True)
+            told = True
         time.sleep(PAUSE)
 
 

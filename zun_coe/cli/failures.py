@@ -54,10 +54,17 @@ class Away(Failure):
 
 
 class Refusal(Failure):
-    """The service answered with a problem. `problem`: the body (RFC 9457), as it was sent."""
+    """The service answered with a problem. `problem`: the body (RFC 9457), as it was sent. `called`: what the fields
+    that its pointers lead to are called on the command line."""
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
         super().__init__(str(problem.get("detail") or problem.get("title") or "The service refused it."))
         self.problem = problem
         self.status = int(problem.get("status", 500))
         self.exit_code = 5 if self.status >= 500 else 1
+        self.called: Mapping[str, str] = {}
+
+    @property
+    def pointers(self) -> list[str]:
+        """The fields that are wrong."""
+        return [str(error.get("pointer")) for error in self.problem.get("errors") or ()]

@@ -13,8 +13,17 @@ import click
 
 from zun_coe.cli import waiting
 from zun_coe.cli.client import path_of
-from zun_coe.cli.failures import Failure
-from zun_coe.cli.options import Verb, if_match_option, one_name, several_names, wait_option
+from zun_coe.cli.failures import Failure, Misuse, Refusal
+from zun_coe.cli.options import (
+    COUNT,
+    Verb,
+    if_match_option,
+    name_fields,
+    one_name,
+    settle_after,
+    several_names,
+    wait_option,
+)
 from zun_coe.cli.output import clean, say_failure
 from zun_coe.cli.session import Session, output_option
 from zun_coe.cli.waiting import Target
@@ -89,7 +98,7 @@ def _list_options(noun: Noun) -> Iterable[click.Option]:
 
 def page_options() -> Iterable[click.Option]:
     """How much of a list."""
-    yield click.Option(["--limit"], type=click.IntRange(min=1), help="At most so many; without it, all.")
+    yield click.Option(["--limit"], type=COUNT, metavar="N", help="At most so many; without it, all.")
     yield click.Option(["--marker"], help="Go on behind a page that ended with this.")
 
 
@@ -161,6 +170,8 @@ def each(session: Session, names: Sequence[str], ask: Callable[[str], Callable[[
         except waiting.Interrupted:
             raise
         except Failure as failure:
+            if isinstance(failure, Refusal):
+                name_fields(failure, click.get_current_context())
             failures.append(failure)
             say_failure(failure, session.format, name if len(names) > 1 else None)
 
@@ -198,10 +209,18 @@ def finish(session: Session, noun: Noun, resource: Mapping[str, Any], wait: floa
     if wait is None:
         session.printer.row(noun.name, resource)
         return
-    target = Target(noun.name, noun.plural, resource["id"], resource["name"])
+    target = Target(noun.name, noun.plural, resource["id"], resource["name"], settle_after=settle_after())
     settled = waiting.wait_for(session.api, target, wait, time.monotonic)
     session.printer.row(noun.name, settled)
     waiting.check_well(noun.name, settled)
+
+
+def with_name(body: Mapping[str, Any], name: str | None, ctx: click.Context) -> dict[str, Any]:
+    """The body of something new, with the name that was typed where one was. Raises `Misuse` where it has none."""
+    named = dict(body) | ({"name": name} if name else {})
+    if not named.get("name"):
+        raise Misuse(f"A name is needed: {ctx.command_path} NAME, or name in a file.")
+    return named
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
 
-from zun_coe.cli.specs import Flag, etag
+from zun_coe.cli.failures import Refusal
+from zun_coe.cli.specs import Flag, etag, number, whole, within
 from zun_coe.cli.waiting import DEFAULT
 
 F = TypeVar("F", bound=Callable[..., Any])
 _TAIL = "zun_coe.cli.tail"
+_SETTLE_AFTER = "zun_coe.cli.settle_after"
 
 
 class Ordered(click.Group):
@@ -36,6 +39,10 @@ class Reading(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
+SECONDS = Reading(within(number, "a number of seconds", 0), "SECONDS")
+COUNT = Reading(within(whole, "a whole number", 1), "N")
+
+
 class Named(click.ParamType[str]):
     """A resource by its name or id, with its kind in front or not: `-o name` and events show it as app/hello."""
 
@@ -52,9 +59,14 @@ class Named(click.ParamType[str]):
 
 class Verb(click.Command):
     """A command with `--wait[=SECONDS]`, whose value needs its equals sign: `--wait NAME` is no number of
-    seconds. What stands behind `--` is left alone, for `tail_of`, where `takes_tail`."""
+    seconds. What stands behind `--` is left alone, for `tail_of`, where `takes_tail`. `beyond`: what to say to whoever
+    gives more arguments than there are, with {} for the first of them."""
 
     takes_tail = False
+
+    def __init__(self, *args: Any, beyond: str = "", **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._beyond, self.allow_extra_args = beyond, bool(beyond)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Reads the line in two parts."""
@@ -63,8 +75,37 @@ class Verb(click.Command):
         own = [f"--wait={DEFAULT}" if arg == "--wait" else arg for arg in own]
         if self.takes_tail:
             ctx.meta[_TAIL] = tuple(rest)
-            return super().parse_args(ctx, own)
-        return super().parse_args(ctx, own + args[here:])
+            return self._checked(ctx, super().parse_args(ctx, own))
+        return self._checked(ctx, super().parse_args(ctx, own + args[here:]))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it. What is refused is told in the words of its options."""
+        try:
+            return super().invoke(ctx)
+        except Refusal as refusal:
+            name_fields(refusal, ctx)
+            raise
+
+    def _checked(self, ctx: click.Context, more: list[str]) -> list[str]:
+        if ctx.resilient_parsing:
+            return more
+        if more:
+            raise click.UsageError(f"{more[0]!r} is too much. {self._beyond.format(shlex.quote(more[0]))}", ctx)
+        if ctx.meta.get(_SETTLE_AFTER) is not None and ctx.params.get("wait") is None:
+            raise click.UsageError("--settle-after says how to wait; add --wait.", ctx)
+        return more
+
+
+def name_fields(refusal: Refusal, ctx: click.Context) -> None:
+    """Have a refusal tell of what was typed as the command calls it, and not as the service does. What a file says is
+    found by the service's names."""
+    if not ctx.params.get("files"):
+        called = {f"/{param.name}": _called(param) for param in ctx.command.params}
+        refusal.called = {p: called[p] for p in refusal.pointers if p in called} | dict(refusal.called)
+
+
+def _called(param: click.Parameter) -> str:
+    return max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name.rstrip(".")
 
 
 class VerbWithTail(Verb):
@@ -107,7 +148,26 @@ def _option(flag: Flag) -> Callable[[F], F]:
 def wait_option(command: F) -> F:
     """`--wait[=SECONDS]`: None where it is not given."""
     help = f"Wait until it has settled, or it is known why not, at most so long (--wait alone: {DEFAULT} s)."
-    return click.option("--wait", type=click.FloatRange(min=0), metavar="[=SECONDS]", help=help)(command)
+    return click.option("--wait", type=SECONDS, metavar="[=SECONDS]", help=help)(command)
+
+
+def settling_options(command: F) -> F:
+    """`--wait[=SECONDS]` and `--settle-after`, which `settle_after` gives."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: float | None) -> None:
+        ctx.meta[_SETTLE_AFTER] = value
+
+    help = "With --wait: how long a reason that might go away by itself is waited out.  [default: 10]"
+    settle = click.option(
+        "--settle-after", type=SECONDS, metavar="SECONDS", help=help, callback=keep, expose_value=False
+    )
+    return wait_option(settle(command))
+
+
+def settle_after() -> float | None:
+    """What `--settle-after` says in the command that runs; None where it is not given."""
+    found: float | None = click.get_current_context().meta.get(_SETTLE_AFTER)
+    return found
 
 
 def if_match_option(command: F) -> F:

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zun_coe.cli.columns import COLUMNS, NOTHING, Column, Resource, endpoint, style_of
+from zun_coe.cli.columns import COLUMNS, NOTHING, Column, Resource, endpoint, size, style_of
 from zun_coe.cli.failures import Failure, Refusal
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
@@ -112,7 +113,9 @@ class Printer:
 
 
 def name_of(noun: str, resource: Resource) -> str:
-    """app/hello; what has no name is called by its id."""
+    """app/hello; what has no name is called by its id, and what is not the gateway's as it is adopted by."""
+    if noun == "workload":
+        return f"{resource['namespace']}/{resource['name']}"
     name = resource.get("name") or resource.get("id") or resource.get("revision")
     return f"{noun}/{name}"
 
@@ -127,18 +130,20 @@ def say_failure(failure: Failure, format: str = "table", about: str | None = Non
         told = json.dumps(failure.problem, indent=2, ensure_ascii=False)
         click.echo(told if format == "json" else _yaml(failure.problem).rstrip(), err=True)
     else:
-        first, *more = problem_lines(failure.problem)
+        first, *more = problem_lines(failure.problem, failure.called)
         click.echo("\n".join([f"Error: {which}{first.removeprefix('Error: ')}", *more]), err=True)
 
 
-def problem_lines(problem: Mapping[str, Any]) -> list[str]:
-    """A problem as a person reads it: what, why, and each field with its sentence."""
+def problem_lines(problem: Mapping[str, Any], called: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """A problem as a person reads it: what, why, and each field with its sentence. `called`: what to call the fields
+    that pointers lead to, where that is not the pointer."""
     title, detail = str(problem.get("title") or "Refused"), str(problem.get("detail") or "")
     errors = problem.get("errors") or ()
     said_below = detail == title or any(str(error.get("detail")) in detail for error in errors)
     lines = [f"Error: {clean(title)}" + (f": {clean(detail)}" if detail and not said_below else "")]
     for error in errors:
-        lines.append(f"  {clean(str(error.get('pointer')))}: {clean(str(error.get('detail')))}")
+        pointer = str(error.get("pointer"))
+        lines.append(f"  {clean(called.get(pointer, pointer))}: {clean(str(error.get('detail')))}")
     lines += [f"  {clean(_difference(each))}" for each in problem.get("differences") or ()]
     if problem.get("status", 0) >= 500 and (request_id := problem.get("request_id")):
         lines.append(f"  (request {request_id})")
@@ -170,7 +175,7 @@ def _details(resource: Resource) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
-    status = resource.get("status") or {}
+    status = _for_people(resource.get("status") or {})
     first = {k: resource[k] for k in ("name",) if k in resource} | {_LABELS.get(k, k): v for k, v in status.items()}
     rest = {k: v for k, v in resource.items() if k not in ("name", "status")}
     for key, value in (*first.items(), *rest.items()):
@@ -178,6 +183,14 @@ def _details(resource: Resource) -> Table:
         shown = "\n".join(map(endpoint, value)) if key == "endpoints" and value else _block(value)
         grid.add_row(Text(clean(key.replace("_", " ")), style="bold"), Text(shown, style=style))
     return grid
+
+
+def _for_people(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A status whose nodes have their memory in a unit that can be read."""
+    if not status.get("nodes"):
+        return status
+    nodes = [n | ({"memory": size(n["memory"])} if n.get("memory") else {}) for n in status["nodes"]]
+    return {**status, "nodes": nodes}
 
 
 def _block(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ import click
 
 from zun_coe.cli.client import Api, open_http
 from zun_coe.cli.failures import Misuse
+from zun_coe.cli.options import Reading
 from zun_coe.cli.output import FORMATS, Printer
+from zun_coe.cli.specs import number, within
+from zun_coe.config import ConfigError, must_be_meant
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,9 +45,13 @@ class Session:
     @cached_property
     def api(self) -> Api:
         """The service. It is not called before something is asked."""
+        try:
+            must_be_meant(os.environ)
+        except ConfigError as error:
+            raise Misuse(str(error)) from error
         given = self._connection
         named = {"X-Auth-Token": given.token, "X-Zun-Project": given.project, "X-Zun-Roles": given.roles}
-        headers = {k: v for k, v in named.items() if v}
+        headers = {k: _header(k, v) for k, v in named.items() if v}
         verify = _verification(given)
         http = open_http(given.endpoint, headers, timeout=given.timeout, verify=verify, trust_env=given.trust_env)
         return Api(http, given.endpoint if given.endpoint.startswith("unix:") else "")
@@ -57,6 +65,15 @@ class Session:
     def printer(self) -> Printer:
         """Shows results in the format that was chosen."""
         return Printer(self.format)
+
+
+def _header(name: str, value: str) -> str:
+    """A value as a header can have it; a newline at its end is that of the file it came from."""
+    value = value.strip()
+    if not (value.isascii() and value.isprintable()):
+        what = {"X-Auth-Token": "The token (ZUN_COE_TOKEN, OS_AUTH_TOKEN)"}.get(name, f"What is sent as {name}")
+        raise Misuse(f"{what} has characters that are none of ASCII's visible ones.")
+    return value
 
 
 def _verification(given: Connection) -> Any:
@@ -88,7 +105,8 @@ def connection_options(command: F) -> F:
         click.option("--trust-env", is_flag=True, help="Let the environment choose proxies and CA certificates."),
         click.option(
             "--timeout",
-            type=click.FloatRange(min=0.1),
+            type=Reading(within(number, "a number of seconds", 0.1), "SECONDS"),
+            metavar="SECONDS",
             default=Connection.timeout,
             show_default=True,
             help="Seconds to wait for one answer.",

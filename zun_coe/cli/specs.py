@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 _PORT = re.compile(r"(?:(?P<name>[^=]+)=)?(?P<port>\d+)(?::(?P<publish>\d+|auto))?(?:/(?P<protocol>tcp|udp))?")
 _PROBES = ("http", "tcp", "exec")
+_HOST = "Write name=a,endpoint=tcp://10.0.0.4:2376,address=10.0.0.4"
 
 
 def number(text: str) -> int | float:
@@ -32,6 +33,22 @@ def whole(text: str) -> int:
     if not re.fullmatch(r"-?[0-9]+", text):
         raise ValueError(f"{text!r} is no whole number")
     return int(text)
+
+
+def within(read: Callable[[str], Any], what: str, least: float, most: float | None = None) -> Callable[[str], Any]:
+    """Reads `what`, which is a number of a range."""
+    told = f"{what} from {least:g} to {most:g}" if most is not None else f"{what}, {least:g} or more"
+
+    def value(text: str) -> Any:
+        try:
+            found = read(text)
+        except ValueError:
+            found = None
+        if found is None or not least <= found <= (float("inf") if most is None else most):
+            raise ValueError(f"{text!r} is not {told}")
+        return found
+
+    return value
 
 
 def count_or_share(text: str) -> int | str:
@@ -97,19 +114,24 @@ def mount(text: str) -> dict[str, Any]:
         given[key] = value if equals else None
     allowed = {"path", "ro", "volume", "bind", "tmpfs", "size", "class"}
     if unknown := sorted(set(given) - allowed):
-        raise ValueError(f"{text!r} has {unknown[0]!r}; there are {', '.join(sorted(allowed))}")
+        raise _no_mount(text, f"has {unknown[0]!r}; there are {', '.join(sorted(allowed))}")
     if len([k for k in ("volume", "bind", "tmpfs") if k in given]) != 1:
-        raise ValueError(f"{text!r} needs exactly one of volume=NAME, bind=PATH and tmpfs[=SIZE]")
+        raise _no_mount(text, "needs exactly one of volume=NAME, bind=PATH and tmpfs[=SIZE]")
     return _mount(text, given)
+
+
+def _no_mount(text: str, why: str) -> ValueError:
+    """With one of each sort."""
+    return ValueError(f"{text!r} {why}. Write volume=data,path=/data or bind=/srv,path=/srv,ro or tmpfs=64Mi,path=/tmp")
 
 
 def _mount(text: str, given: Mapping[str, str | None]) -> dict[str, Any]:
     if not given.get("path"):
-        raise ValueError(f"{text!r} needs path=PATH, where it is mounted")
+        raise _no_mount(text, "needs path=PATH, where it is mounted")
     if empty := [k for k in ("volume", "bind", "size", "class") if k in given and not given[k]]:
-        raise ValueError(f"{text!r} needs a value for {empty[0]}")
+        raise _no_mount(text, f"needs a value for {empty[0]}")
     if "volume" not in given and ("size" in given or "class" in given):
-        raise ValueError(f"{text!r}: size and class are for volumes")
+        raise _no_mount(text, "has a size or a class, which are for volumes")
     entry: dict[str, Any] = {"path": given["path"]}
     if "ro" in given:
         entry["read_only"] = given["ro"] not in ("false", "no", "0")
@@ -135,9 +157,9 @@ def host(text: str) -> dict[str, Any]:
             entry["schedulable"] = False
         else:
             known = "name=, runtime=, endpoint=, address=, label.KEY= and drained"
-            raise ValueError(f"{part!r} says nothing about a host; there are {known}")
+            raise ValueError(f"{part!r} says nothing about a host; there are {known}. {_HOST}")
     if "name" not in entry:
-        raise ValueError(f"{text!r} needs name=NAME")
+        raise ValueError(f"{text!r} needs name=NAME. {_HOST}")
     return entry
 
 
@@ -227,6 +249,13 @@ def body_of(
             body = merge(body, _at(flag.path, _gathered(flag, value, patch)))
     body = merge(body, _run(tail, values, patch))
     return merge(body, _only_probe(body.get("health", {}), patch))
+
+
+def option_of(flags: Iterable[Flag], pointer: str) -> str | None:
+    """The option that sets what a pointer leads to: "/ports/0/port" → "--port"; None where there is none."""
+    path = tuple(pointer.strip("/").split("/"))
+    fitting = [flag for flag in flags if path[: len(flag.path)] == flag.path]
+    return max(fitting, key=lambda flag: len(flag.path)).option if fitting else None
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

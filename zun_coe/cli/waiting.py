@@ -27,17 +27,25 @@ DEFAULT = 300
 _BAD = ("Failed", "Degraded", "Unreachable")
 _MOVING = ("Pending", "Creating", "Progressing", "Restarting")
 _GONE_WRONG = ("failed", "rolled_back")
+_ROLLOUTS = {
+    "progressing": "is in progress",
+    "paused": "is paused",
+    "failed": "has failed",
+    "rolled_back": "has failed and was rolled back",
+}
 
 
 @dataclass(frozen=True)
 class Target:
-    """What to wait for: that a resource has settled, or (`deleted`) that it is gone."""
+    """What to wait for: that a resource has settled, or (`deleted`) that it is gone. `settle_after`: the seconds after
+    which a reason that might go away counts as the end, where somebody has said so."""
 
     noun: str
     plural: str
     id: str
     name: str
     deleted: bool = False
+    settle_after: float | None = None
 
     @property
     def path(self) -> str:
@@ -87,7 +95,7 @@ def sentence(resource: Mapping[str, Any]) -> str:
         told[0] += f": {counts['ready']} of {counts['desired']} ready"
     rollout = status.get("rollout") or {}
     if rollout.get("state") not in (None, "progressing"):
-        told.append(f"The rollout to revision {rollout['to']} is {rollout['state'].replace('_', ' ')}")
+        told.append(rollout_words(rollout))
     if status.get("exit_code"):
         told.append(f"It ended with exit code {status['exit_code']}")
     if why := ": ".join(str(status[k]) for k in ("reason", "message") if status.get(k)):
@@ -95,12 +103,19 @@ def sentence(resource: Mapping[str, Any]) -> str:
     return clean(". ".join(told) + ".")
 
 
+def rollout_words(rollout: Mapping[str, Any]) -> str:
+    """How a rollout goes, as a sentence without its full stop."""
+    state = str(rollout["state"])
+    return f"The rollout to revision {rollout['to']} {_ROLLOUTS.get(state, f'is {state}')}"
+
+
 def _until(
     api: Api, target: Target, deadline: float, seconds: float, clock: Callable[[], float], show: Show
 ) -> Mapping[str, Any] | None:
     state = f"{target.name} has not changed yet."
     while True:
-        left = deadline - clock()
+        asked = clock()
+        left = deadline - asked
         try:
             answer = _ask(api, target, min(SLICE, max(left, 0.05)))
         except (Away, Refusal) as failure:
@@ -115,18 +130,22 @@ def _until(
         show(state, _counts(answer[1]))
         if left <= 0:
             raise TimeUp(f"Time is up after {seconds:g} s. {state} It goes on in the service.")
+        if target.deleted:  # the answer may have come at once
+            time.sleep(max(0.0, min(SLICE - (clock() - asked), left)))
 
 
 def _ask(api: Api, target: Target, seconds: float) -> tuple[bool, Mapping[str, Any]] | None:
     """Whether it has settled, and the resource; None when it is gone, as it should be."""
     fresh = {"Cache-Control": "no-cache"}  # whichever process answers, it knows of what was asked for
     try:
-        answer = api.ask("GET", target.path, params={"wait": round(seconds, 3)}, headers=fresh, attempts=1)
+        asked = {"wait": round(seconds, 3), "settle_after": target.settle_after}
+        answer = api.ask("GET", target.path, params=asked, headers=fresh, attempts=1)
     except Refusal as refusal:
         if target.deleted and refusal.status == 404:
             return None
         raise
-    return None if answer.status_code == 204 else (answer.status_code == 200, answer.json())
+    # what is to go has not gone while it is shown, as a replica is until its app has another one
+    return None if answer.status_code == 204 else (answer.status_code == 200 and not target.deleted, answer.json())
 
 
 def _counts(resource: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from zun_coe.cli import documents
-from zun_coe.cli.failures import Misuse
-from zun_coe.cli.nouns import Noun, each, finish, write
+from zun_coe.cli.failures import Misuse, Refusal
+from zun_coe.cli.nouns import Noun, each, finish, with_name, write
 from zun_coe.cli.options import (
     Verb,
     VerbWithTail,
@@ -18,12 +19,14 @@ from zun_coe.cli.options import (
     if_match_option,
     one_name,
     optional_name,
+    settling_options,
     several_names,
     tail_of,
-    wait_option,
 )
 from zun_coe.cli.session import Session, output_option
-from zun_coe.cli.specs import Flag, body_of, merge, unset
+from zun_coe.cli.specs import Flag, body_of, merge, option_of, unset
+
+_BEYOND = "An image is given as --image {}, and a command with its arguments behind --."
 
 
 def described(
@@ -36,21 +39,31 @@ def described(
         raise Misuse(f"{error}.") from error
 
 
+@contextmanager
+def in_words_of(flags: Iterable[Flag], files: Sequence[str]) -> Iterator[None]:
+    """A refusal tells of fields by the options that set them, unless a file did that."""
+    try:
+        yield
+    except Refusal as refusal:
+        if not files:
+            refusal.called = {pointer: option for pointer in refusal.pointers if (option := option_of(flags, pointer))}
+        raise
+
+
 def create(noun: Noun, flags: Sequence[Flag]) -> click.Command:
     """`create NAME`, by flags, by a file, or both."""
 
-    @click.command("create", cls=VerbWithTail)
+    @click.command("create", cls=VerbWithTail, beyond=_BEYOND)
     @optional_name
     @file_option
     @flag_options(flags)
-    @wait_option
+    @settling_options
     @output_option
     @click.pass_context
     def run(ctx: click.Context, /, name: str | None, files: Sequence[str], wait: float | None, **values: Any) -> None:
-        body = described(flags, values, files, tail_of(ctx))
-        if name:
-            body["name"] = name
-        write(ctx.obj, noun, "POST", body=body, wait=wait)
+        body = with_name(described(flags, values, files, tail_of(ctx)), name, ctx)
+        with in_words_of(flags, files):
+            write(ctx.obj, noun, "POST", body=body, wait=wait)
 
     run.help = f"""Create {noun.one}.
 
@@ -68,7 +81,7 @@ def update(noun: Noun, flags: Sequence[Flag], tail: bool = True) -> click.Comman
     @flag_options(flags)
     @click.option("--unset", multiple=True, metavar="FIELD", help="Back to the default, such as health.  [several]")
     @if_match_option
-    @wait_option
+    @settling_options
     @output_option
     @click.pass_context
     def run(
@@ -84,7 +97,8 @@ def update(noun: Noun, flags: Sequence[Flag], tail: bool = True) -> click.Comman
         body = merge(described(flags, values, files, tail_of(ctx), patch=True), _unset(unset))
         if not body:
             raise Misuse("Nothing to change was named.")
-        write(ctx.obj, noun, "PATCH", name, body=body, if_match=if_match, wait=wait)
+        with in_words_of(flags, files):
+            write(ctx.obj, noun, "PATCH", name, body=body, if_match=if_match, wait=wait)
 
     run.help = f"""Change fields of {noun.one}; the others stay.
 
@@ -98,7 +112,7 @@ def act(noun: Noun, verb: str, help: str, *, body: Mapping[str, Any] | None = No
     @click.command(verb, cls=Verb, help=help)
     @several_names
     @if_match_option
-    @wait_option
+    @settling_options
     @output_option
     @click.pass_obj
     def run(session: Session, names: Sequence[str], if_match: str | None, wait: float | None) -> None:
