@@ -98,3 +98,17 @@ def test_going_back_is_told_as_a_change_on_its_way(world: World, docker_engine: 
     world.patch("app", "web", {"labels": {"seen": "again"}})
     world.settled("app", "web", "Running")
     assert [e["type"] for e in world.events() if e["type"] in ("AppDegraded", "AppFailed")] == []
+
+
+def test_what_serves_is_kept_up_while_the_next_image_can_not_be_had(world: World, docker_engine: Engine) -> None:
+    world.create("app", PLAIN | {"name": "web", "replicas": 2})
+    world.settled("app", "web", "Running")
+    world.patch("app", "web", {"image": "127.0.0.1:1/nowhere:1"})
+    world.until(lambda: world.show("app", "web")["status"].get("reason") == "ImagePullFailed", "it is not missed")
+    remove_all(world, docker_engine)
+    world.until(lambda: serving(world) == [1, 1], "they are not made again")
+    world.patch("app", "web", {"replicas": 3})
+    world.until(lambda: serving(world) == [1, 1, 1], "it is not scaled")
+    world.patch("app", "web", OTHER | {"image": PLAIN["image"]})
+    world.settled("app", "web", "Running")
+    assert serving(world) == [3, 3, 3]

@@ -91,11 +91,12 @@ def names(host: FakeHost) -> list[str]:
     return sorted(found.name for found in host.containers.values())
 
 
-def newer(workload: Workload, **fields: Any) -> Workload:
+def newer(workload: Workload, *, proven: bool = False, **fields: Any) -> Workload:
     """The next template of the same workload."""
     template = msgspec.structs.replace(workload.template, **fields)
     return changed(
         workload,
+        proven=proven,
         template=template,
         hash=template_hash(template),
         previous=workload.template,
@@ -224,6 +225,42 @@ class TestApp:
         monkeypatch.setattr(runtime, "find", slow)
         assert [i.state for i in driver.see(workload.ref).instances] == ["running", "removing"]
         assert len(host.containers) == 1
+
+    def test_what_serves_is_kept_up_while_the_next_image_is_on_its_way(self, lab: Lab, driver: Driver) -> None:
+        """A pull may take as long as it is large: what is lost, has ended or is wanted in addition does not wait."""
+        host, workload = lab.hosts["a"], app(replicas=2)
+        driver.settle(workload)
+        host.pulling = threading.Event()
+        host.registry.add("next:1")
+        new = newer(workload, image="next:1", proven=True)
+        driver.step(new)
+        lost, ended = (i.native_id for i in driver.see(new.ref).instances)
+        host.containers.pop(lost)
+        host.change(ended, state="exited", exit_code=1)
+        more = changed(new, replicas=4)
+
+        whole = [(slot, workload.hash, True) for slot in range(1, 5)]
+        driver.until(more, lambda seen: [(i.slot, i.hash, i.ready) for i in seen.instances] == whole)
+        assert driver.wait.reason == "Pulling"
+        host.pulling.set()
+        seen = driver.settle(more)
+        assert {i.hash for i in seen.instances} == {new.hash}
+
+    @pytest.mark.parametrize("update", [Update(), Update(strategy="recreate")], ids=lambda update: update.strategy)
+    def test_what_never_ran_or_can_not_run_beside_it_stands_in_for_nothing(
+        self, lab: Lab, driver: Driver, update: Update
+    ) -> None:
+        host, workload = lab.hosts["a"], app(replicas=1)
+        driver.settle(workload)
+        host.pulling = threading.Event()
+        host.registry.add("next:1")
+        new = changed(newer(workload, image="next:1"), proven=update.strategy == "recreate", update=update)
+        host.containers.clear()
+        for _ in range(3):
+            driver.step(new)
+        assert not host.containers
+        host.pulling.set()
+        driver.settle(new)
 
     def test_a_command_that_is_not_there_is_refused_and_told_by_its_replicas(self, driver: Driver) -> None:
         workload = app(Template(image=IMAGE, command=("missing",)), replicas=2)

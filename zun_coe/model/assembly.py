@@ -88,6 +88,7 @@ def assemble(
         hash=effective.hash,
         previous=_carried(previous) if previous else None,
         previous_hash=previous.hash if previous else None,
+        proven=previous is not None and previous.hash == status.hash,
         replicas=intent.replicas,
         desired_state=intent.desired_state,
         restarts=intent.restarts,

@@ -47,7 +47,8 @@ class Workload(Value, frozen=True, kw_only=True):
     """An app or a container as an adapter sees it.
 
     `template` is the effective one (after a rollback by `on_failure` not that of the intent) and `hash`
-    its name; `previous` and `previous_hash` are what is being replaced, None when nothing is.
+    its name; `previous` and `previous_hash` are what is being replaced, None when nothing is; `proven`: that one ran
+    in full, and may stand in for the effective one until that can run.
     `desired_state` of an app is running or stopped (stopped: no instances); a standalone container is
     stopped and paused in place. `restarts` is how often a restart was asked for and `restarted` the
     last that was carried out: a standalone container is restarted in place while they differ (an
@@ -65,6 +66,7 @@ class Workload(Value, frozen=True, kw_only=True):
     hash: str
     previous: Template | None = None
     previous_hash: str | None = None
+    proven: bool = False
     replicas: int = 1
     desired_state: DesiredState = "running"
     restarts: int = 0

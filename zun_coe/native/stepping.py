@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 
 from zun_coe.adapters import Again, Done, Outcome, Wait
@@ -33,6 +34,7 @@ from zun_coe.native.hosts import NativeHost
 from zun_coe.native.naming import container_name
 from zun_coe.native.placement import Needs, Refused, place
 from zun_coe.native.replicas import Replica, leading
+from zun_coe.native.steps import ENDED
 
 # How soon to look again where only something unforeseen can help, or nothing tells of the change.
 RETRY = 10.0
@@ -114,6 +116,7 @@ class Step:
             wait = self._images[key].result() if key is not None else None
             if wait is None:
                 return self._act(action)
+            self._keep_up(action)
         except Absent as error:
             return self._absent(action, error)
         except BackendError as error:
@@ -123,6 +126,27 @@ class Step:
             raise
         self._give_up(action)
         return wait
+
+    def _keep_up(self, action: Action) -> None:
+        """While the image of what is new is on its way, which may take long, have the template that ran in full keep up
+        the number of those that serve: what of it ended is started, and what has no replica gets one of it. What of
+        that fails is tried again with the next step."""
+        workload, host = self._workload, self._host(action)
+        hash_ = workload.previous_hash
+        if hash_ is None or not workload.proven:
+            return
+        with suppress(BackendError):
+            if isinstance(action, Remove) and (it := action.instance).hash == hash_ and it.state in ENDED:
+                self._acting.mend(host, workload, self._replicas[it.native_id])
+            elif isinstance(action, Create) and self._may_stand_in(host, action, hash_):
+                self._acting.create(host, workload, self._template(hash_), hash_, action.slot)
+
+    def _may_stand_in(self, host: NativeHost, create: Create, hash_: str) -> bool:
+        """Whether a slot is empty and can have the template of before. An app that is recreated never has two."""
+        empty = all(replica.instance.slot != create.slot for replica in self._replicas.values())
+        if not empty or create.hash != self._workload.hash or self._workload.update.strategy == "recreate":
+            return False
+        return all(host.runtime.has_image(demand.image) for demand in self._demands(host.name, hash_))
 
     def _elsewhere(self, action: Create, error: BackendError) -> Wait | None:
         """A port that it is to have was taken by somebody else. Another host may have it, as the next plan says;

@@ -22,6 +22,8 @@ from zun_coe.native.placement import HostView, Needs, Refused, place
 
 # A process that nothing checks counts in an update only when it has not ended at once.
 SETTLE = 1
+# The states of what should run and does not, and can be started.
+ENDED = ("creating", "exited", "failed", "paused")
 
 
 Seen = Sequence[Instance]
@@ -205,8 +207,7 @@ class _Step:
         for sick in [i for i in self.kept if i.native_id in self.replace and self._template(i.hash)]:
             if not self._drained(sick) or isinstance(self._reserve(sick.slot, sick.hash), str):
                 self._drop([sick])
-        awry = ("creating", "exited", "failed", "paused")
-        broken_ones = [i for i in self.kept if i.state in awry or i.native_id in self.cut_off]
+        broken_ones = [i for i in self.kept if i.state in ENDED or i.native_id in self.cut_off]
         mended = [i for i in broken_ones if self._reachable(i) and not self._refused(i)]
         self.actions += [Mend(i) for i in mended]
         changed = (i for i in self.kept if i.native_id in self.altered and i not in mended and self._reachable(i))
