@@ -341,7 +341,7 @@ def test_hosts_are_drained_and_undrained(run: Run, tmp_path: Path) -> None:
     run("cluster", "drain", "hosts", "a")
     run("cluster", "undrain", "hosts", "a")
     assert schedulable() == {"a": True, "b": True}
-    assert "has no host c" in run("cluster", "drain", "hosts", "c", code=2).stderr
+    assert "has no host c; it has a, b." in run("cluster", "drain", "hosts", "c", code=2).stderr
     run("cluster", "delete", "hosts", "--force", "--wait")
 
 
@@ -377,6 +377,15 @@ def test_the_latest_events_are_at_the_end(run: Run) -> None:
     assert latest["type"] == "AppRunning"
     after = json.loads(run("events", "-o", "json", "--after", latest["id"]).stdout)
     assert after == {"events": []}
+
+
+@pytest.mark.usefixtures("hello")
+def test_lists_of_all_projects_tell_whose(run: Run, project: str) -> None:
+    for line in (("app", "list", "--name", "hello"), ("events", "--resource", "hello")):
+        head, *rows = run(*line, "--all-projects").stdout.splitlines()
+        assert "PROJECT" in head.split()
+        assert any(project in row.split() for row in rows)
+        assert "PROJECT" not in run(*line).stdout
 
 
 def test_every_page_of_a_list(run: Run, api: httpx.Client) -> None:

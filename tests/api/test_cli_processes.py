@@ -182,6 +182,13 @@ def test_progress_on_a_terminal(run: Start, outside: Outside, terminal: Terminal
 # Commands that serve.
 
 
+@pytest.mark.parametrize("line", [("version",), ("--help",), ("app", "list", "--help")])
+def test_an_output_without_room_is_told(line: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run([sys.executable, "-c", PROGRAM, *line], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (1, b"Error: The output can't be written: No space left on device.\n")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

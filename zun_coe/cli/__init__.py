@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any
@@ -27,11 +28,23 @@ COMPLETION = """Shell completion: run eval "$(_ZUN_COE_COMPLETE=bash_source zun-
 for fish, _ZUN_COE_COMPLETE=fish_source zun-coe | source."""
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 COMMANDS = (app, container, cluster, secret, volume, events_command, service)
 
 
 class Program(Ordered):
     """All commands, and what holds for each: how failures end."""
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Run the program. That its output has no room is told, and not traced."""
+        try:
+            return super().main(*args, **more)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            _let_go_of_stdout()
+            say_failure(Failure(f"The output can't be written: {error.strerror}."))
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Ends the process by an exit code, never by a traceback for a user's mistake."""

@@ -200,8 +200,9 @@ def _at(generation: int) -> dict[str, str]:
 
 def _hosts(cluster: Mapping[str, Any], host: str, schedulable: bool) -> list[Any]:
     hosts = cluster.get("hosts") or []
-    if host not in [entry["name"] for entry in hosts]:
-        raise Misuse(f"The cluster {cluster['name']} has no host {host}.")
+    names = [entry["name"] for entry in hosts]
+    if host not in names:
+        raise Misuse(f"The cluster {cluster['name']} has no host {host}; it has {', '.join(names) or 'none'}.")
     return [entry | {"schedulable": schedulable} if entry["name"] == host else entry for entry in hosts]
 
 

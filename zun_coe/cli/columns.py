@@ -257,6 +257,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("COUNT", text("count")),
         Column("LEVEL", text("level")),
         Column("TYPE", text("type")),
+        PROJECT,
         Column("SUBJECT", subject),
         Column("ID", text("id"), wide=True),
         Column("REQUEST", text("request_id"), wide=True),

@@ -60,7 +60,8 @@ def events_command(session: Session, /, follow: bool, after: str | None, limit: 
     params = given | ({"sort": "-at"} if newest else {"after": after})
     page = session.api.listing(path_of("events"), "events", params, limit or (LATEST if newest else None))
     if session.printer.for_people:
-        session.printer.table("event", page["events"][::-1] if newest else page["events"])
+        found = page["events"][::-1] if newest else page["events"]
+        session.printer.table("event", found, projects="all_projects" in given)
     else:
         session.printer.listing("event", "events", page)
 

@@ -78,7 +78,7 @@ def _list(noun: Noun) -> click.Command:
         if label:
             params["label"] = ",".join(label)
         page = session.api.listing(noun.path(), noun.plural, _given(params), limit)
-        session.printer.listing(noun.name, noun.plural, page)
+        session.printer.listing(noun.name, noun.plural, page, projects=params.get("all_projects", False))
 
     command: click.Command = click.command("list", cls=Verb, help=f"List {noun.plural}.")(run)
     command.params = [*_list_options(noun), *command.params]

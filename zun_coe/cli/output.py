@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zun_coe.cli.columns import COLUMNS, NOTHING, Column, Resource, endpoint, size, style_of
+from zun_coe.cli.columns import COLUMNS, NOTHING, PROJECT, Column, Resource, endpoint, size, style_of
 from zun_coe.cli.failures import Failure, Refusal
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
@@ -43,12 +43,14 @@ class Printer:
         """Whether it is not for a program."""
         return self.format in ("table", "wide")
 
-    def listing(self, noun: str, key: str, page: Mapping[str, Any], columns: str | None = None) -> None:
-        """A list, as the service gave it under `key`."""
+    def listing(
+        self, noun: str, key: str, page: Mapping[str, Any], columns: str | None = None, *, projects: bool = False
+    ) -> None:
+        """A list, as the service gave it under `key`. `projects`: it is of all projects, whose names may be alike."""
         if not self.for_people:
             self._for_programs(noun, page, page[key])
         else:
-            self.table(columns or noun, page[key])
+            self.table(columns or noun, page[key], projects=projects)
             if page.get("next") is not None:
                 click.echo(f"There are more, from --marker {page['next']} on.", err=True)
 
@@ -73,12 +75,13 @@ class Printer:
         else:
             click.echo(_yaml(content), nl=False)
 
-    def table(self, columns: str, resources: Sequence[Resource]) -> None:
+    def table(self, columns: str, resources: Sequence[Resource], *, projects: bool = False) -> None:
         """Rows, with a head where there are any; a note on stderr where there are none."""
         if not resources:
             click.echo("There are none.", err=True)
             return
-        self._emit(lambda console: console.print(_table(self._columns(columns), resources, self._now())))
+        shown = self._columns(columns, projects=projects)
+        self._emit(lambda console: console.print(_table(shown, resources, self._now())))
 
     def line(self, columns: str, resource: Resource, widths: Sequence[int]) -> None:
         """One row by itself, for lists that grow: no head, and columns of a given least width."""
@@ -93,8 +96,9 @@ class Printer:
             padded = [cell.ljust(width) for cell, width in zip(cells, [*widths, *[0] * len(cells)], strict=False)]
             click.echo("  ".join(padded).rstrip())
 
-    def _columns(self, columns: str) -> list[Column]:
-        return [c for c in COLUMNS[columns] if self.format == "wide" or not c.wide]
+    def _columns(self, columns: str, *, projects: bool = False) -> list[Column]:
+        wide = self.format == "wide"
+        return [c for c in COLUMNS[columns] if wide or not c.wide or (projects and c is PROJECT)]
 
     def _for_programs(self, noun: str, whole: Mapping[str, Any], resources: Iterable[Resource]) -> None:
         if self.format == "name":
