@@ -133,6 +133,11 @@ def test_placement_that_no_host_meets() -> None:
     assert set(told) == {"/placement/constraints", "/placement/spread"}
 
 
+def test_a_rollout_has_more_time_than_its_replicas_to_prove_themselves() -> None:
+    assert set(refuse(app(update=Update(min_ready=60, deadline=60)))) == {"/update/deadline"}
+    assert refuse(app(update=Update(min_ready=60, deadline=61))) == {}
+
+
 def test_an_app_is_not_paused() -> None:
     assert set(refuse(app(desired_state="paused"))) == {"/desired_state"}
 

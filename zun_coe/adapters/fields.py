@@ -45,6 +45,14 @@ def emulated(note: str, accepts: Accepts | None = None) -> Carried:
     return Carried(Support.EMULATED, note, accepts)
 
 
+def within_deadline(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
+    """Of `/update/deadline`: that a replica turns ready is progress, and that it stays so is none, so that a rollout
+    whose replicas have to prove themselves for longer than that fails however well they are."""
+    if value <= workload.update.min_ready:
+        return f"The deadline must be longer than min_ready, which is {workload.update.min_ready} seconds."
+    return None
+
+
 def absent(note: str) -> Carried:
     """It can't be had, and the note says why."""
     return Carried(Support.NONE, note)

@@ -6,7 +6,7 @@ import math
 import signal
 from typing import Any
 
-from zun_coe.adapters.fields import Accepts, Accounting, Carried, absent, emulated, native
+from zun_coe.adapters.fields import Accepts, Accounting, Carried, absent, emulated, native, within_deadline
 from zun_coe.model import ClusterInfo, Node, Workload, bytes_of, share_of
 from zun_coe.model.signals import is_signal
 from zun_coe.native.containers import HOST_NETWORK
@@ -233,7 +233,7 @@ _APP: dict[str, Carried] = {
     "/update/max_surge": emulated(_ROOM, _share),
     "/update/max_unavailable": emulated(_ROOM, _share),
     "/update/min_ready": emulated("Kept by the gateway; at least 1 second where nothing is checked."),
-    "/update/deadline": emulated("Judged by the gateway."),
+    "/update/deadline": emulated("Judged by the gateway.", within_deadline),
     "/update/paused": emulated("Kept by the gateway."),
     "/update/on_failure": emulated("Judged by the gateway."),
     "/placement/constraints": emulated("By the labels that hosts are registered with.", _constraints),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from zun_coe.adapters.fields import Accepts, Accounting, Carried, absent, emulated, native
+from zun_coe.adapters.fields import Accepts, Accounting, Carried, absent, emulated, native, within_deadline
 from zun_coe.adapters.kubernetes import podspec, quantities, syntax
 from zun_coe.adapters.kubernetes.podspec import HOST_NETWORK, MAIN
 from zun_coe.model import ClusterInfo, Sidecar, Template, Workload, bytes_of, share_of
@@ -171,12 +171,6 @@ def _unavailable(workload: Workload, value: Any, info: ClusterInfo) -> str | Non
     return _share(workload, value, info)
 
 
-def _deadline(workload: Workload, value: Any, info: ClusterInfo) -> str | None:
-    if value <= workload.update.min_ready:
-        return f"The deadline must be longer than min_ready, which is {workload.update.min_ready} seconds."
-    return None
-
-
 def _seconds(name: str) -> Accepts:
     """Kubelets count in whole seconds."""
 
@@ -292,7 +286,7 @@ _APP: dict[str, Carried] = {
     "/update/max_surge": native(_SCALED, _share),
     "/update/max_unavailable": native(_SCALED, _unavailable),
     "/update/min_ready": native(),
-    "/update/deadline": native("Judged by the gateway.", _deadline),
+    "/update/deadline": native("Judged by the gateway.", within_deadline),
     "/update/paused": native(),
     "/update/on_failure": emulated("Judged by the gateway."),
     "/placement/constraints": native("By the labels of nodes.", _constraints),
