@@ -156,6 +156,17 @@ def test_get_edit_put(api: httpx.Client, app_of: Make) -> None:
     assert (answer.json()["replicas"], answer.json()["env"], answer.json()["id"]) == (2, {"A": "1"}, app["id"])
 
 
+def test_what_looks_like_an_id_names_nothing(api: httpx.Client) -> None:
+    """An id that is no more creates nothing, and no name hides behind the id of something else."""
+    id = "abcdef01-2345-4789-8abc-def012345678"
+    body = {"cluster": "here", "image": "web:1"}
+    assert api.put(f"/v1/apps/{id}", json=body).status_code == 404
+    for path, more in (("apps", body), ("containers", body), ("secrets", {"data": {"a": "b"}})):
+        refused = api.post(f"/v1/{path}", json=more | {"name": id})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/name"), refused.text
+    assert api.get("/v1/apps").json() == {"apps": []}
+
+
 def test_get_edit_put_keeps_losses_that_were_accepted_and_did_not_happen(api: httpx.Client, app_of: Make) -> None:
     app_of(accept_loss=["/gpu"])
     seen = api.get("/v1/apps/hello")

@@ -10,7 +10,7 @@ from zun_coe.gateway import rendering, specs
 from zun_coe.gateway.adopting import Adopting, Valid
 from zun_coe.gateway.calls import Answer, Call, Query, backend_answer, check_preconditions
 from zun_coe.gateway.diagnosing import diagnose
-from zun_coe.gateway.resources import Once, Tools, page_answer, status_for
+from zun_coe.gateway.resources import Once, Tools, is_id, page_answer, status_for
 from zun_coe.gateway.views import NEVER_SEEN, Resource
 from zun_coe.gateway.workloads import Workloads
 from zun_coe.gateway.writing import Change, Taken, name_taken, replaced
@@ -160,7 +160,7 @@ class Apps(Workloads):
         if body.get("name", ref) != ref:
             detail = f"The path names {named(ref)}, the body {body['name']}; leave the name out of the body."
             raise Unprocessable(detail, [FieldProblem("/name", detail)])
-        if not specs.is_name(ref):
+        if not specs.is_name(ref) or is_id(ref):
             raise NotFound(f"There is no app {named(ref)} in the project {call.principal.project}.")
         return self._create(call, {"name": ref} | dict(body), _not_remembered)
 

@@ -20,6 +20,7 @@ from zun_coe.errors import (
     NotFound,
     PreconditionFailed,
     RevisionConflict,
+    Unprocessable,
 )
 from zun_coe.gateway.calls import PLURALS, Answer, Call, Query, Settle, check_preconditions, etag
 from zun_coe.gateway.entries import Found, Resource
@@ -101,7 +102,7 @@ class Resources:
         return self._views.page(noun or self.noun, scopes, query, extra)
 
     def _find(self, call: Call, ref: str) -> Resource:
-        found = self._views.get(self.noun, ref) if _is_id(ref) else None
+        found = self._views.get(self.noun, ref) if is_id(ref) else None
         found = found or self._views.named(self.noun, call.principal.project, ref)
         if found is None or not self._visible(call, found):
             raise NotFound(f"There is no {self.noun} {named(ref)} in the project {call.principal.project}.")
@@ -109,7 +110,10 @@ class Resources:
 
     def _check_name(self, call: Call, name: str) -> Resource | None:
         """For something new: what has its name already. Raises `PreconditionFailed` where the request expects
-        otherwise."""
+        otherwise, and `Unprocessable` for a name that would be taken for an id."""
+        if is_id(name):
+            detail = f"{name} looks like an id, by which something else may be found; choose another name."
+            raise Unprocessable(detail, [FieldProblem("/name", detail)])
         existing = self._views.named(self.noun, call.principal.project, name)
         check_preconditions(call, existing.intent.generation if existing else None)
         return existing
@@ -219,7 +223,8 @@ def page_answer(plural: str, bodies: list[bytes], marker: str | None) -> Answer:
     return Answer(200, body)
 
 
-def _is_id(ref: str) -> bool:
+def is_id(ref: str) -> bool:
+    """Whether it may be the id of something."""
     try:
         return str(UUID(ref)) == ref
     except ValueError:
