@@ -582,3 +582,33 @@ def test_what_runs_again_is_told_as_what_it_is(
     after = replace(one(1, NEW), started_at=started, finished_at=finished)
     old, new = replace(REACHED, instances=(before,)), replace(REACHED, instances=(after,))
     assert [e.type for e in tell(intent(), old, new, NOW) if e.type.startswith("Instance")] == expected
+
+
+updates = st.builds(
+    Update,
+    deadline=st.sampled_from([10, 60]),
+    min_ready=st.sampled_from([0, 5]),
+    paused=st.booleans(),
+    on_failure=st.sampled_from(["pause", "rollback", "continue"]),
+)
+
+
+@given(instances, updates, st.integers(0, 3), st.sampled_from(["running", "stopped"]), st.sampled_from([None, MISSING]))
+def test_what_stays_as_it_is_is_looked_at_a_few_times_only(
+    found: list[Instance], update: Update, replicas: int, desired: Any, refusal: Refusal | None
+) -> None:
+    wanted = intent(update=update, replicas=replicas, desired_state=desired)
+    status, now, looks = REACHED, NOW, 0
+    while (look := _look(wanted, found, status, now, refusal)) is not None:
+        status, seconds = look
+        now += timedelta(seconds=seconds)
+        looks += 1
+        assert looks < 10
+
+
+def _look(
+    wanted: Intent, found: list[Instance], status: Status, now: datetime, refusal: Refusal | None
+) -> tuple[Status, float] | None:
+    after = derive_status(wanted, seen(*found), judge(wanted, seen(*found), status, now, refusal), now)
+    seconds = next_look(wanted, after, now)
+    return None if seconds is None else (after, seconds)
