@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.api.conftest import Service
 from zun_coe.api import reading
 
 APP: dict[str, Any] = {"name": "hello", "cluster": "here", "image": "web:1"}
@@ -292,6 +293,14 @@ def test_keys_of_clusters_labels_are_those_of_labels(api: httpx.Client, field: s
     answer = api.post(path, json=body)
     assert answer.status_code == 400, answer.text
     assert [e["pointer"].startswith(pointer) for e in answer.json()["errors"]] == [True]
+
+
+def test_a_first_app_without_a_cluster(service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.process.gateway.apps, "_clusters", lambda call: [])
+    answer = api.post("/v1/apps", json={"name": "a", "image": "web:1"})
+    assert answer.status_code == 422
+    told = {"pointer": "/cluster", "detail": "There is none to run it on; register one first."}
+    assert answer.json()["errors"] == [told]
 
 
 @pytest.mark.parametrize(

@@ -240,8 +240,9 @@ class Workloads(Resources):
         if ref is None:
             if len(visible) == 1:
                 return _ready(call, visible[0])
-            names = ", ".join(c.intent.name for c in visible) or "none is registered yet"
-            raise Unprocessable("A cluster is needed.", [FieldProblem("/cluster", f"Choose one: {names}.")])
+            names = ", ".join(c.intent.name for c in visible)
+            detail = f"Choose one: {names}." if names else "There is none to run it on; register one first."
+            raise Unprocessable("A cluster is needed.", [FieldProblem("/cluster", detail)])
         own = [c for c in visible if ref in (c.id, c.intent.name)]
         if not own:
             detail = f"There is no cluster {named(ref)} that the project {call.principal.project} can use."
