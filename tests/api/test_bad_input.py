@@ -202,6 +202,8 @@ def test_an_encoding_that_is_not_taken(api: httpx.Client) -> None:
         ("marker=none", "/marker"),
         ("phase=Good", "/phase"),
         ("labels=a", "/labels"),
+        ("label=,", "/label"),
+        ("label=a,", "/label"),
     ],
 )
 def test_a_query_that_is_wrong(api: httpx.Client, query: str, pointer: str) -> None:

@@ -68,10 +68,14 @@ def values_of(found: Found, facet: str) -> Iterable[str]:
 
 
 def conditions_of(filters: Mapping[str, str], clusters: Callable[[str], Sequence[str]]) -> Sequence[Condition]:
-    """The filters of a request. `clusters`: the ids of the clusters that a name may mean."""
+    """The filters of a request. `clusters`: the ids of the clusters that a name may mean. Raises `Malformed` for a
+    list of labels with an empty one, which nothing has."""
     conditions: list[Condition] = []
     for name, wanted in filters.items():
         if name == "label":
+            if "" in wanted.split(","):
+                detail = "has an empty label; write key or key=value, several with commas"
+                raise Malformed(f"/label: {detail}.", [FieldProblem("/label", detail)])
             conditions += [("label", (part,)) for part in wanted.split(",")]
         elif name == "cluster":
             conditions.append(("cluster", (wanted, *clusters(wanted))))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -15,7 +14,7 @@ from zun_coe.errors import ClusterNotReady, Conflict, FieldProblem, Unprocessabl
 from zun_coe.gateway import changes, limits, rendering, specs
 from zun_coe.gateway.calls import Answer, Call, Query, Settle, check_preconditions, etag
 from zun_coe.gateway.listing import PUBLIC
-from zun_coe.gateway.resources import Listing, Once, Resources, adapter_of, status_for
+from zun_coe.gateway.resources import Once, Resources, adapter_of, status_for
 from zun_coe.gateway.views import Resource
 from zun_coe.gateway.writing import Change, Taken, replaced
 from zun_coe.model import (
@@ -380,9 +379,6 @@ class Workloads(Resources):
 
     def _key(self, intent: Intent) -> str:
         return intent_key(intent.noun, intent.project, intent.id)
-
-    def _containers(self, apps: Iterable[Resource]) -> Listing:
-        return list(chain.from_iterable(self._views.replicas(app) for app in apps))
 
 
 def _ready(call: Call, cluster: Resource) -> Resource:
