@@ -16,6 +16,7 @@ from zun_coe.model import Instance, WorkloadRef
 
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HASH = "a" * 32
+REPLICA_SET = [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "uid-web-1"}]
 ID = "11111111-2222-4333-8444-555555555555"
 
 
@@ -58,11 +59,16 @@ def pod(
     told = [{"type": t, "status": str(s), "lastTransitionTime": before(300)} for t, s in conditions.items()]
     made = {"containers": [{"name": s["name"]} | dict(container or {}) for s in statuses], "nodeName": "node-1"}
     body = {
-        "metadata": owned(owner or ref(), name, **{naming.HASH: HASH}) | dict(metadata or {}),
+        "metadata": owned(owner or ref(), name, **{naming.HASH: HASH}) | _kept(owner or ref()) | dict(metadata or {}),
         "spec": made | dict(spec or {}),
         "status": {"phase": phase, "conditions": told, "containerStatuses": statuses, "hostIP": "10.0.0.1"} | status,
     }
     return msgspec.convert(json.loads(json.dumps(body)), wire.Pod)
+
+
+def _kept(owner: WorkloadRef) -> dict[str, Any]:
+    """What pods of apps have besides."""
+    return {"ownerReferences": REPLICA_SET} if owner.noun == "app" else {}
 
 
 def container(name: str = "main", *, ready: bool = False, restarts: int = 0, **states: Any) -> dict[str, Any]:
@@ -114,6 +120,8 @@ def recorded(kind: str) -> Mapping[str, Any]:
 def found(case: Mapping[str, Any]) -> survey.Found:
     """A recorded case as the survey takes it."""
     pods = case.get("pods") or ([case["pod"]] if "pod" in case else [])
+    if "deployment" in case:
+        pods = [p | {"metadata": {"ownerReferences": REPLICA_SET} | p["metadata"]} for p in pods]
     return survey.Found(
         deployment=case.get("deployment"),
         pods=msgspec.convert(pods, list[wire.Pod]),

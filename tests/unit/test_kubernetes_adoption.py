@@ -15,7 +15,7 @@ from tests.unit.test_kubernetes_parsing import FOREIGN, of_kind
 from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes import naming, wire
 from zun_coe.adapters.kubernetes.adoption import is_as_kept, kept, lost
-from zun_coe.adapters.kubernetes.claiming import TEMPLATE, OwnedPod, claimed, is_adopted, original
+from zun_coe.adapters.kubernetes.claiming import TEMPLATE, claimed, is_adopted, original
 from zun_coe.adapters.kubernetes.converging import key_of, plan, stamped
 from zun_coe.adapters.kubernetes.difference import differences
 from zun_coe.adapters.kubernetes.foreign import examined, field_of, judged, of_deployment
@@ -219,11 +219,11 @@ def test_what_is_told_of_it() -> None:
 # Whose its pods are, before any of them has a label of ours.
 
 
-def pod(name: str, template: str, owner: str = "shop", namespace: str = "prod", **labels: str) -> OwnedPod:
+def pod(name: str, template: str, owner: str = "shop", namespace: str = "prod", **labels: str) -> wire.Pod:
     owners = [{"kind": "ReplicaSet", "name": f"{owner}-{template}", "uid": "r"}]
     metadata = {"name": name, "namespace": namespace, "uid": name, "ownerReferences": owners}
     metadata |= {"labels": {"app": "shop", TEMPLATE: template} | labels}
-    return msgspec.convert({"metadata": metadata, "spec": {"containers": [{"name": "shop"}]}}, OwnedPod)
+    return msgspec.convert({"metadata": metadata, "spec": {"containers": [{"name": "shop"}]}}, wire.Pod)
 
 
 def test_its_pods_are_told_by_their_replica_set() -> None:

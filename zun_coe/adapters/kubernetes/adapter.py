@@ -38,6 +38,7 @@ from zun_coe.adapters.kubernetes import (
     paths,
     podspec,
     registration,
+    strays,
     survey,
     watching,
 )
@@ -161,7 +162,8 @@ class KubernetesAdapter(Adapter):
         return self._converge(workload, self._sight(workload.ref, seen))
 
     def remove(self, ref: WorkloadRef, seen: Observation | None) -> Outcome:
-        """See `Adapter.remove`. What belongs to a Deployment goes with it, and it goes last."""
+        """See `Adapter.remove`. What belongs to a Deployment goes with it, and it goes last; so does what others have
+        taken out of it."""
         sight = self._sight(ref, seen)
         left = [o for (kind, _), o in sight.live.items() if kind != "PersistentVolumeClaim"]
         self._remembered.forget(ref.id)
@@ -176,11 +178,11 @@ class KubernetesAdapter(Adapter):
             self._finder.doubt(ref)
             return Done()
         self._sender.let_go(sight)
-        for step in plan([], sight.live).changes:
+        for step in (*plan([], sight.live).changes, *self._strays(ref, sight)):
             if isinstance(step, Erase):
                 self._sender.erase(self._finder.namespace_of(ref), step)
         self._owners.leave(ref)
-        return Wait(self._goes_in(sight))
+        return _waiting(self._goes_in(sight), left, sight)
 
     def remove_volume(self, name: str, id: str, project: str) -> None:
         """See `Adapter.remove_volume`."""
@@ -228,6 +230,14 @@ class KubernetesAdapter(Adapter):
             return POLL
         return max(POLL, min(survey.leaves_in(sight.found), LONGEST))
 
+    def _strays(self, ref: WorkloadRef, sight: Sight) -> Iterator[Erase]:
+        """What runs of an app without its Deployment."""
+        if ref.noun != "app":
+            return
+        yield from strays.loose(sight.found.pods)
+        if sight.found.deployment is None and strays.orphaned(sight.found.pods):
+            yield from strays.replica_sets(self._finder.replica_sets(ref))
+
     def _converge(self, workload: Workload, sight: Sight) -> Outcome:
         """One step from what was seen."""
         ref = workload.ref
@@ -249,7 +259,7 @@ class KubernetesAdapter(Adapter):
         self._contests.corrected(ref.id, self._drift.pop(ref.id, ()))
         self._remembered.keep(ref.id, wanted, live)
         if step.waiting:
-            return Wait(POLL)
+            return _waiting(POLL, [live[key] for key in live if key[1] in step.waiting], sight)
         if changed:
             return Wait(SETTLING) if new else Again()
         return self._at_rest(workload, wanted, sight, left)
@@ -339,6 +349,12 @@ class KubernetesAdapter(Adapter):
         """What others have taken away. What has lost its labels alone is still there."""
         gone = self._remembered.gone(ref.id, wanted, live)
         return [drift for object, drift in gone if self._finder.there(object) is None]
+
+
+def _waiting(seconds: float, going: Sequence[Json], sight: Sight) -> Wait:
+    """To wait until these are gone, and what keeps them, where that is not the server itself."""
+    told = strays.kept(going, sight.found.pods, sight.found.at)
+    return Wait(seconds, told.reason, told.message, told.evidence) if told else Wait(seconds)
 
 
 def _patience(seen: Observation) -> float:

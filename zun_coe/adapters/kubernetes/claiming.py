@@ -18,26 +18,6 @@ TEMPLATE = "pod-template-hash"
 _WHOSE = (*naming.OWNERSHIP, naming.NOUN, naming.ID, naming.NAME)
 
 
-class Owner(wire.Wire, frozen=True, kw_only=True):
-    """What an object belongs to."""
-
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-
-
-class OwnedMetadata(wire.Metadata, frozen=True, kw_only=True):
-    """Metadata, with what it belongs to."""
-
-    owner_references: tuple[Owner, ...] = ()
-
-
-class OwnedPod(wire.Pod, frozen=True, kw_only=True):
-    """A pod that is looked at for its owner."""
-
-    metadata: OwnedMetadata
-
-
 class Original(NamedTuple):
     """The template that a Deployment came with: our hash of it, and Kubernetes' name for it. Both are empty where the
     Deployment is our own."""
@@ -66,7 +46,7 @@ def labels_of_pods(deployment: Mapping[str, Any]) -> dict[str, str]:
     return dict(deployment["spec"]["selector"].get("matchLabels") or {})
 
 
-def claimed(deployment: Mapping[str, Any], pods: Iterable[OwnedPod]) -> Iterator[wire.Pod]:
+def claimed(deployment: Mapping[str, Any], pods: Iterable[wire.Pod]) -> Iterator[wire.Pod]:
     """Those of the pods that are a Deployment's, with the labels and annotations that say so; the hash of the template
     that it came with is among them, where they were made from that."""
     metadata = deployment["metadata"]

@@ -13,7 +13,7 @@ import msgspec
 
 from zun_coe.adapters import Connection
 from zun_coe.adapters.kubernetes import happenings, naming, paths, survey, wire
-from zun_coe.adapters.kubernetes.claiming import OwnedPod, claimed, is_adopted, labels_of_pods
+from zun_coe.adapters.kubernetes.claiming import claimed, is_adopted, labels_of_pods
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.converging import Json, Key, key_of
 from zun_coe.adapters.kubernetes.happenings import Happenings, Place, Told
@@ -142,6 +142,11 @@ class Finder:
         pods = self._client.list(paths.collection("Pod", namespace), wire.Pod, params={"labelSelector": label})
         return [pod.metadata.name for pod in pods.items]
 
+    def replica_sets(self, ref: WorkloadRef) -> list[Json]:
+        """Those of an app."""
+        labels = naming.ours(ref.installation, ref.cluster) | {naming.ID: ref.id}
+        return self._objects("ReplicaSet", self.namespace_of(ref), labels)
+
     def _pods(
         self, ref: WorkloadRef, namespace: str, labels: Mapping[str, str], live: Mapping[Key, Json]
     ) -> Sequence[wire.Pod]:
@@ -154,7 +159,7 @@ class Finder:
     def _claimed(self, namespace: str, deployments: Sequence[Json], labels: Mapping[str, str]) -> list[wire.Pod]:
         """The pods of Deployments that were taken over, as far as they do not say themselves whose they are."""
         selector = ",".join(filter(None, (f"!{naming.ID}", naming.selector(labels))))
-        pods = self._client.list(paths.collection("Pod", namespace), OwnedPod, params={"labelSelector": selector})
+        pods = self._client.list(paths.collection("Pod", namespace), wire.Pod, params={"labelSelector": selector})
         return [pod for deployment in deployments for pod in claimed(deployment, pods.items)]
 
     def _objects(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> list[Json]:

@@ -10,10 +10,9 @@ from typing import Any
 import msgspec
 
 from zun_coe.adapters import Connection, Foreign, Offer
-from zun_coe.adapters.kubernetes import manifest, naming
+from zun_coe.adapters.kubernetes import manifest, naming, wire
 from zun_coe.adapters.kubernetes.additions import added
 from zun_coe.adapters.kubernetes.adoption import lost
-from zun_coe.adapters.kubernetes.claiming import OwnedPod
 from zun_coe.adapters.kubernetes.difference import differences
 from zun_coe.adapters.kubernetes.fieldsets import steps
 from zun_coe.adapters.kubernetes.hardening import security
@@ -193,7 +192,7 @@ def of_set(kind: str, found: Object) -> Foreign:
     return _told(kind, found, (_ONLY,))
 
 
-def of_pod(pod: OwnedPod) -> Foreign:
+def of_pod(pod: wire.Pod) -> Foreign:
     """A pod of its own."""
     ready = pod.condition("Ready")
     return Foreign(

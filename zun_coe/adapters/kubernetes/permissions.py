@@ -51,6 +51,7 @@ OWN = (
     *_rights("events", ("list", "watch")),
     *_rights("pods/log", ("get",), without="logs"),
     *_rights("replicasets", ("list",), "apps", without="adoption"),
+    *_rights("replicasets", ("delete",), "apps", without="removal of those that lost their Deployment"),
     *_rights("horizontalpodautoscalers", ("list",), "autoscaling", without="adoption"),
     *_rights("statefulsets", ("list",), "apps", without="list of them"),
     *_rights("daemonsets", ("list",), "apps", without="list of them"),

@@ -1,8 +1,8 @@
 """From native objects to observations. Pure.
 
-A pod is an instance, whatever state it is in, but for those of apps that have ended: a ReplicaSet leaves such pods
-behind when a node throws them out, and has others in their place. Instances of apps are numbered by age, those on
-their way out last: Kubernetes has no slots."""
+A pod is an instance, whatever state it is in, but for those of apps that have ended, or that no ReplicaSet keeps: it
+leaves such pods behind when a node throws them out, or when their labels change, and has others in their place.
+Instances of apps are numbered by age, those on their way out last: Kubernetes has no slots."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from zun_coe.adapters.kubernetes import naming, reasons, wire
 from zun_coe.adapters.kubernetes.claiming import original
 from zun_coe.adapters.kubernetes.instances import Look, finished
 from zun_coe.adapters.kubernetes.reasons import Trouble
+from zun_coe.adapters.kubernetes.strays import is_loose
 from zun_coe.model import Endpoint, Instance, Observation, WorkloadRef
 
 Object = Mapping[str, Any]
@@ -131,7 +132,7 @@ def _current(ref: WorkloadRef, found: Found) -> list[wire.Pod]:
     """The pods that are instances, the oldest first, those on their way out last."""
     pods = found.pods
     if ref.noun == "app":
-        pods = [p for p in pods if not finished(p)]
+        pods = [p for p in pods if not finished(p) and not is_loose(p)]
     never = datetime.max.replace(tzinfo=UTC)
 
     def age(pod: wire.Pod) -> tuple[bool, datetime, str]:

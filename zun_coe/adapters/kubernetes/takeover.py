@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from zun_coe.adapters import Connection, Foreign, Offer
-from zun_coe.adapters.kubernetes import foreign, managing, naming, paths
+from zun_coe.adapters.kubernetes import foreign, managing, naming, paths, wire
 from zun_coe.adapters.kubernetes.adoption import is_as_kept, kept
-from zun_coe.adapters.kubernetes.claiming import TEMPLATE, OwnedPod, labels_of_pods
+from zun_coe.adapters.kubernetes.claiming import TEMPLATE, labels_of_pods
 from zun_coe.adapters.kubernetes.client import Client
 from zun_coe.adapters.kubernetes.converging import Json, Key, key_of, stamped
 from zun_coe.adapters.kubernetes.difference import differences
@@ -110,9 +110,9 @@ class Takeover:
                 return str(metadata["labels"][TEMPLATE])
         raise Invalid("Its last change is not rolled out yet.")
 
-    def _single_pods(self) -> list[OwnedPod]:
+    def _single_pods(self) -> list[wire.Pod]:
         path = paths.collection("Pod", self._connection.namespace)
-        pods = self._client.list(path, OwnedPod).items
+        pods = self._client.list(path, wire.Pod).items
         return [p for p in pods if not p.metadata.owner_references and not self._has_our_labels(p.metadata.labels)]
 
     def _seen(self, kind: str) -> list[Json] | None:

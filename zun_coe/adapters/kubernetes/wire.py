@@ -25,8 +25,16 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
     """The base of what is decoded. The garbage collector leaves it out, as it does `model.Value`."""
 
 
+class Owner(Wire, frozen=True, kw_only=True):
+    """What an object belongs to."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+
+
 class Metadata(Wire, frozen=True, kw_only=True):
-    """Whose an object is, and since when."""
+    """Whose an object is, since when, and what has to let it go before it is gone."""
 
     name: str = ""
     namespace: str = ""
@@ -36,6 +44,8 @@ class Metadata(Wire, frozen=True, kw_only=True):
     annotations: dict[str, str] = {}
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
+    owner_references: tuple[Owner, ...] = ()
+    finalizers: tuple[str, ...] = ()
 
 
 class Condition(Wire, frozen=True, kw_only=True):
