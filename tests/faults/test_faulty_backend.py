@@ -21,7 +21,7 @@ Breaking = Callable[[Proxy], object]
 
 TIMEOUT = 2.0
 WAYS: dict[str, Breaking] = {
-    "late": lambda proxy: proxy.fail("delay", seconds=2 * TIMEOUT),
+    "late": lambda proxy: proxy.fail("delay", seconds=10 * TIMEOUT),
     "cut": lambda proxy: proxy.fail("cut"),
     "truncated": lambda proxy: proxy.fail("truncate"),
     "broken": lambda proxy: proxy.fail("error"),
