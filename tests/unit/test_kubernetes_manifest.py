@@ -259,6 +259,9 @@ class TestSecrets:
             ("localhost/a", {}, "localhost"),
             ("registry:5000/a", {}, "registry:5000"),
             ("nginx", {"server": "r.example"}, "r.example"),
+            ("nginx", {"server": "https://r.example/team"}, "https://r.example/team"),
+            ("nginx", {"server": "hub.docker.com"}, "https://index.docker.io/v1/"),
+            ("r.example/a", {"server": "https://registry-1.docker.io/v2/"}, "https://index.docker.io/v1/"),
         ],
     )
     def test_login(self, image: str, login: dict[str, str], server: str) -> None:

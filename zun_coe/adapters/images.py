@@ -69,13 +69,14 @@ def is_login_for(server: str | None, main: str, image: str) -> bool:
     False for what is no reference. Pure."""
     try:
         registry = parse(image).registry
-        wanted = _host(server) if server else parse(main).registry
+        wanted = registry_of(server) if server else parse(main).registry
     except ValueError:
         return False
     return registry == wanted
 
 
-def _host(server: str) -> str:
+def registry_of(server: str) -> str:
+    """The registry that a login's `server` means: Docker Hub has several names. Pure."""
     host = server.partition("://")[2] or server
     host = host.partition("/")[0]
     return DOCKER_HUB if host in _HUB_SERVERS else host

@@ -174,16 +174,17 @@ def _values(workload: Workload) -> dict[str, str]:
 def _docker_config(template: Template, login: Mapping[str, str]) -> str:
     user, password = login.get("username", ""), login.get("password", "")
     entry = {"username": user, "password": password, "auth": _base64(f"{user}:{password}")}
-    return msgspec.json.encode({"auths": {login.get("server") or _registry(template.image): entry}}).decode()
+    return msgspec.json.encode({"auths": {_place(template.image, login.get("server")): entry}}).decode()
 
 
-def _registry(image: str) -> str:
-    """The registry of an image, as kubelets look its login up."""
+def _place(image: str, server: str | None) -> str:
+    """Where kubelets look a login up: the server that it names, else the registry of an image. Of the names that Docker
+    Hub has they know some only."""
     try:
-        registry = images.parse(image).registry
+        registry = images.registry_of(server) if server else images.parse(image).registry
     except ValueError as error:
         raise Invalid(str(error), evidence={"image": image}) from error
-    return DOCKER_HUB if registry == images.DOCKER_HUB else registry
+    return DOCKER_HUB if registry == images.DOCKER_HUB else server or registry
 
 
 def _base64(text: str) -> str:
