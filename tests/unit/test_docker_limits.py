@@ -114,6 +114,22 @@ def test_the_lines_of_a_log_without_end_are_not_counted_for_ever(monkeypatch: py
         engine.end()
 
 
+def test_containers_without_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def speak(handler: BaseHTTPRequestHandler) -> None:
+        listed = [{"Id": str(n)} for n in range(11)]
+        told = listed if "/containers/json" in handler.path else {"ApiVersion": "1.41"}
+        handler.wfile.write(json.dumps(told).encode())
+
+    monkeypatch.setattr(docker_runtime, "_MOST", 10)
+    engine = Engine(200, speak)
+    try:
+        runtime = DockerRuntime(f"tcp://127.0.0.1:{engine.server_port}", timeout=5)
+        with closing(runtime), pytest.raises(Unavailable, match="tells of 11 containers"):
+            runtime.find({"a": "b"})
+    finally:
+        engine.end()
+
+
 def test_where_the_last_lines_begin_is_found_without_keeping_the_others() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -184,6 +184,29 @@ class TestWhatIsFound:
         assert told.bindings == (PortBinding(80, "tcp", 8080),)
         assert told.started_at == NOW == told.healthy_since
 
+    def test_of_an_answer_that_is_far_too_large_little_is_kept(self) -> None:
+        long, ours = "x" * 1_000_000, {"zun.id": "1", "zun.attach": "{}"}
+        many = {f"n{n}{long if n % 2 else ''}": {} for n in range(3000)}
+        told = found(
+            inspected(
+                {"Error": long, "Health": {"Status": "healthy", "Log": [{"Output": long, "ExitCode": 0}] * 1000}},
+                Name=f"/{long}",
+                Config={"Image": long, "Labels": {"big": long, "zun.big": long} | ours},
+                NetworkSettings={
+                    "Networks": many,
+                    "Ports": {f"{n}/tcp": [{"HostPort": str(n)}] for n in range(1, 60_000)},
+                },
+            )
+        )
+        assert told.labels == ours
+        assert len(repr(told)) < 300_000
+
+    def test_an_image_with_large_labels_hides_none_of_ours(self) -> None:
+        labels = {"zun.id": "1", "io.buildpacks.build.metadata": "x" * 100_000}
+        assert found(inspected(Config={"Image": "web:1", "Labels": labels})).labels == {"zun.id": "1"}
+        few = {"zun.id": "1", "io.buildpacks.build.metadata": "x" * 10_000}
+        assert found(inspected(Config={"Image": "web:1", "Labels": few})).labels == few
+
     @pytest.mark.parametrize(
         ("state", "joined", "ports", "detached", "unpublished"),
         [

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.unit.kubernetes_specs import ref
+from zun_coe.adapters.kubernetes import owners as owners_module
 from zun_coe.adapters.kubernetes.freshness import Freshness
 from zun_coe.adapters.kubernetes.owners import Owners
 
@@ -76,3 +77,14 @@ def test_what_goes_is_worth_a_look_when_all_of_it_is_gone(followed: Owners) -> N
     assert not followed.only_goes(WEB, "Deployment", gone=True)
     followed.forget(WEB)
     assert not followed.leaves(WEB)
+
+
+def test_of_objects_without_number_not_all_are_kept(followed: Owners, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners_module, "MOST", 2)
+    followed.keep(("Pod", "ns", "x" * 3000), WEB)
+    followed.keep(POD, msgspec.structs.replace(WEB, name="x" * 3000))
+    assert followed.is_new(WEB)
+    for number in range(5):
+        followed.keep(("Pod", "ns", f"web-{number}"), WEB, str(number))
+    followed.keep(("Pod", "ns", "web-0"), WEB, "7")
+    assert len(followed._refs) == len(followed._versions) == 2

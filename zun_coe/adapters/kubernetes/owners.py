@@ -23,6 +23,9 @@ from zun_coe.model import WorkloadRef
 Place = tuple[str, str, str]
 """Kind, namespace and name of an object."""
 
+MOST, LONGEST = 500_000, 2000
+"""So many objects are kept, with names of so many characters: a server may be anybody's, and tell of more for ever."""
+
 _SUFFIXES = {"ReplicaSet": 1, "Pod": 2}
 _BODIES = frozenset({"Deployment", "Pod", "Service"})
 _HELD = frozenset({"Service"})
@@ -49,8 +52,10 @@ class Owners:
         self._lock = Lock()
 
     def keep(self, place: Place, ref: WorkloadRef, version: str = "") -> None:
-        """It is there, in this version."""
+        """It is there, in this version. Left out are objects beyond `MOST`, and names that no server takes."""
         with self._lock:
+            if place not in self._refs and (len(self._refs) >= MOST or max(map(len, (*place, *_named(ref)))) > LONGEST):
+                return
             self._note(place, version)
             self._refs[place] = ref
             self._places.setdefault(ref.id, set()).add(place)
@@ -184,3 +189,7 @@ class Owners:
             name = name.rsplit("-", _SUFFIXES[kind])[0]
             known = self._refs.get(("Deployment", object.namespace, name))
         return known
+
+
+def _named(ref: WorkloadRef) -> tuple[str, ...]:
+    return ref.installation, ref.cluster, ref.project, ref.id, ref.name, ref.place or ""

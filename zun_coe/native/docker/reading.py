@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, cast
 
 import msgspec
@@ -13,7 +14,9 @@ from zun_coe.adapters import OPERATIONS
 from zun_coe.adapters.clocks import ahead
 from zun_coe.errors import Invalid
 from zun_coe.model import OperationSupport, Support
+from zun_coe.model.evidence import cut
 from zun_coe.native.docker.translation import ATTACH, LIFTED_MEMORY, LIFTED_NANO, PERIOD
+from zun_coe.native.naming import reserved
 from zun_coe.native.runtime import Found, PortBinding, Restart, RuntimeInfo, State
 
 _NEVER = datetime(2, 1, 1, tzinfo=UTC)
@@ -35,6 +38,11 @@ _RESTARTS: Mapping[str, Restart] = {"no": "never", "on-failure": "on_failure"}
 _NO_NETWORKS = frozenset({"", "default", "none"})
 # What the engine tells of limits that it can keep; an engine that is older than such a word keeps them.
 _LIMITS = {"memory": "MemoryLimit", "swap": "SwapLimit", "cpu": "CpuCfsQuota", "pids": "PidsLimit"}
+# Of what an engine tells of a container so much is kept: it may be anybody's, and tell whatever it likes. Characters of
+# labels, of a sentence and of a name, results of checks (engines keep five), labels of the gateway's own, ports and
+# networks.
+_LABELS, _SENTENCE, _NAME = 32_768, 4096, 1000
+_RESULTS, _OWN, _MANY = 10, 50, 1000
 _NOT_OFFERED = frozenset({"exec", "attach", "stats", "top", "files", "workloads", "adopt"})
 
 
@@ -45,21 +53,21 @@ def found(inspected: Mapping[str, Any]) -> Found:
     started = moment(state.get("StartedAt"))
     return Found(
         id=inspected["Id"],
-        name=inspected["Name"].removeprefix("/"),
-        image=config["Image"],
+        name=cut(inspected["Name"].removeprefix("/")),
+        image=cut(config["Image"]),
         labels=_labels(inspected),
         state=status,
         exit_code=_exit_code(status, state),
         oom_killed=bool(state.get("OOMKilled")),
-        error=state.get("Error") or None,
+        error=cut(str(state["Error"]), _SENTENCE) if state.get("Error") else None,
         health=health,
-        health_log=tuple(str(r.get("Output") or "") for r in _results(inspected)),
+        health_log=tuple(cut(str(r.get("Output") or ""), _SENTENCE) for r in _results(inspected)[-_RESULTS:]),
         restarts=int(inspected.get("RestartCount") or 0),
-        bindings=tuple(_bindings(inspected)),
+        bindings=tuple(islice(_bindings(inspected), _MANY)),
         address=_address(inspected),
-        networks=networks_of(inspected),
-        detached=detached_from(inspected),
-        unpublished=unpublished(inspected),
+        networks=_few(networks_of(inspected)),
+        detached=_few(detached_from(inspected)),
+        unpublished=unpublished(inspected)[:_MANY],
         cpu=_cpu(host),
         memory=_memory(host),
         created_at=moment(inspected.get("Created")),
@@ -68,6 +76,10 @@ def found(inspected: Mapping[str, Any]) -> Found:
         healthy_since=_healthy_since(inspected, status, health, started),
         restart=_RESTARTS.get((host.get("RestartPolicy") or {}).get("Name") or "no", "always"),
     )
+
+
+def _few(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(islice((name for name in names if len(name) <= _NAME), _MANY))
 
 
 def moment(text: str | None) -> datetime | None:
@@ -189,7 +201,12 @@ def require_labels(kind: str, name: str, there: Mapping[str, str] | None, asked:
 
 
 def _labels(inspected: Mapping[str, Any]) -> dict[str, str]:
-    return dict(inspected["Config"].get("Labels") or {})
+    """All of them, where they are not many: an image may have large ones. Else those that only the gateway writes."""
+    labels = dict(inspected["Config"].get("Labels") or {})
+    if sum(len(name) + len(value) for name, value in labels.items()) <= _LABELS:
+        return labels
+    own = ((name, labels[name]) for name in reserved(labels) if len(name) + len(labels[name]) <= _LABELS)
+    return dict(islice(own, _OWN))
 
 
 def _state(inspected: Mapping[str, Any]) -> State:

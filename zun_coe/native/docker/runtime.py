@@ -43,6 +43,8 @@ _EVENTS += ["update", "health_status"]
 _KEPT = 4
 # Connections of logs and pulls that came to their end and may be used again.
 _STREAMS = 32
+# So many containers of the gateway's are on one host at most: no real one carries as many.
+_MOST = 10_000
 # For so many seconds the lines of a log are counted at most.
 _COUNTING = 60.0
 _NO_CREDENTIALS: Mapping[str, str] = MappingProxyType({})
@@ -107,9 +109,11 @@ class DockerRuntime:
         client = self._client.ready()
         turn, at = self._looks.turn, time.monotonic()
         with translated("list"):
-            listed = {
-                str(s["Id"]): glance(s, at) for s in client.containers(all=True, filters=translation.labelled(labels))
-            }
+            told = client.containers(all=True, filters=translation.labelled(labels))
+            if len(told) > _MOST:
+                message = f"the engine tells of {len(told)} containers; {_MOST} of one host are kept at most"
+                raise Unavailable(message, "Error", {"call": "list", "message": message})
+            listed = {str(s["Id"]): glance(s, at) for s in told}
         return list(self._looks.at(listed, labels, turn, exact=exact).values())
 
     def create(self, spec: ContainerSpec) -> str:
