@@ -141,8 +141,9 @@ def test_what_the_server_warns_of_is_told(server: Stored) -> None:
     warns(server, texts)
     adapter, wanted = KubernetesAdapter(server.connection()), workload()
     settle(adapter, wanted)
-    (seen,) = adapter.observe(wanted.ref)
-    assert seen.warnings == ('would violate PodSecurity "restricted:latest": seccompProfile', "deprecated")
+    for look in (wanted.ref, None):
+        (seen,) = adapter.observe(look)
+        assert seen.warnings == ('would violate PodSecurity "restricted:latest": seccompProfile', "deprecated")
     texts.clear()
     template = Template(image="other")
     settle(adapter, msgspec.structs.replace(wanted, template=template, hash=template_hash(template)))

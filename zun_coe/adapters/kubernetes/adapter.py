@@ -148,9 +148,6 @@ class KubernetesAdapter(Adapter):
             self._hints.put_after(ref, sight.again)
         observation = self._observation(ref, sight.found)
         self._hints.space(ref, _patience(observation))
-        drift, warnings = self._drift.get(ref.id), self._sender.warnings(ref.id)
-        if drift or warnings:
-            observation = msgspec.structs.replace(observation, drift=drift or (), warnings=warnings)
         self._seen[ref.id] = observation, sight
         return [observation]
 
@@ -326,10 +323,15 @@ class KubernetesAdapter(Adapter):
         return True
 
     def _observation(self, ref: WorkloadRef, found: survey.Found) -> Observation:
-        """What there is; where time alone will change it, another look is due then."""
+        """What there is, with what was learned when it was worked on last. Where time alone changes it, another look
+        is due then."""
         if (seconds := survey.next_look(ref, found)) is not None:
             self._hints.put_after(ref, seconds)
-        return versioned(survey.observation(ref, found), found)
+        observation = survey.observation(ref, found)
+        drift, warnings = self._drift.get(ref.id), self._sender.warnings(ref.id)
+        if drift or warnings:
+            observation = msgspec.structs.replace(observation, drift=drift or (), warnings=warnings)
+        return versioned(observation, found)
 
     def _target(self, workload: Workload, level: Level, bodies: Sequence[Json]) -> manifest.Target:
         """Where it goes, and how it is rendered there: what was taken over keeps what it came with."""
