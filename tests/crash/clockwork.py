@@ -70,7 +70,7 @@ class Here:
         """It has ended, or has not begun."""
         return False
 
-    def join(self, timeout: float) -> None:
+    def join(self, timeout: float | None = None) -> None:
         """There is nothing to wait for."""
 
 

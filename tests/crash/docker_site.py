@@ -29,7 +29,7 @@ from tests.simulated import Faults
 from zun_coe import engine as engines
 from zun_coe.adapters import Connection
 from zun_coe.model import Host, Observation
-from zun_coe.native import acting, adapter, hosts, jobs, naming, pause, survey
+from zun_coe.native import adapter, hosts, jobs, naming, pause, survey
 from zun_coe.native.docker import looking, runtime
 from zun_coe.native.docker.client import EngineClient
 
@@ -197,7 +197,7 @@ def docker_by_hand() -> Iterator[None]:
         patch.setattr(runtime, "EngineClient", MortalClient)
         for module in (adapter, survey):
             patch.setattr(module, "datetime", SiteTime)
-        for module in (acting, hosts, looking):
+        for module in (hosts, looking):
             patch.setattr(module, "ThreadPoolExecutor", Pool)
         # A job that is done at once is done while its place is still being looked for.
         patch.setattr(jobs, "threading", SimpleNamespace(Lock=jobs.threading.RLock, Thread=Here))

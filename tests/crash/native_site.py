@@ -23,7 +23,7 @@ from zun_coe import engine
 from zun_coe.adapters import Connection
 from zun_coe.errors import Invalid
 from zun_coe.model import Host, Observation
-from zun_coe.native import acting, adapter, hosts, jobs, naming, runtimes, survey
+from zun_coe.native import adapter, hosts, jobs, naming, runtimes, survey
 from zun_coe.native.permitted import CHANGES
 from zun_coe.native.runtime import ContainerSpec
 
@@ -203,8 +203,7 @@ def native_by_hand() -> Iterator[None]:
         patch.setitem(runtimes.RUNTIMES, "fake", FakeRuntime)
         for module in (adapter, survey, fake):
             patch.setattr(module, "datetime", SiteTime)
-        for module in (acting, hosts):
-            patch.setattr(module, "ThreadPoolExecutor", Pool)
+        patch.setattr(hosts, "ThreadPoolExecutor", Pool)
         # A job that is done at once is done while its place is still being looked for.
         patch.setattr(jobs, "threading", SimpleNamespace(Lock=jobs.threading.RLock, Thread=Here))
         yield
