@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -18,14 +19,16 @@ from click.testing import CliRunner, Result
 from tests.api.conftest import Service
 from tests.real.waiting import wait_until
 from tests.simulated import CLUSTERS, SCHEME, Image, Outside, SimulatedCluster
-from zun_coe.cli import main
+from zun_coe.cli import main, recording
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)
-def elsewhere() -> Iterator[None]:
-    """The gateway in this process logs where no command's output is."""
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The gateway in this process logs where no command's output is: loggers that were set up before, and are kept,
+    write to whatever is the standard error just now."""
+    monkeypatch.setattr(recording._Logger, "least", logging.CRITICAL)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
     yield
     structlog.reset_defaults()
