@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -46,6 +47,16 @@ class Replica:
 
 
 Found = Resource | Replica
+
+
+def same_replicas(before: Resource, after: Resource) -> bool:
+    """Whether the replicas of an app are seen as before, and have their place in the same lists."""
+    return before.intent is after.intent and before.status.instances == after.status.instances
+
+
+def volumes_of(user: Resource | None) -> Set[str]:
+    """The ids of the volumes that somebody mounts."""
+    return frozenset(getattr(user.intent, "volumes", {}).values()) if user is not None else frozenset()
 
 
 def phase_of(found: Found) -> str:

@@ -18,7 +18,7 @@ from sortedcontainers import SortedKeyList
 from zun_coe.gateway import rendering
 from zun_coe.gateway.calls import Query
 from zun_coe.gateway.chronicle import Chronicle, StoredEvent
-from zun_coe.gateway.entries import Found, Replica, Resource, phase_of
+from zun_coe.gateway.entries import Found, Replica, Resource, phase_of, same_replicas, volumes_of
 from zun_coe.gateway.indexes import Condition, Index, Selection
 from zun_coe.gateway.listing import PUBLIC, conditions_of, key_of, marker_of, place_of, traits
 from zun_coe.model import (
@@ -305,7 +305,7 @@ class Views:
 
     def _replace(self, noun: str, id: str, before: Resource | None, after: Resource | None) -> None:
         self._index(noun, before, after)
-        self._mount((noun, id), _volumes(before), _volumes(after))
+        self._mount((noun, id), volumes_of(before), volumes_of(after))
         if after is None:
             self._resources.pop((noun, id), None)
             self._suffixes.pop(id, None)
@@ -317,7 +317,7 @@ class Views:
             self._replace_replicas(before, after)
 
     def _replace_replicas(self, before: Resource | None, after: Resource | None) -> None:
-        if before is not None and after is not None and _same_replicas(before, after):
+        if before is not None and after is not None and same_replicas(before, after):
             return
         old = {r.id: r for r in self.replicas(before)} if before is not None else {}
         new = {r.id: r for r in self.replicas(after)} if after is not None else {}
@@ -397,13 +397,3 @@ class Views:
             kept.pop(key, None)
         else:
             kept[key] = entry.value
-
-
-def _same_replicas(before: Resource, after: Resource) -> bool:
-    """Whether the replicas of an app are seen as before, and have their place in the same lists."""
-    return before.intent is after.intent and before.status.instances == after.status.instances
-
-
-def _volumes(user: Resource | None) -> Set[str]:
-    """The ids of the volumes that somebody mounts."""
-    return frozenset(getattr(user.intent, "volumes", {}).values()) if user is not None else frozenset()
