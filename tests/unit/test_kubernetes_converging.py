@@ -247,3 +247,50 @@ def test_a_claim_that_is_larger_is_sent_as_it_is() -> None:
     (change,) = plan([larger], sent(CLAIM)).changes
     assert isinstance(change, Send)
     assert change.object["spec"]["resources"]["requests"]["storage"] == "5Gi"
+
+
+PROBE = {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 5}
+FIELDS = {"f:periodSeconds": {}, "f:httpGet": {"f:path": {}, "f:port": {}}}
+
+
+def with_probe(probe: Json | None, *, image: str = "a:1") -> Json:
+    container: Json = {"name": "main", "image": image} | ({"livenessProbe": probe} if probe else {})
+    return DEPLOYMENT | {"spec": DEPLOYMENT["spec"] | {"template": {"spec": {"containers": [container]}}}}
+
+
+def probed(probe: Json, operation: str, fields: Json) -> dict[Key, Json]:
+    """A Deployment of ours with a probe as the server has it, and how its fields were set."""
+    live = sent(with_probe(probe))
+    within = {'k:{"name":"main"}': {".": {}, "f:livenessProbe": fields}}
+    sets = {"f:spec": {"f:template": {"f:spec": {"f:containers": within}}}}
+    entry = {"manager": naming.FIELD_MANAGER, "operation": operation, "fieldsType": "FieldsV1", "fieldsV1": sets}
+    live[key_of(DEPLOYMENT)]["metadata"]["managedFields"] = [entry]
+    return live
+
+
+@pytest.mark.parametrize(
+    ("probe", "gone", "comes"),
+    [
+        (None, "livenessProbe", None),
+        ({"tcpSocket": {"port": 80}, "periodSeconds": 5}, "livenessProbe/httpGet", "livenessProbe/tcpSocket"),
+    ],
+)
+def test_a_whole_value_of_ours_goes_with_the_defaults_in_it(probe: Json | None, gone: str, comes: str | None) -> None:
+    """Applying would leave the scheme, or an empty probe, and the server takes neither."""
+    there = PROBE | {"httpGet": {"path": "/", "port": 80, "scheme": "HTTP"}, "successThreshold": 1}
+    strip, send = plan([with_probe(probe)], probed(there, "Apply", FIELDS)).changes
+    assert isinstance(strip, Strip)
+    assert isinstance(send, Send)
+    above = "/spec/template/spec/containers/0/"
+    done = {(operation["op"], operation["path"]) for operation in strip.operations}
+    assert ("remove", above + gone) in done
+    assert comes is None or ("add", above + comes) in done
+
+
+def test_what_our_own_patch_set_in_it_goes_as_a_whole() -> None:
+    there = {"tcpSocket": {"port": 80}, "periodSeconds": 10, "successThreshold": 1}
+    fields = {"f:tcpSocket": {".": {}, "f:port": {}}}
+    (strip, *_) = plan([with_probe(None, image="a:2")], probed(there, "Update", fields)).changes
+    assert isinstance(strip, Strip)
+    removed = [operation["path"] for operation in strip.operations if operation["op"] == "remove"]
+    assert removed == ["/spec/template/spec/containers/0/livenessProbe"]

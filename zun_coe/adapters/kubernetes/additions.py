@@ -134,27 +134,32 @@ def _by_managers(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator
     """Our own patches count only where something else is wanted now: applying does not take out what they have set."""
     digests = [(object["metadata"].get("annotations") or {}).get(naming.APPLIED) for object in (wanted, live)]
     patched = managing.patched(live) if digests[0] != digests[1] else ()
-    for entry in (*managing.others(live), *patched):
+    for entry in managing.others(live):
         yield from _extra(entry.get("fieldsV1", {}), wanted, live, "", ())
+    for entry in patched:
+        yield from _extra(entry.get("fieldsV1", {}), wanted, live, "", (), own=True)
 
 
-def _extra(fields: FieldSet, wanted: Any, live: Any, pointer: str, path: Path) -> Iterator[Addition]:
+def _extra(
+    fields: FieldSet, wanted: Any, live: Any, pointer: str, path: Path, *, own: bool = False
+) -> Iterator[Addition]:
     for place in places(fields, wanted, live, pointer):
         where = (*path, place.name)
         if where in _LEFT or place.name in _CHOSEN or place.found in _NOTHING:
             continue
-        if place.wanted is None and not _opened(place):
+        if place.wanted is None and not _opened(place, own=own):
             yield Addition(where, place.pointer, place.found)
         elif place.whole:
             yield from _inside(place.wanted, place.found, place.pointer, where)
         else:
-            yield from _extra(place.below, place.wanted, place.found, place.pointer, where)
+            yield from _extra(place.below, place.wanted, place.found, place.pointer, where, own=own)
 
 
-def _opened(place: Place) -> bool:
-    """Whether only what is in it was set: items of a list are told one by one, and a map may be the server's."""
+def _opened(place: Place, *, own: bool) -> bool:
+    """Whether only what is in it was set: items of a list are told one by one, and a map may be the server's. `own`: we
+    set it ourselves, and a map that is wanted no more goes with the defaults in it."""
     items = any(name.startswith(("k:", "v:")) for name in place.below)
-    return items or (not place.whole and "." not in place.below)
+    return items or (not own and not place.whole and "." not in place.below)
 
 
 def _inside(wanted: Any, live: Any, pointer: str, path: Path) -> Iterator[Addition]:

@@ -225,13 +225,15 @@ def otherwise(object: Json, there: Json) -> tuple[Drift, ...]:
     """What is otherwise, and can be put right or made anew: what a claim was made with stays."""
     found = differences(object, there)
     if object["kind"] != "PersistentVolumeClaim":
-        return (*found, *added(object, there))
+        return (*found, *(drift for drift in added(object, there) if drift not in found))
     return tuple(drift for drift in found if not immutable(object, [drift]))
 
 
 def stripping(object: Json, there: Json, found: Sequence[Drift]) -> Strip | None:
-    """What takes away what others have added, None where there is nothing of that."""
-    if not any(drift in found for drift in added(object, there)):
+    """What takes away what applying cannot, None where there is nothing of that: what others have added, and what was
+    a whole value of ours, of which applying leaves its defaults, or an empty one: that is no probe, and no variable."""
+    extra = added(object, there)
+    if not any(drift in extra or _is_a_whole(drift) for drift in found):
         return None
     shown = [drift for drift in found if drift.wanted != MASK]  # applying sets the values of Secrets
     return Strip(object, there["metadata"].get("resourceVersion", ""), correction(object, there, shown))
@@ -246,6 +248,12 @@ def _correction(object: Json, there: Json, found: Sequence[Drift]) -> Iterator[C
     extra = added(object, there)
     if any(drift not in extra for drift in found):
         yield Send(object)
+
+
+def _is_a_whole(drift: Drift) -> bool:
+    """Whether a value with fields of its own is to go, which is no item of a list: those go with all that they have."""
+    last = drift.pointer.rpartition("/")[2]
+    return drift.wanted is None and isinstance(drift.found, Mapping) and not last.isdigit()
 
 
 def _stays(object: Json) -> bool:

@@ -57,9 +57,13 @@ class Sender:
                 self.erase(namespace, change)
                 self._owners.release(ref, change.kind)
         try:
+            changed: set[Key] = set()
             for change in step.changes:
-                if not isinstance(change, Erase):
-                    live[key_of(change.object)] = self._send(ref, change, live)
+                if isinstance(change, Erase) or (key := key_of(change.object)) in changed:
+                    continue
+                live[key] = self._send(ref, change, live)
+                if isinstance(change, Strip) and not _is_stripped(change, live[key]):
+                    changed.add(key)  # meanwhile, by others: it is planned for anew, before anything is applied
         except Absent as error:
             self._namespaces.forget(ref.project)
             raise Unavailable(f"The namespace {namespace} is not there any more.", "Error", error.evidence) from error
@@ -122,6 +126,12 @@ class Sender:
             return self._client.get(paths.path_of(change.object))
         self._insisted.learn(change, answer, new=False)
         return answer
+
+
+def _is_stripped(change: Strip, there: Json) -> bool:
+    """Whether an object is as a patch left it, which carries our digest."""
+    digests = [(o["metadata"].get("annotations") or {}).get(naming.APPLIED) for o in (change.object, there)]
+    return digests[0] == digests[1]
 
 
 def _stripped(object: Json, there: Json) -> bool:
