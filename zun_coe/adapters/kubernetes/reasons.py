@@ -69,8 +69,9 @@ _ADMISSIONS = _rules(
     (r"exceeded quota|(maximum|minimum) .* usage per|limit is .*, but|request ratio", "QuotaExceeded"),
     (r"error looking up service account|no API token found|being terminated", "Error"),
     (r"failed quota: .* must specify", "InvalidSpec"),
-    (r"is forbidden|denied the request|podsecurity|security policy|cannot create resource", "PermissionDenied"),
-    (r"is invalid", "InvalidSpec"),
+    (r"cannot create resource", "PermissionDenied"),
+    # A policy of the cluster refuses such pods, as `failures` has it of a pod that the gateway itself sends.
+    (r"is forbidden|denied the request|is invalid", "InvalidSpec"),
 )
 
 _PULLING = frozenset(

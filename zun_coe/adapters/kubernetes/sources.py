@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 SOURCES: Mapping[str, str] = {
-    "InvalidSpec": "The API server answers 400 or 422, or a container waits with CreateContainerConfigError, "
+    "InvalidSpec": "The API server answers 400 or 422; or a policy of the cluster, such as an admission webhook or a "
+    "Pod Security Standard, refuses its pods; or a container waits with CreateContainerConfigError, "
     "CreateContainerError, RunContainerError or InvalidImageName.",
     "PermissionDenied": "The API server answers 401 or 403. The evidence has the verb and the resource that the "
     "credentials' role lacks.",
