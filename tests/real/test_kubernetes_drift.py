@@ -442,6 +442,7 @@ def test_what_was_let_go_is_listed_and_can_be_the_same_app_again(
 ) -> None:
     """With its id and its pods: nothing restarts."""
     fields = {"env_secrets": {}, "ports": [{"port": 80, "publish": "auto", "name": "http"}], "labels": {"team": "a"}}
+    fields["health"] = {"exec": {"command": ["true"]}, "interval": 1, "timeout": 2, "start_period": 2}
     made = world.create("app", body(kubernetes_node, "kept", replicas=1, memory="64Mi", **fields))
     world.settled("app", "kept", "Running")
     world.process.gateway.apps.restart(call(), "kept")

@@ -11,13 +11,26 @@ import pytest
 from hypothesis import given, settings
 
 from tests.unit.kubernetes_specs import TARGET, apps, workload
-from zun_coe.adapters.kubernetes import naming
+from zun_coe.adapters.kubernetes import naming, parsing, podspec
 from zun_coe.adapters.kubernetes.adoption import lost
 from zun_coe.adapters.kubernetes.manifest import render
 from zun_coe.adapters.kubernetes.parsing import Understood, understood
 from zun_coe.adapters.kubernetes.podspec import volumes_of
 from zun_coe.adapters.kubernetes.quantities import of_size
-from zun_coe.model import Health, HttpGet, Mount, Placement, Port, Sidecar, Template, Tmpfs, Update, Workload
+from zun_coe.model import (
+    Exec,
+    Health,
+    HttpGet,
+    Mount,
+    Placement,
+    Port,
+    Sidecar,
+    Template,
+    Tmpfs,
+    Update,
+    Workload,
+    template_hash,
+)
 
 POD = "/spec/template/spec"
 
@@ -212,3 +225,13 @@ def test_variables_from_secrets_name_them() -> None:
     reference = {"secretKeyRef": {"name": "db", "key": "password"}}
     live["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "P", "valueFrom": reference}]
     assert understood(live, [], []).template.env_secrets == {"P": "db/password"}
+
+
+def test_a_check_has_the_hash_that_it_was_made_with() -> None:
+    """What was asked for in whole seconds as well: they are fractions then."""
+    asked = Health(exec=Exec(command=("true",)), interval=2.0, timeout=3.0, start_period=4.0)
+    container = {"name": "main"} | podspec.probes(asked, healing=True)
+    found = parsing.health(container)
+    assert found == asked
+    hashes = {template_hash(Template(image="a:1", health=health), 0) for health in (asked, found)}
+    assert len(hashes) == 1

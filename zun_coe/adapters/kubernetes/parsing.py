@@ -178,18 +178,18 @@ def _named_claims(pod: Mapping[str, Any], sources: Mapping[str, VolumeSource]) -
 
 def health(container: Mapping[str, Any]) -> Health | None:
     """The check that decides whether a container is ready; None where none does, or one of a kind that cannot
-    be said."""
+    be said. Seconds are fractions, as everywhere else: the hash of a template tells 1 from 1.0."""
     probe = container.get("readinessProbe")
     check = _check(probe, container) if probe else None
     if probe is None or check is None:
         return None
-    interval, retries = probe.get("periodSeconds", 10), probe.get("failureThreshold", 3)
+    interval, retries = float(probe.get("periodSeconds", 10)), probe.get("failureThreshold", 3)
     startup = container.get("startupProbe")
     uncounted = startup.get("failureThreshold", 3) - retries if startup else 0
     return msgspec.structs.replace(
         check,
         interval=interval,
-        timeout=probe.get("timeoutSeconds", 1),
+        timeout=float(probe.get("timeoutSeconds", 1)),
         retries=retries,
         start_period=max(0, uncounted) * interval,
     )
