@@ -15,13 +15,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.harness import Benchmark, Finding, Scale, markdown, record, table
+from benchmarks.harness import Benchmark, Finding, Scale, record, table
+from benchmarks.publishing import published
 from tests.real.isolation import own_network
 from zun_coe.cli.recording import record as record_log
 from zun_coe.config import Settings
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 BENCHMARKS: Mapping[str, str] = {
     "starts": "benchmarks.deploying",
     "reads": "benchmarks.reading",
@@ -45,7 +45,7 @@ BENCHMARKS: Mapping[str, str] = {
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Keep the results there, as JSON.")
 @click.option("--quick", is_flag=True, help="Only see that everything works; the figures mean nothing.")
-@click.option("--write", is_flag=True, help="Put the table into docs/benchmarks.md.")
+@click.option("--write", is_flag=True, help="Put the findings into docs/benchmarks.md, in the place of older ones.")
 def main(names: Sequence[str], out: Path | None, quick: bool, write: bool) -> None:
     """Measure the gateway: all benchmarks, or those named."""
     own_network()
@@ -75,10 +75,8 @@ def _told(findings: Sequence[Finding], quick: bool, load: float) -> dict[str, An
 
 def _publish(findings: Sequence[Finding], load: float) -> None:
     """`load`: the machine's load average before anything began, which should be near zero."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    told = f"Measured on {_now()}: {_machine()}, load average {load:.1f} before it began.\n\n{markdown(findings)}"
-    PAGE.write_text(f"{before}{BEGIN}\n{told}{END}{after}")
+    when = f"{_now()}, {_machine()}, load average {load:.1f} before it began"
+    PAGE.write_text(published(PAGE.read_text(), findings, when, list(BENCHMARKS)))
 
 
 def _now() -> str:
