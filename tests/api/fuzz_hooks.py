@@ -9,7 +9,7 @@ from typing import Any
 import schemathesis
 from schemathesis import Case, HookContext
 
-_MAPS = frozenset({"env", "env_secrets", "data"})
+_MAPS = frozenset({"env", "env_secrets", "data", "labels", "constraints"})
 
 
 @schemathesis.hook
@@ -29,7 +29,7 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case, kwargs: Any) -> None:
-    """Give the variables and the values of secrets keys that they may have."""
+    """Give maps whose keys have a form keys that they may have."""
     _rename(case.body)
 
 
