@@ -6,6 +6,7 @@ Defaults here are those that the gateway writes into a resource when it accepts 
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -153,6 +154,27 @@ class Placement(Value, frozen=True, kw_only=True):
 def template_hash(template: Template, restarts: int = 0) -> str:
     """32 hex digits that name a template. An app's restart counter is part of it, since restarting
     every replica in turn is a rollout of the same template."""
+    return _hash_of(_Same(template), restarts)
+
+
+class _Same:
+    """A template as the key of a cache: the same object, since equal ones take as long to compare as to hash."""
+
+    __slots__ = ("template",)
+
+    def __init__(self, template: Template) -> None:
+        self.template = template
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.template is other.template
+
+    def __hash__(self) -> int:
+        return id(self.template)
+
+
+@lru_cache(maxsize=1024)  # asked for several times in each look at a workload
+def _hash_of(same: _Same, restarts: int) -> str:
+    template = same.template
     content = canonical(template)
     if restarts:
         content["~restarts"] = restarts
