@@ -297,5 +297,4 @@ def test_bytes_are_json_or_malformed(raw: bytes) -> None:
 
 def test_methods() -> None:
     assert methods_at("/v1/apps/x") == ["DELETE", "GET", "HEAD", "PATCH", "PUT"]
-    assert methods_at("/v1/apps/adopt") == ["POST"]
     assert methods_at("/nowhere") == []

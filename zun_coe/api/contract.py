@@ -88,14 +88,9 @@ def media_types_at(path: str, method: str) -> list[str]:
 
 
 def _at(path: str) -> list[Schema]:
-    """What there is at a path; one without parameters goes before those that would fit as well (OpenAPI 3.0, Paths
-    Object)."""
-    paths = _document()["paths"]
-    if path in paths:
-        return [paths[path]]
     return [
         operations
-        for template, operations in paths.items()
+        for template, operations in _document()["paths"].items()
         if re.fullmatch(re.sub(r"{[^}]*}", "[^/]+", template), path)
     ]
 
