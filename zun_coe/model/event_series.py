@@ -30,7 +30,7 @@ _FORMS = tuple(
 )
 
 
-@lru_cache(4096)
+@lru_cache(1024)
 def normalised(text: str) -> str:
     """The text with a placeholder for each id, address, time, duration and number: two messages that say
     the same of two occasions become equal. It stays as it is when it is normalised again."""

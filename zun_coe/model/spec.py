@@ -172,7 +172,7 @@ class _Same:
         return id(self.template)
 
 
-@lru_cache(maxsize=1024)  # asked for several times in each look at a workload
+@lru_cache(maxsize=128)  # asked for several times in each look at a workload; few, since a template may be large
 def _hash_of(same: _Same, restarts: int) -> str:
     template = same.template
     content = canonical(template)
