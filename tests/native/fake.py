@@ -12,9 +12,12 @@ from queue import Empty, SimpleQueue
 from threading import Event as StopEvent
 from typing import Any
 
+import pytest
+
 from zun_coe.adapters import OPERATIONS, LogLine, LogOptions, LogStream
 from zun_coe.errors import Absent, BackendError, Invalid, TimedOut, Unavailable
 from zun_coe.model import OperationSupport, Support
+from zun_coe.native import runtimes
 from zun_coe.native.runtime import ContainerSpec, Found, FoundVolume, PortBinding, Restart, RuntimeInfo
 
 _ids = itertools.count(1)
@@ -314,4 +317,12 @@ class FakeLog:
         """Nothing is held."""
 
 
-__all__ = ["HOSTS", "BackendError", "Crashed", "FakeHost", "FakeRuntime"]
+def one_host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    """The only host that there is during a test: of the runtime `fake`, at `unix:///a`."""
+    monkeypatch.setitem(runtimes.RUNTIMES, "fake", FakeRuntime)
+    HOSTS.clear()
+    HOSTS["a"] = FakeHost()
+    return HOSTS["a"]
+
+
+__all__ = ["HOSTS", "BackendError", "Crashed", "FakeHost", "FakeRuntime", "one_host"]

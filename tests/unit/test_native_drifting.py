@@ -9,13 +9,12 @@ import msgspec
 import pytest
 
 from tests.native.driving import Driver, changed
-from tests.native.fake import HOSTS, FakeHost, FakeRuntime
+from tests.native.fake import FakeHost, one_host
 from tests.native.workloads import CLUSTER, INSTALLATION, app, container
 from zun_coe.adapters import Again, Connection, Done, Wait
 from zun_coe.adapters.contests import TRIES
 from zun_coe.errors import Unavailable
 from zun_coe.model import Host, Sidecar, Template, Workload
-from zun_coe.native import runtimes
 from zun_coe.native.adapter import NativeAdapter
 
 MEMORY = 64 << 20
@@ -25,10 +24,7 @@ BESIDE = Sidecar(name="proxy", image="busybox:local", memory="64Mi")
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
-    monkeypatch.setitem(runtimes.RUNTIMES, "fake", FakeRuntime)
-    HOSTS.clear()
-    HOSTS["a"] = FakeHost()
-    return HOSTS["a"]
+    return one_host(monkeypatch)
 
 
 @pytest.fixture

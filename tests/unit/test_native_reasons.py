@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from tests.native.driving import Driver, changed
-from tests.native.fake import HOSTS, FakeHost, FakeRuntime
+from tests.native.fake import FakeHost, one_host
 from tests.native.workloads import CLUSTER, INSTALLATION, app, container
 from tests.real.waiting import wait_until
 from zun_coe.adapters import Connection, Wait
 from zun_coe.adapters.fields import refusals
 from zun_coe.errors import BackendError, Denied, Invalid, Unavailable
 from zun_coe.model import Exec, Health, Host, Instance, Observation, Port, Template, template_hash
-from zun_coe.native import runtimes
 from zun_coe.native.adapter import NativeAdapter
 
 IMAGE = "busybox:local"
@@ -24,10 +23,7 @@ IMAGE = "busybox:local"
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
-    monkeypatch.setitem(runtimes.RUNTIMES, "fake", FakeRuntime)
-    HOSTS.clear()
-    HOSTS["a"] = FakeHost()
-    return HOSTS["a"]
+    return one_host(monkeypatch)
 
 
 @pytest.fixture
