@@ -179,8 +179,12 @@ class WorkQueue(Generic[K]):
             entries[:] = filter(self._stands, entries)
             heapq.heapify(entries)
         heapq.heappush(entries, (self._due[key], next(self._numbers), key))
+        self._offer(group)
+
+    def _offer(self, group: Hashable) -> None:
+        """Place a group, and wake a worker where it may have something of it."""
         self._place(group)
-        if group in self._places:  # else nobody may have it yet
+        if group in self._places:
             self._changed.notify()
 
     def _head(self) -> tuple[float, int, K] | None:
@@ -229,8 +233,7 @@ class WorkQueue(Generic[K]):
         if not self._busy[group]:
             del self._busy[group]
         if waited:
-            self._place(group)
-            self._changed.notify()
+            self._offer(group)
 
     def _hand_out(self, key: K) -> K:
         group = self._group_of(key)
