@@ -142,6 +142,21 @@ def test_each_on_failure_after_the_deadline(on_failure: str, state: str, halted:
     assert assemble("i", intent(update=update), status).halted is halted
 
 
+@pytest.mark.parametrize(
+    ("on_failure", "after"), [("rollback", "It went back to revision 1."), ("pause", "Nothing more is replaced.")]
+)
+def test_what_stood_in_the_way_is_still_told_when_nobody_sees_it_any_more(on_failure: Any, after: str) -> None:
+    wanted = intent(update=Update(deadline=60, on_failure=on_failure))
+    begun = judge(wanted, seen(one(1, OLD), one(2, OLD)), REACHED, NOW)
+    pulling = replace(begun, reason="ImagePullFailed", message="no such host")
+    status = judge(wanted, seen(one(1, OLD), one(2, OLD)), pulling, later(61))
+    for seconds in (62, 300):
+        assert status.rollout is not None
+        assert status.rollout.message == f"No progress for 60 seconds: ImagePullFailed: no such host. {after}"
+        shown = derive_status(wanted, seen(one(1, OLD), one(2, OLD)), status, later(seconds))
+        status = judge(wanted, seen(one(1, OLD), one(2, OLD)), shown, later(seconds))
+
+
 def test_the_first_rollout_has_nothing_to_go_back_to_and_is_never_halted() -> None:
     wanted = intent(revision=1, update=Update(deadline=60, on_failure="rollback"))
     begun = judge(wanted, seen(), Status(), NOW)

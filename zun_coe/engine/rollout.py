@@ -208,9 +208,9 @@ def _late(intent: Intent, status: Status, now: datetime) -> bool:
 
 
 def _failed(intent: Intent, status: Status, rollout: Rollout, refusal: Refusal | None, now: datetime) -> Status:
-    told, cause = _why(intent, refusal), refusal.cause if refusal else "deadline"
+    told, cause = _why(intent, refusal, status), refusal.cause if refusal else "deadline"
     if intent.update.on_failure == "continue":
-        message = f"{told} It goes on trying."
+        message = f"{_why(intent, refusal)} It goes on trying."
         return _with(status, rollout, state="progressing", reason="RolloutStuck", message=message, cause=None)
     if intent.update.on_failure == "rollback" and rollout.from_ is not None:
         message = f"{told} It went back to revision {rollout.from_}."
@@ -222,9 +222,13 @@ def _failed(intent: Intent, status: Status, rollout: Rollout, refusal: Refusal |
     return _with(status, rollout, state="failed", reason="RolloutStuck", message=message, cause=cause)
 
 
-def _why(intent: Intent, refusal: Refusal | None) -> str:
+def _why(intent: Intent, refusal: Refusal | None, status: Status | None = None) -> str:
+    """`status`: what was told last tells what it waited for, which nobody could see any more after it went back."""
     if refusal is None:
-        return f"No progress for {intent.update.deadline} seconds."
+        told = f"No progress for {intent.update.deadline} seconds"
+        known = status is not None and status.reason not in (None, "Pulling", "RolloutStuck")
+        why = [status.reason, status.message] if status is not None and known else []
+        return ": ".join(filter(None, (told, *why))).rstrip(".") + "."
     if refusal.cause == "missing":
         return refusal.message
     return f"The cluster refuses the new template{': ' + refusal.message if refusal.message else ''}".rstrip(".") + "."
