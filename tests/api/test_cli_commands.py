@@ -262,6 +262,19 @@ def test_waiting_for_what_fails_is_exit_code_3(run: Run, outside: Outside) -> No
     assert "Push" in run("app", "diagnose", "bad").stdout or "Check the image" in run("app", "diagnose", "bad").stdout
 
 
+@pytest.mark.usefixtures("hello")
+def test_what_works_after_a_rollout_went_back_has_not_failed(run: Run, outside: Outside) -> None:
+    """A script can tell: the rollout itself has, as often as it is asked for."""
+    outside.set_image("gone:1", Image(missing=True))
+    update = ("app", "update", "hello", "--image", "gone:1", "--on-failure", "rollback", "--deadline", "1", "--wait=30")
+    for _ in range(2):
+        told = run(*update, code=3).stderr
+        assert "was rolled back. RolloutStuck: The cluster refuses the new template: There is no image gone:1." in told
+    for line in (("scale", "hello", "3"), ("stop", "hello"), ("start", "hello")):
+        told = run("app", *line, "--wait=30")
+        assert "RolloutStuck" in told.stdout
+
+
 def test_waiting_in_vain_is_exit_code_4(run: Run, outside: Outside) -> None:
     outside.set_image("slow:1", Image(pull=600))
     told = run("app", "create", "slow", "--cluster", "here", "--image", "slow:1", "--wait=0.2", code=4)

@@ -196,6 +196,15 @@ def test_what_is_held_up_is_said_to_go_on_where_it_does(rollout: dict[str, Any] 
     assert str(caught.value).endswith("the service goes on trying.") is goes_on
 
 
+@pytest.mark.parametrize("phase", ["Running", "Stopped"])
+def test_a_rollout_that_went_back_before_is_no_fault_of_what_asks_for_none(phase: str) -> None:
+    resource = {"name": "hello", "status": {"phase": phase, "rollout": {"to": 2, "state": "rolled_back"}}}
+    check_well("app", resource, rolls_out=False)
+    for unwell in ({"phase": "Degraded"}, {"phase": "Progressing", "reason": "CrashLoop"}):
+        with pytest.raises(Unwell, match=r"rolled back\.( CrashLoop\.)?$"):
+            check_well("app", resource | {"status": resource["status"] | unwell}, rolls_out=False)  # type: ignore[operator]  # both are objects
+
+
 @pytest.mark.parametrize("status", [{"phase": "Running"}, {"phase": "Exited", "exit_code": 0}, {"phase": "Stopped"}])
 def test_what_has_ended_well(status: dict[str, Any]) -> None:
     check_well("app", {"name": "hello", "status": status})

@@ -118,7 +118,8 @@ def adopt(
 @click.pass_obj
 def scale(session: Session, name: str, replicas: int, if_match: str | None, wait: float | None) -> None:
     """Keep so many replicas running."""
-    write(session, APP, "PATCH", name, body={"replicas": replicas}, if_match=if_match, wait=wait)
+    body = {"replicas": replicas}
+    write(session, APP, "PATCH", name, body=body, if_match=if_match, wait=wait, rolls_out=False)
 
 
 @click.command("rollback", cls=Verb, beyond="A revision is given as --to {}.")

@@ -197,22 +197,26 @@ def write(
     body: Any = None,
     if_match: str | None = None,
     wait: float | None = None,
+    rolls_out: bool = True,
 ) -> None:
-    """Ask for a change of one resource, wait for it where that is wanted, and show it."""
+    """Ask for a change of one resource, wait for it where that is wanted, and show it. `rolls_out`: see `finish`."""
     headers = {"If-Match": if_match} if if_match else {}
     answer = session.api.ask(method, noun.path(*parts), body=body, headers=headers)
-    finish(session, noun, answer.json(), wait)
+    finish(session, noun, answer.json(), wait, rolls_out=rolls_out)
 
 
-def finish(session: Session, noun: Noun, resource: Mapping[str, Any], wait: float | None) -> None:
-    """Show what came of a write. Raises `Unwell` after it was shown, where it was waited for and is not well."""
+def finish(
+    session: Session, noun: Noun, resource: Mapping[str, Any], wait: float | None, *, rolls_out: bool = True
+) -> None:
+    """Show what came of a write. Raises `Unwell` after it was shown, where it was waited for and is not well.
+    `rolls_out`: that a rollout went back is not well; of what changes no template it is not asked."""
     if wait is None:
         session.printer.row(noun.name, resource)
         return
     target = Target(noun.name, noun.plural, resource["id"], resource["name"], settle_after=settle_after())
     settled = waiting.wait_for(session.api, target, wait, time.monotonic)
     session.printer.row(noun.name, settled)
-    waiting.check_well(noun.name, settled)
+    waiting.check_well(noun.name, settled, rolls_out=rolls_out)
 
 
 def with_name(body: Mapping[str, Any], name: str | None, ctx: click.Context) -> dict[str, Any]:

@@ -76,14 +76,17 @@ def wait_for(api: Api, target: Target, seconds: float, clock: Callable[[], float
         ) from None
 
 
-def check_well(noun: str, resource: Mapping[str, Any]) -> None:
-    """Raises `Unwell` for something that has settled in a way that nobody wants."""
+def check_well(noun: str, resource: Mapping[str, Any], *, rolls_out: bool = True) -> None:
+    """Raises `Unwell` for something that has settled in a way that nobody wants. `rolls_out`: a rollout was asked for;
+    else one that went back before says nothing about what was."""
     status = resource.get("status", {})
     rollout = status.get("rollout") or {}
     failed = status.get("phase") == "Exited" and status.get("exit_code")
-    if status.get("phase") in _BAD or rollout.get("state") in _GONE_WRONG or failed:
+    gone_wrong = rollout.get("state") in _GONE_WRONG
+    held_up = status.get("phase") in _MOVING and status.get("reason")
+    if status.get("phase") in _BAD or (gone_wrong and (rolls_out or held_up)) or failed:
         raise Unwell(sentence(resource))
-    if status.get("phase") in _MOVING and status.get("reason"):
+    if held_up:
         raise Unwell(f"{sentence(resource)} It is not waited for any longer; the service goes on trying.")
 
 

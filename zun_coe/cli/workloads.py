@@ -121,7 +121,7 @@ def act(noun: Noun, verb: str, help: str, *, body: Mapping[str, Any] | None = No
         def ask(name: str) -> Callable[[], None]:
             method, path = ("POST", noun.path(name, verb)) if body is None else ("PATCH", noun.path(name))
             resource = session.api.ask(method, path, body=body, headers=headers).json()
-            return lambda: finish(session, noun, resource, wait)
+            return lambda: finish(session, noun, resource, wait, rolls_out=body is None)
 
         each(session, names, ask)
 
